@@ -79,7 +79,7 @@ LINUX_MEMRESERVE = Guid.parse("888eb0c6-8ede-4ff5-a8f0-9aee5cb977c2")  # linux/i
 LINUX_MOK_VARIABLE_TABLE = Guid.parse("c451ed2b-9694-45d3-baba-ed9f8988a389")  # linux/include/linux/efi.h
 LINUX_COCO_SECRET = Guid.parse("adf956ad-e98c-484c-ae11-b51c7d336447")  # linux/include/linux/efi.h
 
-# pvefi's own: the hypervisor information, a configuration table and a protocol (docs/hypervisor-information.md).
+# pvefi's own: the hypervisor information, a table and a protocol (docs/hypervisor-information.md).
 PVEFI_HYPERVISOR_INFORMATION = Guid.parse("b6a3f0c4-5d0e-4f0a-9c57-70766566692e")
 
 GUID_NAMES: Mapping[Guid, str] = MappingProxyType(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import Annotated
 
-from pvefi.layout import OpenEnum, Scalar, Structure, U32, U64, layout
+from pvefi.layout import U32, U64, OpenEnum, Scalar, Structure, layout
 
 __all__ = [
     "EFI_MEMORY_DESCRIPTOR_VERSION",

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How a boot ended: the frozen values between the machine's last stop and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from pvefi.layout import Guid
+from pvefi.spec.uefi.memory import MemoryDescriptor
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.events import CallEvent
+
+__all__ = ["BootResult", "ConfigurationTable", "Handoff", "Outcome", "Proof", "Verdict"]
+
+
+class Outcome(Enum):
+    """The ways in which a boot ends."""
+
+    HANDOFF = "hand-off"
+    """The kernel proper got control, proven by its own bytes."""
+    EXITED = "exited"
+    """The image returned, or called Exit()."""
+    FAULTED = "faulted"
+    """The guest's CPU raised an exception that nobody handles."""
+    HALTED = "halted"
+    """The guest executed HLT with interrupts off: it stopped itself for good."""
+    BLOCKED = "blocked"
+    """The guest waits for an event that nothing can signal."""
+    BAD_REQUEST = "bad request"
+    """A doorbell whose mailbox makes no sense, or a service pointer that is no memory of the guest."""
+    RESET = "reset"
+    """The guest asked for a reset or a power-off."""
+    TIMED_OUT = "timed out"
+    """The time given by --timeout passed first."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a boot ended, in the user's words; `status` is the image's own EFI status when it gave one."""
+
+    outcome: Outcome
+    message: str
+    status: EfiStatus | None = None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The bytes that identify the code at the instruction pointer.
+
+    `address` is guest physical; `file_offset` is the place of the same bytes in the vmlinux inside the image;
+    `slide` is how far from its linked physical address the code stands, in bytes.
+    """
+
+    address: int
+    file_offset: int
+    expected: bytes
+    found: bytes
+    linked_address: int
+
+    @property
+    def slide(self) -> int:
+        """How far KASLR or relocation moved the kernel physically, in bytes."""
+        return self.address - self.linked_address
+
+
+@dataclass(frozen=True)
+class ConfigurationTable:
+    """One EFI_CONFIGURATION_TABLE entry; `address` is guest physical."""
+
+    guid: Guid
+    address: int
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """The moment the kernel proper gets control, with what it was given.
+
+    `registers` are the general registers, rip, rflags, cr0, cr3, cr4 and efer by lower-case name.
+    `boot_params` are the 4096 bytes of the zero page at `boot_params_address` (guest physical).
+    `memory_map` is the EFI memory map as it stood at ExitBootServices.
+    """
+
+    decompressor: str
+    kernel_start: str
+    proof: Proof
+    registers: Mapping[str, int]
+    boot_params_address: int
+    boot_params: bytes
+    command_line: str
+    initrd_address: int
+    initrd_size: int
+    initrd_sha256: str
+    memory_map: tuple[MemoryDescriptor, ...]
+    configuration_tables: tuple[ConfigurationTable, ...]
+
+
+@dataclass(frozen=True)
+class BootResult:
+    """Everything a report needs of one boot; times are in seconds of wall clock.
+
+    `seconds` runs from the guest's first instruction to its last; `host_seconds` is the part of it spent
+    outside the machine's CPU, answering. Instruction counts are None when not counted:
+    `instructions` from the first instruction to the end, `instructions_to_image` to the image's first.
+    """
+
+    image: str
+    image_sha256: str
+    machine: str
+    entry: str
+    profile: str
+    memory_size: int
+    seed: int | None
+    verdict: Verdict
+    handoff: Handoff | None
+    calls: tuple[CallEvent, ...]
+    seconds: float
+    host_seconds: float
+    instructions: int | None
+    instructions_to_image: int | None
