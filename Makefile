@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Everything that is done to pvefi, by name. `make` alone lists it.
+
+KERNEL ?=
+ARGS   ?=
+PYTHON := .venv/bin/python
+
+.PHONY: help boot test test-all bench guest environment environment-dev packages clean
+
+help: ## list the targets
+	@echo 'pvefi: boot unmodified kernels through their EFI entry'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
+	@echo 'Variables: KERNEL=/path/vmlinuz for boot; ARGS="..." goes to the program that the target runs.'
+
+boot: environment ## boot Debian's kernel (or KERNEL=/path/vmlinuz) to its hand-off
+	@kernel='$(KERNEL)'; \
+	if [ -z "$$kernel" ]; then \
+		kernel=$$($(PYTHON) tools/corpus.py path cloud 'boot/vmlinuz-*') || exit $$?; \
+	fi; \
+	echo "pvefi boot $$kernel $(ARGS)" >&2; \
+	exec .venv/bin/pvefi boot "$$kernel" $(ARGS)
+
+test: packages environment-dev ## run the tests, the linters and the type checker
+	@echo 'running the tests (pytest, with ruff and mypy among them)'
+	@$(PYTHON) -m pytest -q -m 'not full' $(ARGS)
+
+test-all: packages environment-dev ## run the tests with the full cross products
+	@echo 'running all tests, the full cross products too'
+	@$(PYTHON) -m pytest -q $(ARGS)
+
+bench: environment-dev ## measure the figures of the README
+	@$(PYTHON) bench/run.py $(ARGS)
+
+guest: packages environment-dev ## rebuild the guest code from its assembly sources
+	@$(PYTHON) tools/build_guest.py $(ARGS)
+
+environment: ## make .venv with pvefi and what it needs
+	@sh tools/environment.sh
+
+environment-dev: ## the same, with what the tests need
+	@sh tools/environment.sh dev
+
+packages: ## install what the tests need of the system (as root, on Debian, when missing)
+	@sh tools/packages.sh
+
+clean: ## remove the environment and what tools left behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

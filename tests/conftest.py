@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tests ask for by name: real files of the corpus, and programs of the system.
+
+A developer's machine may lack either, and the test is skipped with the reason. Under CI=true both are meant
+to be there: lacking one is a failure, and whatever is still skipped is listed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from corpus import Corpus, CorpusError
+
+CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+settings.register_profile("default", deadline=None)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci" if CI else "default")
+
+Tool = Callable[[str], str]
+
+
+def lacks(what: str) -> NoReturn:
+    """End a test that lacks something: a failure under CI, a skip with the reason elsewhere."""
+    if CI:
+        pytest.fail(f"CI is meant to have this: {what}", pytrace=False)
+    pytest.skip(what)
+
+
+class RealFiles:
+    """Real files by item or package name; the first failure to fetch ends all tries of the session."""
+
+    def __init__(self) -> None:
+        self._corpus = Corpus()
+        self._refused = ""
+
+    def file(self, name: str, pattern: str = "*") -> Path:
+        """Return the one file of an item that `pattern` names, such as "boot/vmlinuz-*"."""
+        self.files(name)
+        return self._corpus.file(name, pattern)
+
+    def files(self, name: str) -> list[Path]:
+        """Return every file kept of an item."""
+        try:
+            return self._corpus.files(name)
+        except CorpusError as error:
+            if not self._refused:
+                self._refused = str(error)
+                # One unreachable archive costs one wait, not one for each test.
+                self._corpus = Corpus(offline=True)
+                lacks(str(error))
+            lacks(f"{error}; before that: {self._refused}")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> RealFiles:
+    """Give `corpus.file("cloud")`, `corpus.file("efitools", "HelloWorld.efi")`, `corpus.files("xen")`."""
+    return RealFiles()
+
+
+@pytest.fixture(scope="session")
+def tool() -> Tool:
+    """Give `tool("readelf")`, the path of a program of the system."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        return found or lacks(f"{name} is missing (apt-get install binutils)")
+
+    return find
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not CI:
+        return
+    skipped = terminalreporter.stats.get("skipped", [])
+    terminalreporter.section(f"skipped under CI: {len(skipped)}")
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
