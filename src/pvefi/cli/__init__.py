@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command `pvefi`: finds the verb, and turns every way in which it can end into one line and a status.
+
+A verb is a module of this package with a click command `command`, imported only when it is called. It returns
+an ExitStatus (or nothing, which is OK) and raises what `pvefi.errors` has; only this module reports errors.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from pvefi import __version__
+from pvefi.cli.status import ExitStatus
+from pvefi.errors import GuestFault, MachineError, PvefiError
+
+__all__ = ["main"]
+
+VERBS: Mapping[str, str] = {
+    "boot": "Boot a kernel or an EFI program through one of its entries.",
+    "inspect": "Say what an image is and which entries it has.",
+    "trace": "Read the trace that a boot has written.",
+}
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+class Verbs(click.Group):
+    """The group of verbs; knows their names and help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the verbs in the order of use."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of a verb and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"pvefi.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table of verbs into the help text."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"pvefi {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=Verbs,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+    epilog="Exit status: 0 ok, 1 the guest failed, 2 bad input or usage, 3 machine not available, "
+    "70 a bug of pvefi, 124 time-out, 130 interrupted.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def pvefi() -> None:
+    """Boot unmodified kernels through their EFI entry, with the EFI environment outside the guest."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `pvefi` with these arguments (the process's own by default) and return its exit status."""
+    try:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        _flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitStatus.BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        return _report(error)
+    return status
+
+
+def _run(words: list[str]) -> int:
+    try:
+        with pvefi.make_context("pvefi", words) as context:
+            if not words:
+                click.echo(pvefi.get_help(context), err=True)
+                return ExitStatus.BAD_INPUT
+            answer = pvefi.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return int(answer or ExitStatus.OK)
+
+
+def _report(error: BaseException) -> int:
+    """Write the one line that an error deserves and return its exit status."""
+    if os.environ.get("PVEFI_DEBUG", "") not in ("", "0"):
+        import traceback  # noqa: PLC0415 - 10 ms that no good run needs
+
+        traceback.print_exception(error)
+    status, text = _judge(error)
+    try:
+        _flush()
+        if sys.stderr is not None:
+            print(f"pvefi: {_one_line(text)}", file=sys.stderr, flush=True)
+    except OSError:
+        _silence_stdout()
+    return status
+
+
+def _judge(error: BaseException) -> tuple[ExitStatus, str]:  # noqa: PLR0911 - a table, one line a kind
+    match error:
+        case KeyboardInterrupt() | click.Abort():
+            return ExitStatus.INTERRUPTED, "interrupted"
+        case click.UsageError():
+            help_of = error.ctx.command_path if error.ctx else "pvefi"
+            return ExitStatus.BAD_INPUT, f"{_sentence(error.format_message())} ({help_of} --help)"
+        case click.ClickException():
+            return ExitStatus.BAD_INPUT, _sentence(error.format_message())
+        case MachineError():
+            return ExitStatus.NO_MACHINE, str(error)
+        case GuestFault():
+            return ExitStatus.GUEST_FAILED, str(error)
+        case PvefiError():
+            return ExitStatus.BAD_INPUT, str(error)
+        case OSError(filename=str() | bytes() as name, strerror=str() as reason):
+            return ExitStatus.BAD_INPUT, f"{os.fsdecode(name)}: {_sentence(reason)}"
+        case OSError() if error.errno in _FULL:
+            return ExitStatus.BAD_INPUT, f"cannot write: {_sentence(error.strerror or '')}"
+        case MemoryError():
+            return ExitStatus.NO_MACHINE, "this host has not enough memory (a smaller --memory may do)"
+    where = _place(error.__traceback__)
+    about = (
+        f"{type(error).__name__} at {where}: {error}" if str(error) else f"{type(error).__name__} at {where}"
+    )
+    return ExitStatus.BUG, f"a bug of pvefi: {about} (PVEFI_DEBUG=1 shows the traceback that a report needs)"
+
+
+def _place(traceback: TracebackType | None) -> str:
+    """Return file and line of the innermost frame that is pvefi's own, or of the innermost one."""
+    home = Path(__file__).resolve().parents[1]
+    place = own = ""
+    while traceback is not None:
+        path = Path(traceback.tb_frame.f_code.co_filename)
+        if path.is_relative_to(home):
+            own = f"pvefi/{path.relative_to(home)}:{traceback.tb_lineno}"
+        place = f"{path.name}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return own or place
+
+
+def _sentence(text: str) -> str:
+    """Return a message of another library in our style: no capital, no full stop."""
+    text = text.strip().removesuffix(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
+
+
+def _one_line(text: str) -> str:
+    """Return `text` on one line, with whatever could steer a terminal spelled out."""
+    line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from writing what is left over at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

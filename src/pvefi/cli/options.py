@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Types of command line options that several verbs share."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+__all__ = ["SIZE", "Size"]
+
+_UNITS = "KMG"
+
+
+class Size(click.ParamType):
+    """A size in bytes, written as a whole number with the unit K, M or G (powers of 1024)."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes; click's BadParameter says what is wrong with `value`."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,12})([KMGkmg])?(?:i?[Bb])?", value.strip())
+        if match is None:
+            self.fail(f"{value!r} is not a size (write a whole number with K, M or G: 512M)", param, ctx)
+        number, unit = int(match[1]), match[2]
+        if unit is None:
+            self.fail(f"{value!r} has no unit (write {number or 512}M, or K or G)", param, ctx)
+        if number == 0:
+            self.fail(f"{value!r} is nothing (write a whole number with K, M or G: 512M)", param, ctx)
+        return number << 10 * (_UNITS.index(unit.upper()) + 1)
+
+
+SIZE = Size()
