@@ -35,11 +35,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.E
 class Verbs(click.Group):
     """The group of verbs; knows their names and help without importing them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order of use."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb and return its command."""
         if cmd_name not in VERBS:
             return None
@@ -47,7 +47,7 @@ class Verbs(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of verbs into the help text."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
@@ -107,7 +107,7 @@ def _run(words: list[str]) -> int:
 def _report(error: BaseException) -> int:
     """Write the one line that an error deserves and return its exit status."""
     if os.environ.get("PVEFI_DEBUG", "") not in ("", "0"):
-        import traceback  # noqa: PLC0415 - 10 ms that no good run needs
+        import traceback
 
         traceback.print_exception(error)
     status, text = _judge(error)
@@ -120,7 +120,7 @@ def _report(error: BaseException) -> int:
     return status
 
 
-def _judge(error: BaseException) -> tuple[ExitStatus, str]:  # noqa: PLR0911 - a table, one line a kind
+def _judge(error: BaseException) -> tuple[ExitStatus, str]:
     match error:
         case KeyboardInterrupt() | click.Abort():
             return ExitStatus.INTERRUPTED, "interrupted"
@@ -141,11 +141,12 @@ def _judge(error: BaseException) -> tuple[ExitStatus, str]:  # noqa: PLR0911 - a
             return ExitStatus.BAD_INPUT, f"cannot write: {_sentence(error.strerror or '')}"
         case MemoryError():
             return ExitStatus.NO_MACHINE, "this host has not enough memory (a smaller --memory may do)"
+        case ModuleNotFoundError(name=str() as name) if not name.startswith("pvefi"):
+            way_out = "pvefi's installation is not whole: pip install pvefi"
+            return ExitStatus.NO_MACHINE, f"the Python module {name} is missing ({way_out})"
     where = _place(error.__traceback__)
-    about = (
-        f"{type(error).__name__} at {where}: {error}" if str(error) else f"{type(error).__name__} at {where}"
-    )
-    return ExitStatus.BUG, f"a bug of pvefi: {about} (PVEFI_DEBUG=1 shows the traceback that a report needs)"
+    about = ": ".join(part for part in (type(error).__name__, str(error)) if part)
+    return ExitStatus.BUG, f"a bug of pvefi at {where}: {about} (PVEFI_DEBUG=1 shows the traceback)"
 
 
 def _place(traceback: TracebackType | None) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,13 @@ __all__ = ["SIZE", "Size"]
 
 _UNITS = "KMG"
 
+if TYPE_CHECKING:
+    SizeBase = click.ParamType[int]
+else:
+    SizeBase = click.ParamType  # not generic at run time in older releases of click 8
 
-class Size(click.ParamType):
+
+class Size(SizeBase):
     """A size in bytes, written as a whole number with the unit K, M or G (powers of 1024)."""
 
     name = "size"

@@ -24,7 +24,7 @@ class ExitStatus(IntEnum):
     OK = 0, "what was asked for happened"
     GUEST_FAILED = (
         1,
-        "the guest failed: it faulted, stopped short, or ended with a status other than EFI_SUCCESS",
+        "the guest failed: a fault, a dead end, or a status other than EFI_SUCCESS",
     )
     BAD_INPUT = 2, "a file or an option is at fault; nothing was run, or nothing more"
     NO_MACHINE = 3, "the machine is not available, or failed for reasons outside the guest"
