@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Gives every service a gate of its own in the guest, and tells which service rang."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pvefi.efi.errors import EfiError
+from pvefi.efi.service import Service
+from pvefi.guest.trampoline import Trampoline
+from pvefi.spec.uefi.status import EfiStatus
+
+__all__ = ["Gates", "unimplemented"]
+
+
+def unimplemented(name: str, spec: str) -> Service[..., None]:
+    """Return a service without a body: it answers EFI_UNSUPPORTED and leaves its name in the trace."""
+
+    def body(_efi: object) -> None:
+        """Not implemented."""
+        raise EfiError(EfiStatus.UNSUPPORTED, "not implemented")
+
+    return Service(name, spec, body)
+
+
+class Gates:
+    """The services of one environment by gate index, in the order in which their addresses were asked."""
+
+    def __init__(self, trampoline: Trampoline) -> None:
+        self._trampoline = trampoline
+        self._services: list[Service[..., Any]] = []
+        self._indices: dict[str, int] = {}
+
+    def address(self, service: Service[..., Any]) -> int:
+        """Return the guest physical address of `service`'s gate; IndexError when no gates are left."""
+        index = self._indices.get(service.name)
+        if index is None:
+            index = self._indices[service.name] = len(self._services)
+            self._services.append(service)
+        return self._trampoline.gate(index)
+
+    def service(self, index: int) -> Service[..., Any] | None:
+        """Return the service behind gate `index`, None when nobody was ever given that gate."""
+        return self._services[index] if index < len(self._services) else None

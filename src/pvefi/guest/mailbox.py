@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The page in which a call and its answer travel between a gate and the host.
+
+The structure is pvefi's own; `trampoline.S` is its other half. A machine takes a Request out after a doorbell
+and publishes an Answer: all words first, `done` last and as one native 8-byte store, because the guest on
+another CPU acts the moment it sees its own `seq` there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from pvefi.layout import U64, OpenEnum, Structure, layout
+
+__all__ = [
+    "DOORBELL_PORT",
+    "Action",
+    "Answer",
+    "Copy",
+    "Finish",
+    "Function",
+    "Mailbox",
+    "MailboxLayout",
+    "Request",
+    "Return",
+    "Unwind",
+    "Upcall",
+]
+
+DOORBELL_PORT = 0x520
+"""I/O port of the doorbell: free on q35, pc, microvm and on Xen's PVH platform."""
+
+
+class Function(OpenEnum):
+    """What a doorbell asks for beyond the gates, whose indices lie below 0x1000."""
+
+    BOOT = 0x1000
+    UPCALL_RETURN = 0x1001
+    COPY_DONE = 0x1002
+    END = 0x1003
+
+
+class Action(IntEnum):
+    """What the guest does when it sees the answer."""
+
+    RETURN = 0
+    UPCALL = 1
+    COPY = 2
+    UNWIND = 3
+
+
+@layout(size=0xC8)
+class MailboxLayout(Structure):
+    """The mailbox's words; trampoline.S explains each beside its MAILBOX_ symbol."""
+
+    seq: U64
+    done: U64
+    function: U64
+    rcx: U64
+    rdx: U64
+    r8: U64
+    r9: U64
+    rsp: U64
+    cr3: U64
+    cr4: U64
+    tsc_in: U64
+    tsc_out: U64
+    action: U64
+    result: U64
+    a0: U64
+    a1: U64
+    a2: U64
+    a3: U64
+    a4: U64
+    bound: U64
+    timeouts: U64
+    dead: U64
+    tsc_start: U64
+    frame: U64
+    lock: U64
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The words of one doorbell, copied out before anything else can ring."""
+
+    seq: int
+    function: int
+    rcx: int
+    rdx: int
+    r8: int
+    r9: int
+    rsp: int
+    cr3: int
+    cr4: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Give `value` back to the gate's caller in %rax."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upcall:
+    """Call the guest function at `function` (guest virtual) with up to four arguments.
+
+    `tag` is the host's own name for the upcall, by which Exit() finds the frame that it unwinds to.
+    """
+
+    function: int
+    arguments: tuple[int, ...] = ()
+    tag: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Let the guest copy `size` bytes from `source` to `target`, upwards (guest virtual addresses)."""
+
+    target: int
+    source: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unwind:
+    """Leave the upcall whose frame is at `frame`, as if its function had returned `value`."""
+
+    frame: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Do not answer: the run ends here. `reason` is the host's and opaque to machines."""
+
+    reason: object
+
+
+Answer = Return | Upcall | Copy | Unwind | Finish
+
+
+def _word(name: str) -> int:
+    return MailboxLayout.offset_of(name) // 8
+
+
+_FUNCTION, _RSP = _word("function"), _word("rsp")
+_ACTION, _A0, _A4 = _word("action"), _word("a0"), _word("a4")
+_SEQ, _DONE, _FRAME, _RESULT, _BOUND = (_word(name) for name in ("seq", "done", "frame", "result", "bound"))
+
+
+class Mailbox:
+    """The host's view of a mailbox; `page` is the guest's page itself, writable."""
+
+    def __init__(self, page: memoryview) -> None:
+        self._words = page.cast("B")[: MailboxLayout.SIZE].cast("Q")
+
+    def request(self) -> Request:
+        """Return the words of the call that was just rung."""
+        words = self._words
+        return Request(
+            words[_SEQ],
+            words[_FUNCTION] & 0xFFFFFFFF,
+            *words[_FUNCTION + 1 : _RSP + 3],
+            words[_FRAME],
+        )
+
+    def publish(self, answer: Return | Upcall | Copy | Unwind) -> None:
+        """Write `answer` and then, as the last store, `done`."""
+        words = self._words
+        match answer:
+            case Return(value):
+                words[_ACTION] = Action.RETURN
+                words[_RESULT] = value
+            case Upcall(function, arguments):
+                words[_ACTION] = Action.UPCALL
+                words[_A0] = function
+                for index, argument in enumerate(arguments, start=_A0 + 1):
+                    words[index] = argument
+            case Copy(target, source, size):
+                words[_ACTION] = Action.COPY
+                words[_A0], words[_A0 + 1], words[_A0 + 2] = target, source, size
+            case Unwind(frame, value):
+                words[_ACTION] = Action.UNWIND
+                words[_A0], words[_A0 + 1] = frame, value
+        words[_DONE] = words[_SEQ]
+
+    def bound_waits(self, ticks: int) -> None:
+        """Let the guest wait at most `ticks` of its time-stamp counter for an answer; 0 waits without end."""
+        self._words[_BOUND] = ticks
+
+    def release(self) -> None:
+        """Let go of the guest's memory."""
+        self._words.release()

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# All of pvefi that ever stands in a guest: the trampoline that a machine starts first, and the gates.
+#
+# A machine enters at _start32 in the state of the PVH entry (xen/include/public/arch-x86/hvm/start_info.h):
+# 32-bit protected mode, paging off, flat segments, %ebx = guest physical address of hvm_start_info.
+# The trampoline reaches the state of UEFI 2.10 §2.3.4 and rings BOOT; the host answers with an upcall
+# of the image's entry point.
+#
+# Rebuild with `make guest`; tests/guest/test_trampoline.py compares the bytes.
+
+# Mailbox offsets in bytes; pvefi/guest/mailbox.py declares the same structure and a test compares them.
+        .set MAILBOX_SEQ,      0x00     # calls rung so far; the guest counts it up before each doorbell
+        .set MAILBOX_DONE,     0x08     # the host stores the seq that it answered, after everything else
+        .set MAILBOX_FUNCTION, 0x10     # gate index, or one of FUNCTION_*
+        .set MAILBOX_RCX,      0x18     # the four register arguments of the Microsoft x64 convention
+        .set MAILBOX_RDX,      0x20
+        .set MAILBOX_R8,       0x28
+        .set MAILBOX_R9,       0x30
+        .set MAILBOX_RSP,      0x38     # the caller's stack: return address at 0, fifth argument at 0x28
+        .set MAILBOX_CR3,      0x40
+        .set MAILBOX_CR4,      0x48
+        .set MAILBOX_TSC_IN,   0x50     # time-stamp counter at the doorbell
+        .set MAILBOX_TSC_OUT,  0x58     # time-stamp counter when the answer was seen
+        .set MAILBOX_ACTION,   0x60     # what the guest does with the answer: ACTION_*
+        .set MAILBOX_RESULT,   0x68     # %rax for ACTION_RETURN
+        .set MAILBOX_A0,       0x70     # operands of the other actions
+        .set MAILBOX_A1,       0x78
+        .set MAILBOX_A2,       0x80
+        .set MAILBOX_A3,       0x88
+        .set MAILBOX_A4,       0x90
+        .set MAILBOX_BOUND,    0x98     # longest wait for an answer, in TSC ticks; 0 = without end
+        .set MAILBOX_TIMEOUTS, 0xa0     # waits that ran out
+        .set MAILBOX_DEAD,     0xa8     # the seq whose wait ran out; once set, no call is made any more
+        .set MAILBOX_TSC_START,0xb0     # time-stamp counter at the trampoline's first instruction
+        .set MAILBOX_FRAME,    0xb8     # stack pointer of the newest upcall's frame, for ACTION_UNWIND
+        .set MAILBOX_LOCK,     0xc0     # bit 0: a CPU is between storing its arguments and reading its answer
+
+        .set FUNCTION_BOOT,          0x1000     # rcx = hvm_start_info
+        .set FUNCTION_UPCALL_RETURN, 0x1001     # rcx = what the upcalled function returned
+        .set FUNCTION_COPY_DONE,     0x1002
+        .set FUNCTION_END,           0x1003     # the trampoline has nothing more to do
+
+        .set ACTION_RETURN, 0           # return RESULT to the caller
+        .set ACTION_UPCALL, 1           # call A0(A1, A2, A3, A4), then ring FUNCTION_UPCALL_RETURN
+        .set ACTION_COPY,   2           # copy A2 bytes from A1 to A0, upwards, then ring FUNCTION_COPY_DONE
+        .set ACTION_UNWIND, 3           # leave the upcall whose frame is A0 as if it had returned A1
+
+        .set DOORBELL, 0x520            # I/O port; free on q35, pc, microvm and Xen's PVH platform
+        .set GATE_COUNT, 400
+        .set GATE_SIZE,  16
+
+        .set EFI_UNSUPPORTED,  0x8000000000000003       # UEFI 2.10 Appendix D
+        .set EFI_DEVICE_ERROR, 0x8000000000000007
+
+
+        .section .note.pvh, "a", @note
+        .long 2f - 1f, 4f - 3f, 18      # namesz, descsz, XEN_ELFNOTE_PHYS32_ENTRY
+1:      .asciz "Xen"
+2:      .balign 4
+3:      .long _start32
+4:      .balign 4
+
+# ---------------------------------------------------------------- gates: position independent
+# Whatever the Microsoft x64 convention lets a callee change may change here: rax, rcx, rdx, r8-r11.
+        .section .gates, "ax"
+        .code64
+        .globl mailbox_pointer, gates, gate_common, unsupported
+mailbox_pointer:
+        .quad mailbox                   # virtual address of the mailbox; data, patched by the host
+        .balign 16
+gate_common:                            # %eax = function
+        pushfq
+        cli                             # an interrupt between doorbell and answer could ring again
+        movq    mailbox_pointer(%rip), %r10
+        movl    %eax, %r11d
+        cmpq    $0, MAILBOX_DEAD(%r10)
+        jne     dead
+acquire:
+        lock btsq $0, MAILBOX_LOCK(%r10)
+        jc      contended
+        movq    %rcx, MAILBOX_RCX(%r10)
+        movq    %rdx, MAILBOX_RDX(%r10)
+        movq    %r8, MAILBOX_R8(%r10)
+        movq    %r9, MAILBOX_R9(%r10)
+ring:                                   # %r11d = function, lock held, flags on the stack
+        leaq    8(%rsp), %rax           # the caller's stack pointer, below the saved flags
+        movq    %rax, MAILBOX_RSP(%r10)
+        movl    %r11d, MAILBOX_FUNCTION(%r10)
+        movq    %cr3, %rax
+        movq    %rax, MAILBOX_CR3(%r10)
+        movq    %cr4, %rax
+        movq    %rax, MAILBOX_CR4(%r10)
+        rdtsc
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        movq    %rax, MAILBOX_TSC_IN(%r10)
+        movq    %rax, %r8               # the wait counts from here
+        movq    MAILBOX_SEQ(%r10), %r11
+        incq    %r11
+        movq    %r11, MAILBOX_SEQ(%r10)
+        movl    %r11d, %eax
+        movl    $DOORBELL, %edx
+        outb    %al, %dx                # the host wakes up
+wait:   cmpq    %r11, MAILBOX_DONE(%r10)
+        je      answered
+        pause
+        movq    MAILBOX_BOUND(%r10), %rcx
+        testq   %rcx, %rcx
+        jz      wait
+        rdtsc
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        subq    %r8, %rax
+        cmpq    %rcx, %rax
+        jb      wait
+        incq    MAILBOX_TIMEOUTS(%r10)
+        movq    %r11, MAILBOX_DEAD(%r10)        # sticky: a late answer must find nobody who acts on it
+        movq    $0, MAILBOX_LOCK(%r10)
+dead:   movabsq $EFI_DEVICE_ERROR, %rax
+        popfq
+        ret
+contended:                              # another CPU is in a call; rcx, rdx, r8, r9 hold our arguments
+        pause
+        cmpq    $0, MAILBOX_DEAD(%r10)
+        jne     dead
+        jmp     acquire
+
+answered:
+        rdtsc
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        movq    %rax, MAILBOX_TSC_OUT(%r10)
+        movl    MAILBOX_ACTION(%r10), %eax
+        cmpl    $ACTION_UPCALL, %eax
+        je      upcall
+        cmpl    $ACTION_COPY, %eax
+        je      copy
+        cmpl    $ACTION_UNWIND, %eax
+        je      unwind
+        movq    MAILBOX_RESULT(%r10), %rax
+        movq    $0, MAILBOX_LOCK(%r10)
+        popfq
+        ret
+
+upcall: movl    (%rsp), %r11d           # the caller's flags: the upcalled function runs with its IF
+        pushq   %rbp                    # everything a callee must preserve, since Exit() unwinds to here
+        pushq   %rbx
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        subq    $176, %rsp
+        .irp    n, 6,7,8,9,10,11,12,13,14,15
+        movups  %xmm\n, (\n - 6) * 16(%rsp)
+        .endr
+        stmxcsr 160(%rsp)
+        fnstcw  168(%rsp)
+        movq    %rsp, MAILBOX_FRAME(%r10)
+        movq    %rsp, %rbp
+        andq    $-16, %rsp
+        subq    $32, %rsp               # the callee's home space for its four register arguments
+        movq    MAILBOX_A0(%r10), %rax
+        movq    MAILBOX_A1(%r10), %rcx
+        movq    MAILBOX_A2(%r10), %rdx
+        movq    MAILBOX_A3(%r10), %r8
+        movq    MAILBOX_A4(%r10), %r9
+        movq    $0, MAILBOX_LOCK(%r10)  # the upcalled function may ring
+        testl   $0x200, %r11d           # RFLAGS.IF
+        jz      1f
+        sti
+1:      callq   *%rax
+        cli
+        movq    %rbp, %rsp              # a callee preserves %rbp; the frame is where it was
+        jmp     leave_upcall
+unwind: movq    MAILBOX_A0(%r10), %rsp
+        movq    MAILBOX_A1(%r10), %rax
+        movq    $0, MAILBOX_LOCK(%r10)
+leave_upcall:                           # %rsp = the frame, %rax = the upcall's result
+        cld
+        .irp    n, 6,7,8,9,10,11,12,13,14,15
+        movups  (\n - 6) * 16(%rsp), %xmm\n
+        .endr
+        ldmxcsr 160(%rsp)
+        fldcw   168(%rsp)
+        addq    $176, %rsp
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rdi
+        popq    %rsi
+        popq    %rbx
+        popq    %rbp
+        movq    mailbox_pointer(%rip), %r10
+        movq    %rax, %rcx
+        movl    $FUNCTION_UPCALL_RETURN, %r11d
+        jmp     acquire
+
+copy:   pushq   %rsi
+        pushq   %rdi
+        movq    MAILBOX_A0(%r10), %rdi
+        movq    MAILBOX_A1(%r10), %rsi
+        movq    MAILBOX_A2(%r10), %rcx
+        cld
+        rep movsb
+        popq    %rdi
+        popq    %rsi
+        movl    $FUNCTION_COPY_DONE, %r11d
+        jmp     ring
+
+        .balign 16
+unsupported:                            # a service that needs no host
+        movabsq $EFI_UNSUPPORTED, %rax
+        ret
+
+        .balign GATE_SIZE
+gates:  .set    index, 0
+        .rept   GATE_COUNT
+        .balign GATE_SIZE
+        movl    $index, %eax
+        jmp     gate_common
+        .set    index, index + 1
+        .endr
+
+# ---------------------------------------------------------------- mailbox and the host's arena beside it
+        .section .mailbox, "aw", @nobits
+        .globl mailbox, runtime_arena
+mailbox:
+        .skip   4096
+runtime_arena:                          # system table, runtime services table, configuration tables
+        .skip   0x5000
+
+# ---------------------------------------------------------------- boot part: gone after ExitBootServices
+        .section .boot, "awx"
+        .code32
+        .globl _start32, page_map_level4, stack_top, boot_arena
+boot_start:
+_start32:
+        cli
+        cld
+        rdtsc
+        movl    %eax, mailbox + MAILBOX_TSC_START
+        movl    %edx, mailbox + MAILBOX_TSC_START + 4
+        lgdt    gdt_pointer
+        movl    %cr4, %eax
+        orl     $0x620, %eax            # CR4.PAE | OSFXSR | OSXMMEXCPT
+        movl    %eax, %cr4
+        movl    $page_map_level4, %eax
+        movl    %eax, %cr3
+        movl    $0xc0000080, %ecx       # IA32_EFER
+        rdmsr
+        orl     $0x900, %eax            # LME | NXE
+        wrmsr
+        movl    %cr0, %eax
+        andl    $~0xe, %eax             # CR0.EM, TS, MP off
+        orl     $0x80010023, %eax       # PG | WP | NE | MP | PE
+        movl    %eax, %cr0
+        ljmp    $0x38, $start64
+        .code64
+start64:
+        movl    $0x30, %eax
+        movl    %eax, %ds
+        movl    %eax, %es
+        movl    %eax, %ss
+        movl    %eax, %fs
+        movl    %eax, %gs
+        movl    $stack_top, %esp
+        fninit                          # x87 control word 0x37f, as UEFI 2.10 §2.3.4 demands
+        ldmxcsr mxcsr(%rip)
+        subq    $32, %rsp
+        movl    %ebx, %ecx              # hvm_start_info
+        movl    $FUNCTION_BOOT, %eax
+        callq   gate_common             # the host answers with an upcall of the image
+        movq    %rax, %rcx
+        movl    $FUNCTION_END, %eax
+        callq   gate_common
+1:      cli
+        hlt
+        jmp     1b
+
+        .balign 8
+mxcsr:  .long   0x1f80                  # UEFI 2.10 §2.3.4: all exceptions masked, round to nearest
+        .balign 8
+gdt_pointer:
+        .word   gdt_end - gdt - 1
+        .long   gdt
+        .balign 16
+gdt:    .quad   0
+        .quad   0x00cf93000000ffff      # 08 data
+        .quad   0x00cf9b000000ffff      # 10 32-bit code (Linux __BOOT_CS)
+        .quad   0x00cf93000000ffff      # 18 data (Linux __BOOT_DS)
+        .quad   0, 0
+        .quad   0x00cf93000000ffff      # 30 data
+        .quad   0x00af9b000000ffff      # 38 64-bit code
+gdt_end:
+
+# Identity map of the first 4 GiB. Page 0 is absent: a call through NULL faults at once. The host enters
+# what lies above; entries that were absent need no flush.
+        .set    PRESENT_WRITE, 0x3
+        .set    LARGE, 0x80
+        .balign 4096
+page_map_level4:
+        .quad   page_directory_pointers + PRESENT_WRITE
+        .fill   511, 8, 0
+page_directory_pointers:
+        .quad   page_directories + PRESENT_WRITE
+        .quad   page_directories + 0x1000 + PRESENT_WRITE
+        .quad   page_directories + 0x2000 + PRESENT_WRITE
+        .quad   page_directories + 0x3000 + PRESENT_WRITE
+        .fill   508, 8, 0
+page_directories:
+        .quad   first_page_table + PRESENT_WRITE
+        .set    at, 0x200000
+        .rept   2047
+        .quad   at + PRESENT_WRITE + LARGE
+        .set    at, at + 0x200000
+        .endr
+first_page_table:
+        .quad   0
+        .set    at, 0x1000
+        .rept   511
+        .quad   at + PRESENT_WRITE
+        .set    at, at + 0x1000
+        .endr
+
+        .section .stack, "aw", @nobits
+        .skip   0x20000                 # UEFI 2.10 §2.3.4 asks for 128 KiB
+stack_top:
+        .section .arena, "aw", @nobits
+boot_arena:                             # boot services table, protocol interfaces, device paths
+        .skip   0x20000

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads the trampoline's ELF: its segments, where its parts stand, and where its gates are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+__all__ = ["Trampoline", "TrampolineSegment", "load_trampoline"]
+
+
+@dataclass(frozen=True)
+class TrampolineSegment:
+    """One loadable part; `address` is guest physical, `size` in bytes with the zero-filled tail."""
+
+    name: str
+    address: int
+    size: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The first guest physical address after the segment."""
+        return self.address + self.size
+
+
+@dataclass(frozen=True)
+class Trampoline:
+    """The guest part of pvefi; `entry` is the guest physical address of its 32-bit PVH entry."""
+
+    elf: bytes
+    entry: int
+    segments: tuple[TrampolineSegment, ...]
+    symbols: Mapping[str, int]
+
+    def segment(self, name: str) -> TrampolineSegment:
+        """Return the segment that holds the section `name`, such as ".gates"."""
+        return next(segment for segment in self.segments if segment.name == name)
+
+    def gate(self, index: int) -> int:
+        """Return the guest physical address of gate `index`; IndexError beyond the last."""
+        if not 0 <= index < self.symbols["GATE_COUNT"]:
+            raise IndexError(f"gate {index}: the trampoline has {self.symbols['GATE_COUNT']}")
+        return self.symbols["gates"] + index * self.symbols["GATE_SIZE"]
+
+    @property
+    def runtime_arena(self) -> tuple[int, int]:
+        """First and one-past-last address of the host's arena beside the mailbox."""
+        return self.symbols["runtime_arena"], self.segment(".mailbox").end
+
+    @property
+    def boot_arena(self) -> tuple[int, int]:
+        """First and one-past-last address of the host's arena that lasts as long as boot services."""
+        return self.symbols["boot_arena"], self.segment(".arena").end
+
+
+def load_trampoline() -> Trampoline:
+    """Return the trampoline that the package carries."""
+    from elftools.elf.elffile import ELFFile  # imported here: only a boot needs it
+
+    data = (files("pvefi.guest") / "trampoline.elf").read_bytes()
+    elf = ELFFile(io.BytesIO(data))
+    names = {section["sh_addr"]: section.name for section in elf.iter_sections() if section["sh_addr"]}
+    segments = tuple(
+        TrampolineSegment(names[part["p_vaddr"]], part["p_paddr"], part["p_memsz"], part.data())
+        for part in elf.iter_segments("PT_LOAD")
+    )
+    symbols = {
+        symbol.name: symbol["st_value"] for symbol in elf.get_section_by_name(".symtab").iter_symbols()
+    }
+    return Trampoline(data, elf["e_entry"], segments, symbols)

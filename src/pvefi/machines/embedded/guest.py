@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One running embedded guest: doorbells are answered inside the OUT hook, everything else stops the CPU."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from pvefi.guest.mailbox import Answer, Finish, Mailbox, Request
+from pvefi.machines.embedded.counting import InstructionCounter
+from pvefi.machines.embedded.ports import Ports
+from pvefi.machines.machine import Fault, Finished, Halted, Hardware, Reached, Stop, TimedOut, Watchpoint
+from pvefi.memory import GuestMemory
+
+if TYPE_CHECKING:
+    from pvefi.machines.embedded.engine import Engine
+
+__all__ = ["EmbeddedGuest"]
+
+_EXCEPTIONS = {  # Intel SDM vol. 3A §6.3.1
+    0: "divide error",
+    1: "debug exception",
+    3: "breakpoint",
+    4: "overflow",
+    5: "bound range exceeded",
+    6: "invalid opcode",
+    7: "device not available",
+    8: "double fault",
+    10: "invalid TSS",
+    11: "segment not present",
+    12: "stack fault",
+    13: "general protection fault",
+    14: "page fault",
+    16: "x87 floating-point error",
+    17: "alignment check",
+    19: "SIMD floating-point exception",
+}
+_PAGE_FAULT = 14
+_INVALID_OPCODE = 6
+
+
+class EmbeddedGuest:
+    """See `Guest` for what each method promises."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        memory: GuestMemory,
+        mailbox: memoryview,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+    ) -> None:
+        self.memory = memory
+        self._engine = engine
+        self._mailbox = Mailbox(mailbox)
+        self._ports = Ports(self._rung, console, hardware.seed)
+        self._counter = InstructionCounter() if hardware.count else None
+        self._answer: Callable[[Request], Answer] | None = None
+        self._stop: Stop | None = None
+        self._ending = threading.Event()
+        self._failure: BaseException | None = None
+        self._answering = 0.0
+        self._watched: dict[int, list[Watchpoint]] = {}
+        engine.on_port(self._ports.write, self._ports.read)
+        engine.on_exception(self._exception)
+        engine.on_unmapped(self._unmapped)
+        if self._counter:
+            engine.hook_code(self._counter.callback, self._counter.user_data, 1, 0)
+
+    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+        """Run the CPU in a thread of its own, so that a time-out or Ctrl-C ends it wherever it is."""
+        self._answer, self._stop, self._failure = answer, None, None
+        self._ending.clear()
+        runner = threading.Thread(target=self._emulate, name="pvefi-cpu", daemon=True)
+        runner.start()
+        try:
+            runner.join(timeout)
+            if runner.is_alive():
+                self._end(runner)
+                self._stop = self._stop or TimedOut(timeout or 0.0, self._engine.register("rip"))
+        except BaseException:
+            self._end(runner)
+            raise
+        if self._failure is not None:
+            raise self._failure
+        return self._stop or Halted(self._engine.register("rip"))
+
+    def _end(self, runner: threading.Thread) -> None:
+        self._ending.set()
+        while runner.is_alive():
+            self._engine.stop()
+            runner.join(0.01)
+
+    def _emulate(self) -> None:
+        from pvefi.machines.embedded.engine import EngineError
+
+        try:
+            self._engine.run()
+        except EngineError as error:
+            if self._stop is None:
+                undefined = error.invalid_instruction
+                self._stop = Fault(
+                    "invalid opcode" if undefined else str(error),
+                    _INVALID_OPCODE if undefined else None,
+                    None,
+                    self._engine.register("rip"),
+                )
+        except BaseException as error:
+            self._failure = error
+
+    def _rung(self) -> None:
+        began = time.perf_counter()
+        assert self._answer is not None
+        try:
+            answer = self._answer(self._mailbox.request())
+        except BaseException as error:
+            self._failure = error
+            self._engine.stop()
+            return
+        if isinstance(answer, Finish):
+            self._halt(Finished(answer.reason))
+        else:
+            self._mailbox.publish(answer)
+        self._answering += time.perf_counter() - began
+
+    def _halt(self, stop: Stop) -> None:
+        if self._stop is None:
+            self._stop = stop
+        self._engine.stop()
+
+    def _exception(self, vector: int) -> None:
+        self._halt(
+            Fault(
+                _EXCEPTIONS.get(vector, f"interrupt {vector:#x}"),
+                vector,
+                self._engine.register("cr2") if vector == _PAGE_FAULT else None,
+                self._engine.register("rip"),
+            )
+        )
+
+    def _unmapped(self, access: str, address: int) -> None:
+        self._halt(Fault(f"{access} of unmapped memory", None, address, self._engine.register("rip")))
+
+    def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
+        """Add watchpoints; see `Guest.watch`."""
+        fresh: list[int] = []
+        for watchpoint in watchpoints:
+            if watchpoint.address not in self._watched:
+                self._watched[watchpoint.address] = []
+                fresh.append(watchpoint.address)
+            self._watched[watchpoint.address].append(watchpoint)
+        self._engine.on_execution(fresh, self._executing)
+
+    def _executing(self, address: int) -> None:
+        for watchpoint in self._watched[address]:
+            if self.memory.read(address, len(watchpoint.expected)) == watchpoint.expected:
+                self._halt(Reached(watchpoint))
+                return
+
+    def idle(self, seconds: float) -> None:
+        """Sleep, but wake when the run is being ended."""
+        self._ending.wait(seconds)
+
+    def registers(self) -> Mapping[str, int]:
+        """Return the CPU's registers by lower-case name."""
+        return self._engine.registers()
+
+    def instructions(self) -> int | None:
+        """Return the exact count, or None without --count."""
+        return self._counter.value if self._counter else None
+
+    def answering_seconds(self) -> float:
+        """Return the seconds spent in answers."""
+        return self._answering
+
+    def close(self) -> None:
+        """Let go of the guest's memory; the engine goes with its last reference."""
+        self._mailbox.release()

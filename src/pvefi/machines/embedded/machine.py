@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds an embedded guest: RAM in a shared mapping, the trampoline in it, the CPU in the PVH state."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable
+
+from pvefi.errors import MachineError
+from pvefi.guest.trampoline import Trampoline
+from pvefi.machines.embedded.guest import EmbeddedGuest
+from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
+from pvefi.machines.machine import Hardware
+from pvefi.memory import GuestMemory, RamBlock
+
+__all__ = ["EmbeddedMachine"]
+
+
+class EmbeddedMachine:
+    """The unicorn CPU emulator as a PVH machine."""
+
+    name = "embedded"
+
+    def start(
+        self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]
+    ) -> EmbeddedGuest:
+        """Return a guest that stands at the trampoline's entry; see `Machine.start`."""
+        layout = ram_layout(hardware.memory_size)
+        memory = _share(layout, hardware.memory_size)
+        for segment in trampoline.segments:
+            memory.write(segment.address, segment.data)
+        info_address, info = start_info(layout, hardware.command_line)
+        memory.write(info_address, info)
+        try:
+            from pvefi.machines.embedded.engine import Engine
+        except ImportError as error:
+            raise MachineError(
+                f"the embedded machine expects the unicorn CPU emulator, found none: {error}",
+                "pip install unicorn",
+            ) from error
+        engine = Engine(memory)
+        engine.enter_protected_mode(trampoline.entry, info_address)
+        mailbox = memory.view(trampoline.symbols["mailbox"], 4096)
+        return EmbeddedGuest(engine, memory, mailbox, hardware, console)
+
+
+def _share(layout: RamLayout, memory_size: int) -> GuestMemory:
+    host_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory_size > host_memory:
+        raise MachineError(
+            f"expected at most the host's {host_memory >> 20} MiB of memory, found {memory_size >> 20} MiB",
+            "give a smaller --memory",
+        )
+    descriptor = os.memfd_create("pvefi-ram", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, memory_size)
+        ram = memoryview(mmap.mmap(descriptor, memory_size))
+    except OSError as error:
+        raise MachineError(
+            f"the host gives no {memory_size >> 20} MiB of memory: {error.strerror}",
+            "give a smaller --memory",
+        ) from error
+    finally:
+        os.close(descriptor)
+    return GuestMemory(
+        RamBlock(address, ram[offset : offset + size]) for address, size, offset in layout.blocks
+    )

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one interface behind which every machine stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pvefi.guest.mailbox import Answer, Request
+from pvefi.guest.trampoline import Trampoline
+from pvefi.memory import GuestMemory
+
+__all__ = [
+    "Fault",
+    "Finished",
+    "Guest",
+    "Halted",
+    "Hardware",
+    "Machine",
+    "Reached",
+    "Stop",
+    "TimedOut",
+    "Watchpoint",
+]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the guest is to consist of.
+
+    `memory_size` is in bytes; `command_line` travels in hvm_start_info; `seed` fixes what randomness the
+    hardware itself gives; `count` asks for exact instruction counts.
+    """
+
+    memory_size: int
+    command_line: str = ""
+    seed: int | None = None
+    count: bool = False
+
+
+@dataclass(frozen=True)
+class Watchpoint:
+    """Stop when the CPU is about to execute at `address` (guest physical) and `expected` stands there.
+
+    `label` is the asker's; a machine hands it back unread.
+    """
+
+    address: int
+    expected: bytes
+    label: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The host's answer was Finish; `reason` is what it carried."""
+
+    reason: object
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A watchpoint was reached; nothing at its address has been executed yet."""
+
+    watchpoint: Watchpoint
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The CPU raised exception `vector`, or touched what is no memory.
+
+    `what` names it ("page fault", "write to unmapped memory"); `address` is the address touched (guest
+    virtual) where there is one, `instruction_pointer` the instruction at fault.
+    """
+
+    what: str
+    vector: int | None
+    address: int | None
+    instruction_pointer: int
+
+
+@dataclass(frozen=True)
+class Halted:
+    """The CPU executed HLT and nothing can wake it."""
+
+    instruction_pointer: int
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """The time given for the run passed; the guest was wherever `instruction_pointer` says."""
+
+    seconds: float
+    instruction_pointer: int
+
+
+Stop = Finished | Reached | Fault | Halted | TimedOut
+
+
+class Guest(Protocol):
+    """A guest that has been started, and is stopped at its first instruction until `run`."""
+
+    memory: GuestMemory
+
+    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+        """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
+
+        KeyboardInterrupt passes through, the guest stopped.
+        """
+        ...
+
+    def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
+        """Add watchpoints; code at their addresses must not have been executed before."""
+        ...
+
+    def idle(self, seconds: float) -> None:
+        """Let `seconds` pass while a doorbell is being answered; less when the run is being ended."""
+        ...
+
+    def registers(self) -> Mapping[str, int]:
+        """Return the general and control registers by lower-case name."""
+        ...
+
+    def instructions(self) -> int | None:
+        """Return how many instructions the guest has executed, or None when they are not counted."""
+        ...
+
+    def answering_seconds(self) -> float:
+        """Return the wall-clock seconds that the host spent on answering, the guest standing still."""
+        ...
+
+    def close(self) -> None:
+        """End the guest and free what it holds."""
+        ...
+
+
+class Machine(Protocol):
+    """A kind of machine, such as "embedded"."""
+
+    name: str
+
+    def start(self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]) -> Guest:
+        """Place the trampoline and return the guest, ready to run.
+
+        `console` receives what the guest writes to its serial port. MachineError when the machine is
+        missing or cannot give what is asked.
+        """
+        ...

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's physical memory as the host maps it, and the same memory through the guest's page tables.
+
+Every address from a guest is untrusted: one that is no memory of the guest raises GuestFault, and nothing
+is written elsewhere.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pvefi.errors import GuestFault
+
+__all__ = ["GuestMemory", "Memory", "NamedRange", "RamBlock", "VirtualMemory", "describe"]
+
+
+class Memory(Protocol):
+    """What services need of a guest's memory; addresses are the guest's own, physical or virtual."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at `address`; GuestFault where that is not memory."""
+        ...
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store `data` at `address`; GuestFault, and nothing written, where that is not memory."""
+        ...
+
+    def contiguous(self, address: int) -> int:
+        """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""
+        ...
+
+
+@dataclass(frozen=True)
+class NamedRange:
+    """A range of guest physical addresses and what it is for, so that faults explain themselves."""
+
+    name: str
+    address: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first address after the range."""
+        return self.address + self.size
+
+
+def describe(address: int, ranges: Iterable[NamedRange]) -> str:
+    """Return "name+0x12 (0x800012)" for the innermost range that holds `address`, else the bare address."""
+    inside = [one for one in ranges if one.address <= address < one.end]
+    if not inside:
+        return f"{address:#x}"
+    best = min(inside, key=lambda one: one.size)
+    return f"{best.name}+{address - best.address:#x} ({address:#x})"
+
+
+@dataclass(frozen=True)
+class RamBlock:
+    """A run of RAM: `view` is the host's writable mapping of what the guest sees at `address` (physical)."""
+
+    address: int
+    view: memoryview
+
+    @property
+    def end(self) -> int:
+        """The first guest physical address after the block."""
+        return self.address + len(self.view)
+
+
+class GuestMemory:
+    """All RAM of one guest, by guest physical address."""
+
+    def __init__(self, blocks: Iterable[RamBlock]) -> None:
+        self.blocks = tuple(sorted(blocks, key=lambda block: block.address))
+        self._starts = [block.address for block in self.blocks]
+
+    def view(self, address: int, size: int) -> memoryview:
+        """Return the `size` bytes at `address` themselves, writable; GuestFault unless all are RAM."""
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0 and size >= 0:
+            block = self.blocks[index]
+            offset = address - block.address
+            if offset + size <= len(block.view):
+                return block.view[offset : offset + size]
+        raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at `address`; GuestFault unless all are RAM."""
+        return bytes(self.view(address, size))
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store `data` at `address`; GuestFault, and nothing written, unless all of it is RAM."""
+        self.view(address, len(data))[:] = data
+
+    def fill(self, address: int, size: int, value: int = 0) -> None:
+        """Set `size` bytes at `address` to `value`; GuestFault unless all are RAM."""
+        view = self.view(address, size)
+        chunk = bytes([value]) * min(size, 1 << 20)
+        for at in range(0, size, 1 << 20):
+            part = view[at : at + (1 << 20)]
+            part[:] = chunk[: len(part)]
+
+    def contiguous(self, address: int) -> int:
+        """Return how many bytes of RAM there are from `address` to the end of its block; 0 for none."""
+        index = bisect_right(self._starts, address) - 1
+        return max(0, self.blocks[index].end - address) if index >= 0 else 0
+
+    def release(self) -> None:
+        """Let go of the host's mapping."""
+        for block in self.blocks:
+            block.view.release()
+
+
+# Intel SDM vol. 3A §4.5: four- and five-level paging.
+_PRESENT = 1 << 0
+_PAGE_SIZE_BIT = 1 << 7
+_FRAME = 0x000F_FFFF_FFFF_F000
+_CR4_LA57 = 1 << 12
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class VirtualMemory:
+    """A guest's memory by guest virtual address, through the page tables at `cr3` (4 or 5 levels)."""
+
+    physical: GuestMemory
+    cr3: int
+    cr4: int
+
+    def translate(self, address: int) -> tuple[int, int]:
+        """Return the guest physical address and the bytes left in its page; GuestFault where unmapped."""
+        table = self.cr3 & _FRAME
+        for shift in (48, 39, 30, 21, 12) if self.cr4 & _CR4_LA57 else (39, 30, 21, 12):
+            entry = int.from_bytes(self.physical.read(table + 8 * (address >> shift & 511), 8), "little")
+            if not entry & _PRESENT:
+                raise GuestFault(f"guest virtual {address:#x} is not mapped")
+            if shift == 12 or (shift in (30, 21) and entry & _PAGE_SIZE_BIT):
+                size = 1 << shift
+                return (entry & _FRAME & -size) | (address & (size - 1)), size - (address & (size - 1))
+            table = entry & _FRAME
+        raise AssertionError("unreachable: the last level always returns")
+
+    def _pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
+        while size > 0:
+            physical, left = self.translate(address)
+            count = min(size, left)
+            yield physical, count
+            address += count
+            size -= count
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at guest virtual `address`; GuestFault where it is unmapped or not RAM."""
+        return b"".join(self.physical.read(at, count) for at, count in self._pieces(address, size))
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store `data` at guest virtual `address`; GuestFault, and nothing written, where it cannot."""
+        views = [self.physical.view(at, count) for at, count in self._pieces(address, len(data))]
+        done, source = 0, memoryview(data)
+        for view in views:
+            view[:] = source[done : done + len(view)]
+            done += len(view)
+
+    def contiguous(self, address: int) -> int:
+        """Return how many bytes from `address` on lie in one page; 0 where it is unmapped."""
+        try:
+            physical, left = self.translate(address)
+        except GuestFault:
+            return 0
+        return min(left, self.physical.contiguous(physical))
