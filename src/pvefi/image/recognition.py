@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Says in a few words what a file is: a kind of image, or what else it is when it is none."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NoReturn
+
+from pvefi.errors import ImageError
+from pvefi.image.bzimage import BzImage
+from pvefi.image.elf import ELF_MAGIC, IDENT_CLASS, IDENT_DATA, Elf64Header, ElfClass, ElfMachine, ElfType
+from pvefi.image.pe import PeImage
+from pvefi.image.vmlinux import Vmlinux
+from pvefi.spec.pe import Machine, Subsystem
+
+__all__ = ["EXPECTED", "describe", "recognize", "refuse", "refuse_foreign_elf", "refuse_program"]
+
+EXPECTED = "a PE image for EFI, a bzImage or a vmlinux"
+
+_SUBSYSTEMS = {
+    Subsystem.EFI_APPLICATION: "EFI application",
+    Subsystem.EFI_BOOT_SERVICE_DRIVER: "EFI boot service driver",
+    Subsystem.EFI_RUNTIME_DRIVER: "EFI runtime driver",
+    Subsystem.EFI_ROM: "EFI option ROM",
+}
+_MACHINES = {
+    Machine.AMD64: "x86-64",
+    Machine.I386: "i386",
+    Machine.ARM64: "arm64",
+    Machine.ARMTHUMB_MIXED: "arm",
+    Machine.ARMNT: "arm",
+    Machine.EBC: "EFI byte code",
+}
+
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0x28, b"_FVH", "a firmware volume (OVMF and the like)"),
+    (0x38, b"ARM\x64", "a raw arm64 kernel Image"),
+    (0x38, b"RSC\x05", "a raw RISC-V kernel Image"),
+    (0, b"070701", "an initrd (cpio archive)"),
+    (0, b"070702", "an initrd (cpio archive)"),
+    (0, b"070707", "a cpio archive"),
+    (0, b"\xfd7zXZ\0", "an xz file, perhaps an initrd"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd file, perhaps an initrd"),
+    (0, b"\x02\x21\x4c\x18", "an lz4 file, perhaps an initrd"),
+    (0, b"\x04\x22\x4d\x18", "an lz4 file"),
+    (0, b"BZh", "a bzip2 file"),
+    (0, b"\x27\x05\x19\x56", "a U-Boot image"),
+    (0, b"\xd0\x0d\xfe\xed", "a device tree blob or FIT image"),
+    (0, b"!<arch>\n", "a Debian package or ar archive"),
+    (0, b"hsqs", "a squashfs file system"),
+    (0, b"QFI\xfb", "a qcow2 disk image"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"#!", "a script"),
+    (0x200, b"EFI PART", "a disk image with a GPT"),
+    (257, b"ustar", "a tar archive"),
+    (0x8001, b"CD001", "an ISO 9660 image"),
+)
+_KERNEL_NOTE_OWNERS = frozenset({"Xen", "Linux"})
+_GZIP = b"\x1f\x8b"
+_BOOT_SECTOR = (0x1FE, b"\x55\xaa")
+_TEXT_SAMPLE = 512
+_TEXT_BYTES = frozenset(b"\t\n\f\r") | frozenset(range(0x20, 0x7F)) | frozenset(range(0x80, 0x100))
+_PEEK = 4096
+
+
+def describe(pe: PeImage | None, bzimage: BzImage | None, vmlinux: Vmlinux | None) -> str:
+    """Return what an image is, in the words of its containers."""
+    parts = []
+    if bzimage is not None:
+        parts.append(
+            f"Linux bzImage, boot protocol {bzimage.protocol_name}"
+            if bzimage.header.payload_length
+            else f"program in the form of a bzImage, boot protocol {bzimage.protocol_name}"
+        )
+    elif vmlinux is not None:
+        bits = 64 if vmlinux.elf_class is ElfClass.ELF64 else 32
+        parts.append(f"ELF kernel, {bits}-bit, {vmlinux.machine.name}")
+    if pe is not None:
+        kind = _SUBSYSTEMS.get(pe.subsystem, f"subsystem {pe.subsystem.name}")
+        parts.append(f"{kind} for {_MACHINES.get(pe.machine, pe.machine.name)}")
+    return "; ".join(parts)
+
+
+def refuse(path: str, data: bytes, pe: PeImage | None) -> NoReturn:
+    """Raise the ImageError that says what the file is instead of an image."""
+    if pe is not None:
+        raise ImageError(
+            path,
+            pe.header_offset,
+            "a PE image with an EFI subsystem (10 to 13)",
+            f"a PE program for {_MACHINES.get(pe.machine, pe.machine.name)} with subsystem {pe.subsystem.name}",
+        )
+    raise ImageError(path, None, EXPECTED, recognize(data))
+
+
+def refuse_foreign_elf(path: str, data: bytes) -> None:
+    """Raise ImageError when the ELF file `data` is not of a kind that an x86 kernel can be."""
+    word = "<H" if data[IDENT_DATA : IDENT_DATA + 1] == b"\x01" else ">H"
+    at = Elf64Header.offset_of("machine")
+    if len(data) < at + 2:
+        raise ImageError(path, 0, "a whole ELF header", f"{len(data)} bytes")
+    (machine,) = struct.unpack_from(word, data, at)
+    (kind,) = struct.unpack_from(word, data, Elf64Header.offset_of("type"))
+    if machine not in (ElfMachine.X86_64, ElfMachine.I386):
+        raise ImageError(path, at, EXPECTED, f"an ELF file for {ElfMachine(machine).name}")
+    if kind != ElfType.EXEC and not (kind == ElfType.DYN and data[IDENT_CLASS] == ElfClass.ELF64):
+        raise ImageError(path, at - 2, EXPECTED, f"an ELF file of type {ElfType(kind).name}")
+
+
+def refuse_program(path: str, vmlinux: Vmlinux) -> None:
+    """Raise ImageError when an ELF file has no note by which a kernel shows itself."""
+    if not any(note.owner in _KERNEL_NOTE_OWNERS for note in vmlinux.notes):
+        raise ImageError(
+            path, None, EXPECTED, f"an ELF file for {vmlinux.machine.name} without a kernel's notes"
+        )
+
+
+def recognize(data: bytes) -> str:
+    """Return what `data`, which is no image, is."""
+    if not data:
+        return "an empty file"
+    for offset, magic, name in _MAGIC:
+        if data[offset : offset + len(magic)] == magic:
+            return name
+    if data[: len(_GZIP)] == _GZIP:
+        return _gzipped(data)
+    if data[:2] == b"MZ":
+        return "a DOS program, or a PE file whose header is damaged"
+    offset, magic = _BOOT_SECTOR
+    if data[offset : offset + len(magic)] == magic:
+        return "a boot sector or disk image"
+    if _is_text(data[:_TEXT_SAMPLE]):
+        return "a text file"
+    return f"a file that begins with the bytes {data[:8].hex(' ')}"
+
+
+def _gzipped(data: bytes) -> str:
+    try:
+        start = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data[:_PEEK], _PEEK)
+    except zlib.error:
+        return "a damaged gzip file"
+    if start[: len(ELF_MAGIC)] == ELF_MAGIC:
+        return "a gzip-compressed ELF file; decompress it first"
+    if start[:5] == b"07070":
+        return "an initrd (cpio archive, gzip)"
+    return "a gzip file"
+
+
+def _is_text(sample: bytes) -> bool:
+    return all(byte in _TEXT_BYTES for byte in sample)

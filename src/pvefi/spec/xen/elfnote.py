@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ELF notes by which a kernel tells Xen how it wants to be started.
+
+Source: xen/include/public/elfnote.h; feature numbers: xen/include/public/features.h.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pvefi.layout import OpenEnum
+
+__all__ = ["NOTE_NAME", "NoteForm", "XenElfNote", "note_form"]
+
+NOTE_NAME = "Xen"
+"""elfnote.h: the notes have "Xen" in the name field."""
+
+
+class XenElfNote(OpenEnum):
+    """XEN_ELFNOTE_* (xen/include/public/elfnote.h)."""
+
+    INFO = 0
+    ENTRY = 1
+    HYPERCALL_PAGE = 2
+    VIRT_BASE = 3
+    PADDR_OFFSET = 4
+    XEN_VERSION = 5
+    GUEST_OS = 6
+    GUEST_VERSION = 7
+    LOADER = 8
+    PAE_MODE = 9
+    FEATURES = 10
+    BSD_SYMTAB = 11
+    HV_START_LOW = 12
+    L1_MFN_VALID = 13
+    SUSPEND_CANCEL = 14
+    INIT_P2M = 15
+    MOD_START_PFN = 16
+    SUPPORTED_FEATURES = 17
+    PHYS32_ENTRY = 18
+    PHYS32_RELOC = 19
+    CRASH_INFO = 0x1000001
+    CRASH_REGS = 0x1000002
+    DUMPCORE_NONE = 0x2000000
+    DUMPCORE_HEADER = 0x2000001
+    DUMPCORE_XEN_VERSION = 0x2000002
+    DUMPCORE_FORMAT_VERSION = 0x2000003
+
+
+class NoteForm(StrEnum):
+    """What a note's descriptor holds."""
+
+    NUMBER = "number"  # 4 or 8 bytes, "depending on the content of the desc field"
+    NUMBERS = "numbers"  # several of them
+    TEXT = "text"
+    BYTES = "bytes"
+
+
+_TEXT = frozenset(
+    {
+        XenElfNote.INFO,
+        XenElfNote.XEN_VERSION,
+        XenElfNote.GUEST_OS,
+        XenElfNote.GUEST_VERSION,
+        XenElfNote.LOADER,
+        XenElfNote.PAE_MODE,
+        XenElfNote.FEATURES,
+        XenElfNote.BSD_SYMTAB,
+    }
+)
+_NUMBERS = {
+    XenElfNote.L1_MFN_VALID: 8,  # maddr_t-sized mask and value pairs
+    XenElfNote.PHYS32_RELOC: 4,  # up to three: alignment, lowest and highest address
+}
+
+
+def note_form(note: XenElfNote) -> tuple[NoteForm, int]:
+    """Return the form of a note's descriptor, and for a row of numbers the size of each in bytes."""
+    if note in _TEXT:
+        return NoteForm.TEXT, 0
+    if note in _NUMBERS:
+        return NoteForm.NUMBERS, _NUMBERS[note]
+    if XenElfNote.INFO <= note <= XenElfNote.PHYS32_RELOC:
+        return NoteForm.NUMBER, 0
+    return NoteForm.BYTES, 0
