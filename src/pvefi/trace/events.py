@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
 
-__all__ = ["Address", "CallEvent", "Value"]
+__all__ = ["NOT_IMPLEMENTED", "OUTSIDE_PROFILE", "Address", "CallEvent", "Value"]
+
+OUTSIDE_PROFILE = "outside the profile"
+NOT_IMPLEMENTED = "not implemented"
+"""What `CallEvent.why` contains when a service or protocol is not on offer at all."""
 
 
 class Address(int):

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pvefi trace`: reads the files that `pvefi boot --trace FILE` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from pvefi.trace import show as showing
+from pvefi.trace import summary as summing
+from pvefi.trace.jsonl import event_to_json, read_trace, trace_to_json
+from pvefi.trace.spelling import TEXT_LIMIT
+
+__all__ = ["command"]
+
+
+@click.group()
+def command() -> None:
+    """Read the trace that a boot wrote with --trace."""
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "services",
+    "-s",
+    "--service",
+    multiple=True,
+    metavar="GLOB",
+    help="Only services that match, by whole name or last part: 'Locate*', OutputString. Repeatable.",
+)
+@click.option("-e", "--errors", is_flag=True, help="Only calls that were refused.")
+@click.option(
+    "limit",
+    "--string-size",
+    default=TEXT_LIMIT,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Cut strings and buffers after N characters or bytes.",
+)
+@click.option("as_json", "--json", is_flag=True, help="Print one JSON document.")
+def show(file: Path, services: tuple[str, ...], errors: bool, limit: int, as_json: bool) -> None:
+    """Print the calls of a trace, a line each, the way strace does."""
+    trace = read_trace(file)
+    if as_json:
+        chosen = showing.select(trace.events, services, refusals_only=errors)
+        calls = [event_to_json(event) for event in chosen]
+        document = {"schema": "pvefi/trace-calls", "version": 1, **trace_to_json(trace), "calls": calls}
+        click.echo(json.dumps(document, indent=2))
+        return
+    showing.render(trace, Console(), services, refusals_only=errors, limit=limit)
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("as_json", "--json", is_flag=True, help="Print one JSON document.")
+def summary(file: Path, as_json: bool) -> None:
+    """Count the calls of a trace by service, with host time and refusals, the way strace -c does."""
+    trace = read_trace(file)
+    counts = summing.summarize(trace.events)
+    if as_json:
+        click.echo(json.dumps({**summing.to_json(counts), **trace_to_json(trace)}, indent=2))
+        return
+    console = Console()
+    summing.render(counts, console)
+    console.print()
+    console.print(showing.end_text(trace), soft_wrap=True)

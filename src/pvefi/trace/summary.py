@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A trace in numbers, in the way of strace -c: calls and host time by service, and what was refused why."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from rich.console import Console
+from rich.text import Text
+
+from pvefi.layout import Guid
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.columns import Cell, columns
+from pvefi.trace.events import NOT_IMPLEMENTED, OUTSIDE_PROFILE, CallEvent
+from pvefi.trace.show import is_refusal
+from pvefi.trace.spelling import escaped, spell
+from pvefi.trace.values import Json
+
+__all__ = ["Gap", "Refusal", "ServiceUse", "Summary", "render", "summarize", "to_json"]
+
+NOT_FOUND = "not found"
+OTHER = "other refusals"
+
+_GAPS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ServiceUse:
+    """The calls of one service; times are the host's, in microseconds.
+
+    `instructions` is what the guest executed since the call before, summed over the calls of this service;
+    None when not counted.
+    """
+
+    service: str
+    calls: int
+    refused: int
+    total_us: float
+    median_us: float
+    max_us: float
+    instructions: int | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Calls that were refused alike; `subject` is the GUIDs and names that they asked for."""
+
+    kind: str
+    service: str
+    subject: str
+    status: str
+    why: str
+    calls: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch in which the guest made no call: instructions between the calls `after` and `before`."""
+
+    after: CallEvent
+    before: CallEvent
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All calls of one trace; services by total time, refusals in the order first met, gaps by length."""
+
+    calls: int
+    refused: int
+    host_us: float
+    services: tuple[ServiceUse, ...]
+    refusals: tuple[Refusal, ...]
+    gaps: tuple[Gap, ...]
+
+
+def summarize(events: Sequence[CallEvent]) -> Summary:
+    """Return the summary of `events`, which stand in the order the guest made them."""
+    gaps = _gaps(events)
+    before: defaultdict[str, int] = defaultdict(int)
+    for gap in gaps:
+        before[gap.before.service] += gap.instructions
+    if events and events[0].instructions is not None:
+        before[events[0].service] += events[0].instructions
+    counted = any(event.instructions is not None for event in events)
+    by_service: defaultdict[str, list[CallEvent]] = defaultdict(list)
+    for event in events:
+        by_service[event.service].append(event)
+    uses = [_use(name, calls, before[name] if counted else None) for name, calls in by_service.items()]
+    return Summary(
+        calls=len(events),
+        refused=sum(map(is_refusal, events)),
+        host_us=sum(event.host_us for event in events),
+        services=tuple(sorted(uses, key=lambda use: use.total_us, reverse=True)),
+        refusals=_refusals(events),
+        gaps=tuple(sorted(gaps, key=lambda gap: gap.instructions, reverse=True)),
+    )
+
+
+def _use(service: str, calls: Sequence[CallEvent], instructions: int | None) -> ServiceUse:
+    times = [event.host_us for event in calls]
+    refused = sum(map(is_refusal, calls))
+    return ServiceUse(service, len(calls), refused, sum(times), median(times), max(times), instructions)
+
+
+def _gaps(events: Sequence[CallEvent]) -> list[Gap]:
+    return [
+        Gap(after, before, before.instructions - after.instructions)
+        for after, before in pairwise(events)
+        if after.instructions is not None and before.instructions is not None
+    ]
+
+
+def _refusals(events: Iterable[CallEvent]) -> tuple[Refusal, ...]:
+    alike = Counter(
+        (_kind(event), event.service, _subject(event), _status_text(event), event.why)
+        for event in events
+        if is_refusal(event)
+    )
+    return tuple(Refusal(*key, calls=calls) for key, calls in alike.items())
+
+
+def _kind(event: CallEvent) -> str:
+    for kind in (OUTSIDE_PROFILE, NOT_IMPLEMENTED):
+        if kind in event.why:
+            return kind
+    return NOT_FOUND if event.status == EfiStatus.NOT_FOUND else OTHER
+
+
+def _status_text(event: CallEvent) -> str:
+    return "" if event.status is None else event.status.efi_name
+
+
+def _subject(event: CallEvent) -> str:
+    return ", ".join(spell(value) for _, value in event.arguments if isinstance(value, (Guid, str)))
+
+
+def to_json(summary: Summary) -> dict[str, Json]:
+    """Return the summary as one JSON document."""
+    services: list[Json] = [
+        {
+            "service": use.service,
+            "calls": use.calls,
+            "refused": use.refused,
+            "total_us": round(use.total_us, 3),
+            "median_us": round(use.median_us, 3),
+            "max_us": round(use.max_us, 3),
+            "instructions": use.instructions,
+        }
+        for use in summary.services
+    ]
+    refusals: list[Json] = [
+        {
+            "kind": refusal.kind,
+            "service": refusal.service,
+            "subject": refusal.subject,
+            "status": refusal.status,
+            "why": refusal.why,
+            "calls": refusal.calls,
+        }
+        for refusal in summary.refusals
+    ]
+    gaps: list[Json] = [
+        {"after": gap.after.index, "before": gap.before.index, "instructions": gap.instructions}
+        for gap in summary.gaps[:_GAPS_SHOWN]
+    ]
+    return {
+        "schema": "pvefi/trace-summary",
+        "version": 1,
+        "calls": summary.calls,
+        "refused": summary.refused,
+        "host_us": round(summary.host_us, 3),
+        "services": services,
+        "refusals": refusals,
+        "gaps": gaps,
+    }
+
+
+def render(summary: Summary, console: Console) -> None:
+    """Print the summary."""
+    for line in [*_service_lines(summary), *_refusal_lines(summary), *_gap_lines(summary)]:
+        console.print(line, soft_wrap=True)
+
+
+def _service_lines(summary: Summary) -> list[Text]:
+    counted = any(use.instructions is not None for use in summary.services)
+    head = ["% time", "total us", "median us", "max us", "calls", "refused"]
+    head += ["instructions"] * counted + ["service"]
+    rows: list[list[Cell]] = [[Text(title, "bold") for title in head]]
+    for use in summary.services:
+        share = 100 * use.total_us / summary.host_us if summary.host_us else 0.0
+        rows.append(
+            [
+                f"{share:.1f}",
+                f"{use.total_us:.0f}",
+                f"{use.median_us:.0f}",
+                f"{use.max_us:.0f}",
+                f"{use.calls}",
+                Text(f"{use.refused}" if use.refused else "", "red"),
+                *([f"{use.instructions:,}"] if use.instructions is not None else []),
+                escaped(use.service),
+            ]
+        )
+    total: list[Cell] = ["", f"{summary.host_us:.0f}", "", "", f"{summary.calls}", f"{summary.refused}"]
+    if counted:
+        total.append(f"{sum(use.instructions or 0 for use in summary.services):,}")
+    rows.append([*total, "total"])
+    return columns(rows, ">>>>>>" + ">" * counted + "<")
+
+
+def _refusal_lines(summary: Summary) -> list[Text]:
+    lines = []
+    for kind in (OUTSIDE_PROFILE, NOT_IMPLEMENTED, NOT_FOUND, OTHER):
+        alike = [refusal for refusal in summary.refusals if refusal.kind == kind]
+        if not alike:
+            continue
+        lines += [Text(), Text(kind, "bold")]
+        rows: list[list[Cell]] = [
+            [f"{refusal.calls}", f"{escaped(refusal.service)}({refusal.subject}){_answer(refusal)}"]
+            for refusal in alike
+        ]
+        lines += columns(rows, "><", indent=2)
+    return lines
+
+
+def _answer(refusal: Refusal) -> str:
+    status = f" = {refusal.status}" if refusal.status else ""
+    why = f" ({escaped(refusal.why)})" if refusal.why and refusal.why != refusal.kind else ""
+    return status + why
+
+
+def _gap_lines(summary: Summary) -> list[Text]:
+    if not summary.gaps:
+        return []
+    rows: list[list[Cell]] = [
+        [
+            f"{gap.instructions:,}",
+            f"from {gap.after.index} {escaped(gap.after.service)} to "
+            f"{gap.before.index} {escaped(gap.before.service)}",
+        ]
+        for gap in summary.gaps[:_GAPS_SHOWN]
+    ]
+    head = Text("longest without a call, in guest instructions", "bold")
+    return [Text(), head, *columns(rows, "><", indent=2)]
