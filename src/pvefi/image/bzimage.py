@@ -78,10 +78,7 @@ class BzImage:
         }
 
 
-_FIELDS = tuple(
-    name
-    for name in SetupHeader.__dataclass_fields__  # type: ignore[attr-defined]  # set by @layout
-)
+_FIELDS = tuple(SetupHeader.__dataclass_fields__)
 
 
 def _present(name: str, protocol: int, header_size: int) -> bool:
@@ -133,7 +130,7 @@ def parse_bzimage(path: str, data: bytes) -> BzImage:
 def _version(header: SetupHeader, data: bytes) -> str:
     if not header.kernel_version:
         return ""
-    # boot.rst: "contains a pointer to a NUL-terminated human-readable kernel version number string, less 0x200"
+    # Linux boot.rst "kernel_version": a pointer to a NUL-terminated string, less 0x200
     at = header.kernel_version + JUMP_OFFSET
     text, _, _ = data[at : at + _MAX_VERSION_STRING].partition(b"\0")
     return text.decode("ascii", "backslashreplace")

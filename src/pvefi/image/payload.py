@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pvefi.errors import ImageError
 
@@ -122,7 +123,7 @@ class PayloadStream:
             del self._held[:surplus]
             self._start += surplus
 
-    def _refuse(self, expected: str, found: str) -> None:
+    def _refuse(self, expected: str, found: str) -> NoReturn:
         raise ImageError(self._path, self._payload.offset, f"a payload of the {expected}", found)
 
 

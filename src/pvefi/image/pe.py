@@ -154,7 +154,7 @@ def parse_pe(path: Path | str, data: bytes) -> PeImage:
     try:
         parsed = pefile.PE(data=data, fast_load=True)
     except pefile.PEFormatError as error:
-        raise ImageError(path, None, "a PE/COFF file", f"a broken header: {error.value}") from error
+        raise ImageError(path, None, "a PE/COFF file", f"a broken header: {error}") from error
     except Exception as error:  # pefile raises struct.error, TypeError, ... on headers that lie
         raise ImageError(path, None, "a PE/COFF file", f"a header that cannot be read: {error}") from error
     image = _image(str(path), data, parsed)

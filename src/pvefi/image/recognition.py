@@ -85,11 +85,12 @@ def describe(pe: PeImage | None, bzimage: BzImage | None, vmlinux: Vmlinux | Non
 def refuse(path: str, data: bytes, pe: PeImage | None) -> NoReturn:
     """Raise the ImageError that says what the file is instead of an image."""
     if pe is not None:
+        machine = _MACHINES.get(pe.machine, pe.machine.name)
         raise ImageError(
             path,
             pe.header_offset,
             "a PE image with an EFI subsystem (10 to 13)",
-            f"a PE program for {_MACHINES.get(pe.machine, pe.machine.name)} with subsystem {pe.subsystem.name}",
+            f"a PE program for {machine} with subsystem {pe.subsystem.name}",
         )
     raise ImageError(path, None, EXPECTED, recognize(data))
 

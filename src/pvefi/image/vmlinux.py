@@ -38,6 +38,12 @@ _MAX_NOTE_SEGMENT_SIZE = 1 << 20
 _MAX_PROGRAM_HEADERS = 1024
 
 
+_HEADERS: dict[int, type[Elf64Header] | type[Elf32Header]] = {
+    ElfClass.ELF32: Elf32Header,
+    ElfClass.ELF64: Elf64Header,
+}
+
+
 class Source(Protocol):
     """Where the ELF's bytes come from; ranges are read in ascending order of offset."""
 
@@ -126,7 +132,7 @@ def read_vmlinux(path: str, source: Source, where: int = 0) -> Vmlinux:
     loads = _segments(path, source, programs, where)
     if any(p.type is SegmentType.INTERP for p in programs):
         raise ImageError(path, where, "a kernel", "an ELF program for user space (it has an interpreter)")
-    notes, code = _read_parts(path, source, programs, loads, header.entry, where)
+    notes, code = _read_parts(path, source, programs, loads, entry=header.entry, where=where)
     return Vmlinux(
         machine=header.machine,
         elf_class=ElfClass(header.ident[IDENT_CLASS]),
@@ -142,9 +148,11 @@ def read_vmlinux(path: str, source: Source, where: int = 0) -> Vmlinux:
 def _header(path: str, head: bytes, where: int) -> Elf64Header | Elf32Header:
     if head[: len(ELF_MAGIC)] != ELF_MAGIC:
         raise ImageError(path, where, "an ELF kernel", f"bytes {head[:4].hex(' ')}")
-    kind = Elf64Header if head[IDENT_CLASS : IDENT_CLASS + 1] == bytes([ElfClass.ELF64]) else Elf32Header
-    if len(head) < kind.SIZE:
+    if len(head) < Elf64Header.SIZE:
         raise ImageError(path, where, "a whole ELF header", f"{len(head)} bytes")
+    kind = _HEADERS.get(head[IDENT_CLASS])
+    if kind is None:
+        raise ImageError(path, where, "a 32-bit or 64-bit ELF", f"class {head[IDENT_CLASS]}")
     if head[IDENT_DATA] != LITTLE_ENDIAN:
         raise ImageError(path, where, "a little-endian ELF", "a big-endian one, for another machine")
     return kind.unpack(head)
@@ -210,6 +218,7 @@ def _read_parts(
     source: Source,
     programs: list[Elf64ProgramHeader | Elf32ProgramHeader],
     loads: tuple[LoadSegment, ...],
+    *,
     entry: int,
     where: int,
 ) -> tuple[tuple[Note, ...], Code | None]:
