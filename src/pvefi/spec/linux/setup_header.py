@@ -22,6 +22,7 @@ __all__ = [
     "KernelInfo",
     "LINUX64_OFFSET",
     "LoadFlag",
+    "LoaderType",
     "HardwareSubarch",
     "SECTOR_SIZE",
     "SETUP_HEADER_OFFSET",
@@ -75,6 +76,29 @@ class HardwareSubarch(OpenEnum):
     XEN = 2
     INTEL_MID = 3
     CE4100 = 4
+
+
+class LoaderType(OpenEnum):
+    """The high four bits of `type_of_loader`, or `ext_loader_type` + 0x10 when those are 0xE (boot.rst)."""
+
+    LILO = 0x0
+    LOADLIN = 0x1
+    BOOTSECT = 0x2
+    SYSLINUX = 0x3
+    ETHERBOOT = 0x4
+    ELILO = 0x5
+    GRUB = 0x7
+    U_BOOT = 0x8
+    XEN = 0x9
+    GUJIN = 0xA
+    QEMU = 0xB
+    ARCTURUS = 0xC
+    KEXEC = 0xD
+    EXTENDED = 0xE
+    UNDEFINED = 0xF
+    MINIMAL_LINUX_BOOTLOADER = 0x11
+    OVMF = 0x12
+    BAREBOX = 0x13
 
 
 @layout(size=0x26C - SETUP_HEADER_OFFSET)
