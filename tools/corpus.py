@@ -191,7 +191,7 @@ class Corpus:
             return None
         found = []
         for name, digest in entry.get("files", {}).items():
-            path = self._inside(item) / entry["folder"] / name
+            path = self._inside(item) / str(entry.get("folder")) / name
             if not path.is_file() or sha256(path) != digest:
                 Progress("corpus").say(f"{item.name}: {path.name} is not what was fetched; fetching it again")
                 return None

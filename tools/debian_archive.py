@@ -346,7 +346,7 @@ class PrivateRoot:
         if running.returncode:
             complaints = [line for line in errors.splitlines() if line.startswith(("E:", "W:", "Err:"))]
             reason = complaints[0][3:].strip() if complaints else f"exit status {running.returncode}"
-            verb = next(word for word in command[3:] if not word.startswith("-"))
+            verb = next(word for word in command[command.index("-c") + 2 :] if not word.startswith("-"))
             raise ArchiveError(f"{command[0]} {verb}: {reason}")
         return output
 
