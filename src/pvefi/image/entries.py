@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pvefi.image.bzimage import BzImage
-from pvefi.image.elf import ElfClass
 from pvefi.image.model import AddressKind, Decompressor, Entry, EntryKind
 from pvefi.image.pe import PeImage
 from pvefi.image.vmlinux import Vmlinux
@@ -94,7 +93,7 @@ def _compressed(bzimage: BzImage | None) -> bool:
 def _kernel_entry(bzimage: BzImage | None, vmlinux: Vmlinux | None) -> str:
     if vmlinux is None:
         return "unknown: the kernel proper is not readable" if _compressed(bzimage) else ""
-    return "startup_64" if vmlinux.elf_class is ElfClass.ELF64 else "startup_32"
+    return "startup_64" if vmlinux.is_64bit else "startup_32"
 
 
 def _efi(pe: PeImage, bzimage: BzImage | None, vmlinux: Vmlinux | None) -> Iterator[Entry]:
@@ -208,7 +207,7 @@ def _xen(bzimage: BzImage | None, vmlinux: Vmlinux) -> Iterator[Entry]:
     if virtual is not None:
         yield Entry(
             kind=EntryKind.XEN_PV,
-            bits=64 if vmlinux.elf_class is ElfClass.ELF64 else 32,
+            bits=64 if vmlinux.is_64bit else 32,
             address=virtual,
             address_kind=AddressKind.VIRTUAL,
             file_offset=None,

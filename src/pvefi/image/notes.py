@@ -44,6 +44,10 @@ class Note:
     value: NoteValue
     description: bytes
 
+    def is_xen(self, kind: XenElfNote) -> bool:
+        """Whether it is Xen's note `kind`."""
+        return self.owner == NOTE_NAME and self.type == kind
+
 
 def parse_notes(path: str, data: bytes, offset: int, alignment: int = 4) -> Iterator[Note]:
     """Yield the notes of a note segment's bytes; `offset` is where they stand, for messages."""

@@ -88,6 +88,7 @@ class PeImage:
     subsystem: Subsystem
     entry_rva: int
     image_base: int
+    image_base_offset: int  # where ImageBase stands in the file: a loader that moves the image updates it
     section_alignment: int
     file_alignment: int
     size_of_image: int
@@ -183,6 +184,7 @@ def _image(path: str, data: bytes, parsed: pefile.PE) -> PeImage:
         subsystem=Subsystem(optional.Subsystem),
         entry_rva=optional.AddressOfEntryPoint,
         image_base=optional.ImageBase,
+        image_base_offset=optional.get_field_absolute_offset("ImageBase"),
         section_alignment=optional.SectionAlignment,
         file_alignment=optional.FileAlignment,
         size_of_image=optional.SizeOfImage,

@@ -63,7 +63,8 @@ def check_loadable(image: PeImage, machine: Machine = Machine.AMD64) -> None:
 def mapped_segments(image: PeImage, data: bytes, base_address: int) -> tuple[Segment, ...]:
     """Return what goes into memory when `image`, whose file is `data`, is loaded at `base_address`.
 
-    Only segments with relocations are copied; the others are views of `data`.
+    Only segments with relocations are copied; the others are views of `data`. Like EDK2's loader, this
+    writes `base_address` into the ImageBase field of the headers.
     """
     whole = memoryview(data).toreadonly()
     mapped = [
@@ -84,6 +85,16 @@ def mapped_segments(image: PeImage, data: bytes, base_address: int) -> tuple[Seg
     return tuple(_relocated(image, data, mapped, delta) if delta else mapped)
 
 
+def _rebased_headers(image: PeImage, headers: Segment, base_address: int) -> dict[int, bytearray]:
+    width = image.bits // 8
+    if image.image_base_offset + width > len(headers.data):
+        return {}
+    content = bytearray(headers.data)
+    word, mask = _WORD[width], (1 << image.bits) - 1
+    word.pack_into(content, image.image_base_offset, base_address & mask)
+    return {0: content}
+
+
 def _relocated(image: PeImage, data: bytes, mapped: list[Segment], delta: int) -> list[Segment]:
     if not image.relocatable:
         raise ImageError(
@@ -93,7 +104,7 @@ def _relocated(image: PeImage, data: bytes, mapped: list[Segment], delta: int) -
             f"one without relocations, linked for {image.image_base:#x}",
         )
     starts = [segment.rva for segment in mapped]
-    changed: dict[int, bytearray] = {}
+    changed = _rebased_headers(image, mapped[0], image.image_base + delta)
     for place in relocations(image, data):
         index = bisect_right(starts, place.rva) - 1
         segment = mapped[index]

@@ -74,7 +74,7 @@ def describe(pe: PeImage | None, bzimage: BzImage | None, vmlinux: Vmlinux | Non
             else f"program in the form of a bzImage, boot protocol {bzimage.protocol_name}"
         )
     elif vmlinux is not None:
-        bits = 64 if vmlinux.elf_class is ElfClass.ELF64 else 32
+        bits = 64 if vmlinux.is_64bit else 32
         parts.append(f"ELF kernel, {bits}-bit, {vmlinux.machine.name}")
     if pe is not None:
         kind = _SUBSYSTEMS.get(pe.subsystem, f"subsystem {pe.subsystem.name}")

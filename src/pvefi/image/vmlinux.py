@@ -36,6 +36,7 @@ _HEAD_SIZE = 64 << 10
 """ELF header and program headers lie in the first 64 KiB of every kernel (Linux vmlinux.lds: at once)."""
 _MAX_NOTE_SEGMENT_SIZE = 1 << 20
 _MAX_PROGRAM_HEADERS = 1024
+_PERMISSIONS = (("r", 4), ("w", 2), ("x", 1))  # ELF gABI "Segment Permissions"
 
 
 _HEADERS: dict[int, type[Elf64Header] | type[Elf32Header]] = {
@@ -69,6 +70,11 @@ class LoadSegment:
     flags: int
     alignment: int
 
+    @property
+    def permissions(self) -> str:
+        """PF_R, PF_W and PF_X the way readelf writes them."""
+        return "".join(letter if self.flags & bit else "-" for letter, bit in _PERMISSIONS)
+
     def holds_physical(self, address: int) -> bool:
         """Whether the byte at physical `address` comes from the file."""
         return self.physical_address <= address < self.physical_address + self.file_size
@@ -100,6 +106,11 @@ class Vmlinux:
     load_segments: tuple[LoadSegment, ...]
     notes: tuple[Note, ...]
     entry_code: Code | None
+
+    @property
+    def is_64bit(self) -> bool:
+        """Whether it is an ELF64."""
+        return self.elf_class is ElfClass.ELF64
 
     def note(self, owner: str, kind: int) -> Note | None:
         """Return the note of this owner and type."""

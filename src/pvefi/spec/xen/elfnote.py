@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pvefi.layout import OpenEnum
 
-__all__ = ["NOTE_NAME", "NoteForm", "XenElfNote", "note_form"]
+__all__ = ["NOTE_NAME", "NoteForm", "XenElfNote", "feature_names", "note_form"]
 
 NOTE_NAME = "Xen"
 """elfnote.h: the notes have "Xen" in the name field."""
@@ -54,6 +54,38 @@ class NoteForm(StrEnum):
     NUMBERS = "numbers"  # several of them
     TEXT = "text"
     BYTES = "bytes"
+
+
+_FEATURES = (
+    "writable_page_tables",
+    "writable_descriptor_tables",
+    "auto_translated_physmap",
+    "supervisor_mode_kernel",
+    "pae_pgdir_above_4gb",
+    "mmu_pt_update_preserve_ad",
+    "highmem_assist",
+    "gnttab_map_avail_bits",
+    "hvm_callback_vector",
+    "hvm_safe_pvclock",
+    "hvm_pirqs",
+    "dom0",
+    "grant_map_identity",
+    "memory_op_vnode_supported",
+    "ARM_SMCCC_supported",
+    "linux_rsdp_unrestricted",
+    "not_direct_mapped",
+    "direct_mapped",
+    "runstate_phys_area",
+    "vcpu_time_phys_area",
+    "dm_msix_all_writes",
+)
+"""XENFEAT_*, by bit (xen/include/public/features.h)."""
+
+
+def feature_names(features: int) -> list[str]:
+    """Return the names of the bits in a SUPPORTED_FEATURES note; unknown bits as "bit 31"."""
+    bits = [bit for bit in range(features.bit_length()) if features >> bit & 1]
+    return [_FEATURES[bit] if bit < len(_FEATURES) else f"bit {bit}" for bit in bits]
 
 
 _TEXT = frozenset(
