@@ -28,8 +28,8 @@ __all__ = ["ALLOCATED_PAGES", "DESCRIPTOR_SIZE", "FREE", "PageMap", "Span", "is_
 DESCRIPTOR_SIZE = 48
 """The distance between descriptors in GetMemoryMap's buffer: more than a descriptor takes.
 
-UEFI 2.10 §7.2.3: "the size of the EFI_MEMORY_DESCRIPTOR may be extended", so callers have to use the size
-that they are given; EDK2 also answers 48 to catch those that do not.
+UEFI 2.10 §7.2.3: "The structure of the EFI_MEMORY_DESCRIPTOR may be extended in the future", so callers have
+to use the size that they are given; EDK2 also answers 48 to catch those that do not.
 """
 
 ALLOCATED_PAGES = "AllocatePages"

@@ -47,6 +47,7 @@ from pvefi.layout import Guid, Scalar
 from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import Address, Value
+from pvefi.verdict import Verdict
 
 __all__ = [
     "BOOLEAN",
@@ -58,10 +59,12 @@ __all__ = [
     "UINT8",
     "UINTN",
     "Arguments",
+    "ExitImage",
     "Handle",
     "InOut",
     "Out",
     "Pointer",
+    "EndRun",
     "Service",
     "Steps",
     "VarArgs",
@@ -89,6 +92,22 @@ CHAR16_LIMIT = 0x8000
 
 Steps = Generator[Upcall | Copy, int, T]
 """A service body that needs the guest's CPU: it yields an Upcall or Copy and is sent what came of it."""
+
+
+@dataclass(frozen=True)
+class ExitImage:
+    """What the body of Exit() returns: leave the image `handle`, whose StartImage gets `status`."""
+
+    handle: int
+    status: EfiStatus
+
+
+@dataclass(frozen=True)
+class EndRun:
+    """What a body returns to end the run: ResetSystem(), or WaitForEvent() when nothing can signal."""
+
+    verdict: Verdict
+
 
 _WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
 

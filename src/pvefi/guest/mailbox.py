@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Annotated
 
-from pvefi.layout import U64, OpenEnum, Structure, layout
+from pvefi.layout import U32, U64, Bytes, OpenEnum, Structure, layout
 
 __all__ = [
     "DOORBELL_PORT",
@@ -50,7 +51,7 @@ class Action(IntEnum):
     UNWIND = 3
 
 
-@layout(size=0xC8)
+@layout(size=0xE0)
 class MailboxLayout(Structure):
     """The mailbox's words; trampoline.S explains each beside its MAILBOX_ symbol."""
 
@@ -79,6 +80,9 @@ class MailboxLayout(Structure):
     tsc_start: U64
     frame: U64
     lock: U64
+    cpuid_base: U64
+    signature: Annotated[bytes, Bytes(12)]
+    reserved: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +151,7 @@ def _word(name: str) -> int:
     return MailboxLayout.offset_of(name) // 8
 
 
-_FUNCTION, _RSP = _word("function"), _word("rsp")
-_ACTION, _A0, _A4 = _word("action"), _word("a0"), _word("a4")
+_FUNCTION, _ACTION, _A0 = _word("function"), _word("action"), _word("a0")
 _SEQ, _DONE, _FRAME, _RESULT, _BOUND = (_word(name) for name in ("seq", "done", "frame", "result", "bound"))
 
 
@@ -161,12 +164,9 @@ class Mailbox:
     def request(self) -> Request:
         """Return the words of the call that was just rung."""
         words = self._words
-        return Request(
-            words[_SEQ],
-            words[_FUNCTION] & 0xFFFFFFFF,
-            *words[_FUNCTION + 1 : _RSP + 3],
-            words[_FRAME],
-        )
+        rcx, rdx, r8, r9, rsp, cr3, cr4 = words[_FUNCTION + 1 : _FUNCTION + 8]
+        function = words[_FUNCTION] & 0xFFFFFFFF
+        return Request(words[_SEQ], function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME])
 
     def publish(self, answer: Return | Upcall | Copy | Unwind) -> None:
         """Write `answer` and then, as the last store, `done`."""
@@ -187,6 +187,11 @@ class Mailbox:
                 words[_ACTION] = Action.UNWIND
                 words[_A0], words[_A0 + 1] = frame, value
         words[_DONE] = words[_SEQ]
+
+    def hypervisor(self) -> tuple[int, bytes]:
+        """Return the hypervisor's first CPUID leaf and 12-byte signature, (0, zeroes) where there is none."""
+        page = MailboxLayout.unpack(self._words.cast("B"))
+        return page.cpuid_base, page.signature
 
     def bound_waits(self, ticks: int) -> None:
         """Let the guest wait at most `ticks` of its time-stamp counter for an answer; 0 waits without end."""

@@ -36,6 +36,9 @@
         .set MAILBOX_FRAME,    0xb8     # stack pointer of the newest upcall's frame, for ACTION_UNWIND
         .set MAILBOX_LOCK,     0xc0     # bit 0: a CPU is between storing its arguments and reading its answer
 
+        .set MAILBOX_CPUID_BASE,0xc8    # first CPUID leaf of the hypervisor, 0 when none announces itself
+        .set MAILBOX_SIGNATURE,0xd0     # that leaf's ebx, ecx, edx: 12 characters
+
         .set FUNCTION_BOOT,          0x1000     # rcx = hvm_start_info
         .set FUNCTION_UPCALL_RETURN, 0x1001     # rcx = what the upcalled function returned
         .set FUNCTION_COPY_DONE,     0x1002
@@ -271,15 +274,39 @@ start64:
         fninit                          # x87 control word 0x37f, as UEFI 2.10 §2.3.4 demands
         ldmxcsr mxcsr(%rip)
         subq    $32, %rsp
-        movl    %ebx, %ecx              # hvm_start_info
+        movl    %ebx, %esi              # hvm_start_info; CPUID takes ebx
+        movl    $1, %eax
+        cpuid
+        btl     $31, %ecx               # "a hypervisor is present"
+        jnc     2f
+        movl    $0x40000000, %edi
+        movl    %edi, %eax
+        cpuid
+        cmpl    $0x7263694d, %ebx       # "Micr": with the Hyper-V interface on, the real one follows
+        jne     1f
+        movl    $0x40000100, %eax
+        cpuid
+        movl    %eax, %r8d
+        shrl    $8, %r8d
+        cmpl    $0x400001, %r8d         # its highest leaf lies in its own range: there is one
+        jne     4f
+        movl    $0x40000100, %edi
+        jmp     1f
+4:      movl    %edi, %eax              # nothing follows: it is Hyper-V itself
+        cpuid
+1:      movl    %edi, mailbox + MAILBOX_CPUID_BASE
+        movl    %ebx, mailbox + MAILBOX_SIGNATURE
+        movl    %ecx, mailbox + MAILBOX_SIGNATURE + 4
+        movl    %edx, mailbox + MAILBOX_SIGNATURE + 8
+2:      movl    %esi, %ecx
         movl    $FUNCTION_BOOT, %eax
         callq   gate_common             # the host answers with an upcall of the image
         movq    %rax, %rcx
         movl    $FUNCTION_END, %eax
         callq   gate_common
-1:      cli
+3:      cli
         hlt
-        jmp     1b
+        jmp     3b
 
         .balign 8
 mxcsr:  .long   0x1f80                  # UEFI 2.10 §2.3.4: all exceptions masked, round to nearest

@@ -59,6 +59,7 @@ class Trampoline:
 def load_trampoline() -> Trampoline:
     """Return the trampoline that the package carries."""
     from elftools.elf.elffile import ELFFile  # imported here: only a boot needs it
+    from elftools.elf.sections import SymbolTableSection
 
     data = (files("pvefi.guest") / "trampoline.elf").read_bytes()
     elf = ELFFile(io.BytesIO(data))

@@ -1,2 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The runtime services, one module a section of UEFI 2.10 §8."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pvefi.efi.runtime import variables
+from pvefi.efi.service import Service, services_of
+
+__all__ = ["SERVICES"]
+
+SERVICES: Mapping[str, Service[..., Any]] = MappingProxyType(services_of(variables))
+"""Every implemented runtime service by specification name."""

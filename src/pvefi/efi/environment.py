@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All host-side EFI state of one boot: what a service body may look at and change.
+
+A body gets the Environment as its first parameter, the guest's arguments decoded, and answers by returning
+(EFI_SUCCESS), by raising EfiError(status, why), or - when it needs the guest's CPU - by being a generator
+that yields an Upcall or a Copy and is sent the result. It reaches the guest's memory through its Out and
+InOut parameters, or through `efi.memory` for buffers; both raise GuestFault on a wild pointer, which ends
+the boot with a verdict. It never sees registers, gates or machines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pvefi.efi.arena import Arena
+from pvefi.efi.events import Events
+from pvefi.efi.gates import Gates
+from pvefi.efi.handles import HandleDatabase
+from pvefi.efi.pages import PageMap
+from pvefi.efi.pools import Pools
+from pvefi.efi.profiles import Profile
+from pvefi.efi.start import Start
+from pvefi.efi.tables import SystemTables
+from pvefi.guest.trampoline import Trampoline
+from pvefi.layout import Guid
+from pvefi.memory import GuestMemory, Memory, NamedRange
+from pvefi.spec.uefi.guids import guid_name
+from pvefi.spec.uefi.memory import MemoryDescriptor
+
+__all__ = ["Clock", "Environment", "LoadedImage", "Phase", "Surroundings"]
+
+
+class Phase(Enum):
+    """Whether boot services last — UEFI 2.10 §2.2."""
+
+    BOOT = "boot services"
+    RUNTIME = "runtime"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time as the environment sees it: `monotonic` seconds, and `idle` that lets seconds pass."""
+
+    idle: Callable[[float], None]
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the host side gives to an environment: where text goes, randomness, time, files.
+
+    `random(count)` returns `count` bytes. `initrd` is the initial ramdisk behind LoadFile2, None for none.
+    `boot_services_ended` is called once ExitBootServices has succeeded.
+    """
+
+    console: Callable[[str], None]
+    random: Callable[[int], bytes]
+    clock: Clock
+    initrd: memoryview | None
+    boot_services_ended: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image in guest memory; addresses are guest physical, `size` is its SizeOfImage in bytes."""
+
+    handle: int
+    name: str
+    base: int
+    size: int
+    entry_point: int
+
+
+@dataclass
+class Environment:
+    """The EFI environment of one boot.
+
+    `memory` is guest memory as the current caller sees it: physical while the trampoline's page tables are
+    in force, through the caller's own afterwards. `physical` is always by guest physical address.
+    """
+
+    physical: GuestMemory
+    memory: Memory
+    trampoline: Trampoline
+    start: Start
+    profile: Profile
+    surroundings: Surroundings
+    pages: PageMap
+    pools: Pools
+    handles: HandleDatabase
+    events: Events
+    gates: Gates
+    tables: SystemTables
+    boot_arena: Arena
+    runtime_arena: Arena
+    phase: Phase = Phase.BOOT
+    exit_announced: bool = False
+    event_names: dict[int, str] = field(default_factory=dict)
+    images: dict[int, LoadedImage] = field(default_factory=dict)
+    final_memory_map: tuple[MemoryDescriptor, ...] = ()
+
+    def why_absent(self, protocol: Guid) -> str:
+        """Return the trace's reason when no handle has `protocol`."""
+        if protocol in self.profile.protocols:
+            return f"no handle has {guid_name(protocol)}"
+        return f"{guid_name(protocol)} is outside the profile {self.profile.name}"
+
+    def named_ranges(self) -> tuple[NamedRange, ...]:
+        """Return every range of guest physical memory that pvefi placed, by name."""
+        return (
+            *(NamedRange(part.name, part.address, part.size) for part in self.trampoline.segments),
+            *self.boot_arena.ranges,
+            *self.runtime_arena.ranges,
+            *(NamedRange(image.name, image.base, image.size) for image in self.images.values()),
+        )

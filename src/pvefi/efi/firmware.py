@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Answers doorbells: finds the service behind a gate, runs its body, and records the call.
+
+The guest's stack may hold several upcalls at once (a notify function within a service within an image), so
+the host keeps one suspended generator for each, in the same order. A machine sees only requests and answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import GeneratorType
+from typing import Any
+
+from pvefi.efi.environment import Environment, Phase
+from pvefi.efi.errors import EfiError
+from pvefi.efi.notify import notify_due
+from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
+from pvefi.errors import GuestFault
+from pvefi.guest.mailbox import Answer, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.memory import GuestMemory, VirtualMemory
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
+from pvefi.trace.events import CallEvent, Value
+from pvefi.verdict import Outcome, Verdict
+
+__all__ = ["Firmware"]
+
+_RUNTIME = frozenset(RUNTIME_SERVICES_SLOTS)
+_SLOTS = frozenset(BOOT_SERVICES_SLOTS) | _RUNTIME
+_PAGE_TABLE = 0x000F_FFFF_FFFF_F000  # the physical address in CR3, Intel SDM vol. 3A §2.5
+
+
+@dataclass(slots=True)
+class _Call:
+    """One service call while it is served; `host` counts the seconds spent on it so far."""
+
+    index: int
+    service: Service[..., Any]
+    depth: int
+    instructions: int | None
+    values: list[Any] = field(default_factory=list)
+    host: float = 0.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A generator that waits for the guest; `frame` is its upcall's frame once the guest has told it."""
+
+    steps: Steps[Any]
+    finish: Callable[[Any], Answer]
+    call: _Call | None
+    tag: int = 0
+    frame: int | None = None
+
+
+class Firmware:
+    """The doorbell's other end, for one guest.
+
+    `environment` makes a fresh Environment from the address of hvm_start_info, at every BOOT: a guest that
+    resets rings it again. `enter` then starts the image and returns the verdict of its end. `record` takes
+    every call, in the order in which they end.
+    """
+
+    def __init__(
+        self,
+        environment: Callable[[int], Environment],
+        enter: Callable[[Environment], Steps[Verdict]],
+        record: Callable[[CallEvent], None],
+        instructions: Callable[[], int | None],
+    ) -> None:
+        self._make = environment
+        self._enter = enter
+        self._record = record
+        self._instructions = instructions
+        self._stack: list[_Pending] = []
+        self._seq = 0
+        self._index = 0
+        self.environment: Environment | None = None
+        self.instructions_to_image: int | None = None
+
+    def answer(self, request: Request) -> Answer:
+        """Return what the guest is to do now; whatever the guest got wrong ends the run with a verdict."""
+        began = time.perf_counter()
+        try:
+            return self._dispatch(request, began)
+        except GuestFault as fault:
+            return Finish(Verdict(Outcome.BAD_REQUEST, str(fault)))
+
+    def _dispatch(self, request: Request, began: float) -> Answer:
+        if request.function == Function.BOOT:
+            self._stack.clear()
+            self._seq = request.seq
+            efi = self.environment = self._make(request.rcx)
+            self._index = 0
+            return self._advance(_Pending(self._enter(efi), Finish, None), None, began)
+        self._seq += 1
+        if request.seq != self._seq:
+            raise GuestFault(
+                f"the mailbox was overwritten: expected call {self._seq}, found call {request.seq:#x}"
+            )
+        if self._stack and self._stack[-1].frame is None:
+            self._stack[-1].frame = request.frame
+        if request.function in (Function.UPCALL_RETURN, Function.COPY_DONE):
+            if not self._stack:
+                raise GuestFault("the guest returned from an upcall that was never made")
+            result = request.rcx if request.function == Function.UPCALL_RETURN else 0
+            return self._advance(self._stack.pop(), result, began)
+        if request.function == Function.END:
+            raise GuestFault("the trampoline ended before the image did")
+        return self._serve(request, began)
+
+    def _serve(self, request: Request, began: float) -> Answer:
+        efi = self.environment
+        service = efi.gates.service(request.function) if efi else None
+        if efi is None or service is None:
+            raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
+        efi.memory = self._view(efi.physical, request)
+        self._index += 1
+        call = _Call(self._index, service, len(self._stack), self._instructions())
+        try:
+            self._permit(efi, service)
+            arguments = Arguments(efi.memory, (request.rcx, request.rdx, request.r8, request.r9), request.rsp)
+            call.values = service.decode(arguments)
+            result = service.body(efi, *call.values)
+        except EfiError as error:
+            return self._finish(efi, call, error, began)
+        if isinstance(result, GeneratorType):
+            pending = _Pending(
+                result, lambda value: self._finish(efi, call, value, time.perf_counter()), call
+            )
+            return self._advance(pending, None, began)
+        return self._finish(efi, call, result, began)
+
+    def _view(self, physical: GuestMemory, request: Request) -> GuestMemory | VirtualMemory:
+        """Return memory as the caller sees it: its pointers are virtual once it has its own page tables."""
+        assert self.environment is not None
+        own = self.environment.trampoline.symbols["page_map_level4"]
+        if request.cr3 & _PAGE_TABLE == own:
+            return physical
+        return VirtualMemory(physical, request.cr3, request.cr4)
+
+    @staticmethod
+    def _permit(efi: Environment, service: Service[..., Any]) -> None:
+        if efi.phase is Phase.RUNTIME and service.name not in _RUNTIME:
+            raise EfiError(EfiStatus.UNSUPPORTED, "boot services have ended")
+        if service.name in _SLOTS and service.name not in efi.profile.services:
+            raise EfiError(EfiStatus.UNSUPPORTED, f"outside the profile {efi.profile.name}")
+
+    def _advance(self, pending: _Pending, result: int | None, began: float) -> Answer:
+        """Let a generator go on until it needs the guest again, or ends."""
+        efi = self.environment
+        assert efi is not None
+        try:
+            step = pending.steps.send(result) if result is not None else next(pending.steps)
+        except StopIteration as end:
+            self._charge(pending, began)
+            return pending.finish(end.value)
+        except EfiError as error:
+            if pending.call is None:
+                raise
+            self._charge(pending, began)
+            return self._finish(efi, pending.call, error, time.perf_counter())
+        self._stack.append(pending)
+        pending.frame = None
+        if isinstance(step, Upcall):
+            pending.tag = step.tag
+            if step.tag and self.instructions_to_image is None:
+                self.instructions_to_image = self._instructions()
+        self._charge(pending, began)
+        return step
+
+    @staticmethod
+    def _charge(pending: _Pending, began: float) -> None:
+        if pending.call is not None:
+            pending.call.host += time.perf_counter() - began
+
+    def _finish(self, efi: Environment, call: _Call, result: object, began: float) -> Answer:
+        """Record the call and return its answer, after the notify functions that are due."""
+        service, values = call.service, call.values
+        status: EfiStatus | None = None
+        value: int | None = None
+        why = ""
+        if isinstance(result, EfiError):
+            why = result.why
+            status, value = (result.status, None) if service.returns_status else (None, 0)
+        elif isinstance(result, ExitImage | EndRun):
+            pass
+        elif service.returns_status:
+            status = result if isinstance(result, EfiStatus) else EfiStatus.SUCCESS
+        elif isinstance(result, int):
+            value = int(result)
+        arguments: tuple[tuple[str, Value], ...] = service.traced(values) if values else ()
+        outputs = service.outputs(values) if values else ()
+        microseconds = (call.host + time.perf_counter() - began) * 1e6
+        self._record(
+            CallEvent(
+                call.index, service.name, arguments, status, value, outputs, microseconds,
+                call.instructions, why, call.depth,
+            )
+        )  # fmt: skip
+        if isinstance(result, ExitImage):
+            return self._unwind(result)
+        if isinstance(result, EndRun):
+            return Finish(result.verdict)
+        answer = Return(int(status) if status is not None else (value or 0))
+        if efi.events.due():
+            return self._advance(_Pending(notify_due(efi), lambda _: answer, None), None, time.perf_counter())
+        return answer
+
+    def _unwind(self, leave: ExitImage) -> Answer:
+        """Leave every upcall above the image's own, then the image's."""
+        if not any(pending.tag == leave.handle for pending in self._stack):
+            raise GuestFault(f"Exit of image {leave.handle:#x}, which was not started")
+        while self._stack[-1].tag != leave.handle:
+            self._stack.pop().steps.close()
+        frame = self._stack[-1].frame
+        assert frame is not None, "an upcall's frame is known as soon as anything rings from within it"
+        return Unwind(frame, int(leave.status))

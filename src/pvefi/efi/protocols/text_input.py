@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""EFI_SIMPLE_TEXT_INPUT_PROTOCOL — UEFI 2.10 §12.3, of a console on which nobody types."""
+
+from __future__ import annotations
+
+from pvefi.efi.environment import Environment
+from pvefi.efi.errors import EfiError
+from pvefi.efi.service import BOOLEAN, Pointer, service
+from pvefi.spec.uefi import guids
+from pvefi.spec.uefi.protocols import SimpleTextInputProtocol
+from pvefi.spec.uefi.status import EfiStatus
+
+__all__ = ["install"]
+
+
+def install(efi: Environment) -> tuple[int, int]:
+    """Place the protocol where the profile offers it; return handle and interface address, else zeroes."""
+    if guids.SIMPLE_TEXT_INPUT_PROTOCOL not in efi.profile.protocols:
+        return 0, 0
+    wait_for_key = efi.events.create_waitable(lambda: False)
+    efi.event_names[wait_for_key] = "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.WaitForKey"
+    interface = SimpleTextInputProtocol(
+        reset=efi.gates.address(reset),
+        read_key_stroke=efi.gates.address(read_key_stroke),
+        wait_for_key=wait_for_key,
+    )
+    address = efi.boot_arena.place("EFI_SIMPLE_TEXT_INPUT_PROTOCOL", interface.pack())
+    return efi.handles.install(0, guids.SIMPLE_TEXT_INPUT_PROTOCOL, address), address
+
+
+@service("EFI_SIMPLE_TEXT_INPUT_PROTOCOL.Reset", "UEFI 2.10 §12.3.2")
+def reset(efi: Environment, this: Pointer, extended_verification: BOOLEAN) -> None:
+    """Forget typed keys; there are never any."""
+
+
+@service("EFI_SIMPLE_TEXT_INPUT_PROTOCOL.ReadKeyStroke", "UEFI 2.10 §12.3.3")
+def read_key_stroke(efi: Environment, this: Pointer, key: Pointer) -> None:
+    """Find no key.
+
+    NOT_READY: always, as nobody types.
+    """
+    raise EfiError(EfiStatus.NOT_READY, "no key was typed")

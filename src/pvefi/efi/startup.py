@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes the environment of one boot: from hvm_start_info to EFI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pvefi.efi import boot, runtime
+from pvefi.efi.arena import Arena
+from pvefi.efi.environment import Environment, Surroundings
+from pvefi.efi.events import Events
+from pvefi.efi.gates import Gates
+from pvefi.efi.handles import HandleDatabase
+from pvefi.efi.pages import PageMap
+from pvefi.efi.paging import map_high_memory
+from pvefi.efi.pools import Pools
+from pvefi.efi.profiles import Profile
+from pvefi.efi.protocols import hypervisor_information, load_file2, rng, text_input, text_output
+from pvefi.efi.start import Start, read_start
+from pvefi.efi.tables import SystemTables
+from pvefi.errors import GuestFault
+from pvefi.guest.trampoline import Trampoline
+from pvefi.memory import GuestMemory
+from pvefi.spec.acpi import Rsdp
+from pvefi.spec.uefi import guids
+from pvefi.spec.uefi.memory import MemoryType
+from pvefi.spec.uefi.tables import RT_PROPERTIES_TABLE_VERSION, RtPropertiesTable
+
+__all__ = ["Hypervisor", "make_environment"]
+
+
+@dataclass(frozen=True)
+class Hypervisor:
+    """Who runs the guest, by CPUID: first leaf and 12-byte signature, zeroes where nobody says so."""
+
+    cpuid_base: int
+    signature: bytes
+
+
+def make_environment(
+    memory: GuestMemory,
+    trampoline: Trampoline,
+    start_info: int,
+    hypervisor: Hypervisor,
+    profile: Profile,
+    surroundings: Surroundings,
+) -> tuple[Environment, int]:
+    """Return a fresh environment and the guest physical address of its hypervisor information.
+
+    `start_info` is the guest physical address of hvm_start_info. GuestFault when that makes no sense, or
+    when the machine's memory map leaves no room for what pvefi itself needs.
+    """
+    start = read_start(memory, start_info)
+    pages = PageMap.from_memmap((entry.addr, entry.size, entry.type) for entry in start.memory_map)
+    _reserve(pages, trampoline, start, profile)
+    boot_arena = Arena(memory, *trampoline.boot_arena)
+    runtime_arena = Arena(memory, *trampoline.runtime_arena)
+    gates = Gates(trampoline)
+    efi = Environment(
+        physical=memory,
+        memory=memory,
+        trampoline=trampoline,
+        start=start,
+        profile=profile,
+        surroundings=surroundings,
+        pages=pages,
+        pools=Pools(pages),
+        handles=HandleDatabase(),
+        events=Events(surroundings.clock.monotonic),
+        gates=gates,
+        tables=SystemTables(memory, boot_arena, runtime_arena, gates, boot.SERVICES, runtime.SERVICES),
+        boot_arena=boot_arena,
+        runtime_arena=runtime_arena,
+    )
+    map_high_memory(efi)
+    efi.tables.use_console(*text_input.install(efi), *text_output.install(efi))
+    load_file2.install(efi)
+    rng.install(efi)
+    _install_tables(efi)
+    information = hypervisor_information.install_table(efi, hypervisor.cpuid_base, hypervisor.signature)
+    return efi, information
+
+
+def _reserve(pages: PageMap, trampoline: Trampoline, start: Start, profile: Profile) -> None:
+    """Enter the trampoline, the gates and the modules in the memory map."""
+    code, data = (
+        (MemoryType.RUNTIME_SERVICES_CODE, MemoryType.RUNTIME_SERVICES_DATA)
+        if profile.stays
+        else (MemoryType.BOOT_SERVICES_CODE, MemoryType.BOOT_SERVICES_DATA)
+    )
+    types = {
+        ".gates": code,
+        ".mailbox": data,
+        ".boot": MemoryType.BOOT_SERVICES_CODE,
+    }
+    ranges = [
+        (part.name, part.address, part.size, types.get(part.name, MemoryType.BOOT_SERVICES_DATA))
+        for part in trampoline.segments
+    ]
+    ranges += [
+        (f"module {number}", module.paddr, module.size, MemoryType.LOADER_DATA)
+        for number, module in enumerate(start.modules)
+        if module.size
+    ]
+    for name, address, size, memory_type in ranges:
+        try:
+            pages.reserve(address, size, memory_type, name)
+        except ValueError as error:
+            raise GuestFault(f"the machine's memory map has no place for pvefi: {error}") from error
+
+
+def _install_tables(efi: Environment) -> None:
+    """Enter EFI_RT_PROPERTIES_TABLE, and ACPI's root pointer under the GUID of its revision."""
+    properties = RtPropertiesTable(
+        version=RT_PROPERTIES_TABLE_VERSION,
+        length=RtPropertiesTable.SIZE,
+        runtime_services_supported=0,  # none after ExitBootServices: see efi/runtime/
+    )
+    address = efi.runtime_arena.place("EFI_RT_PROPERTIES_TABLE", properties.pack())
+    efi.tables.install_configuration_table(guids.RT_PROPERTIES_TABLE, address)
+    if not efi.start.info.rsdp_paddr:
+        return
+    try:
+        rsdp = Rsdp.read(efi.physical.read(efi.start.info.rsdp_paddr, Rsdp.SIZE))
+    except ValueError as error:
+        raise GuestFault(f"hvm_start_info's RSDP at {efi.start.info.rsdp_paddr:#x}: {error}") from error
+    # ACPI 6.5 §5.2.5.3: revision 0 is ACPI 1.0's structure, 2 the extended one.
+    guid = guids.ACPI_20_TABLE if rsdp.revision >= 2 else guids.ACPI_TABLE
+    efi.tables.install_configuration_table(guid, efi.start.info.rsdp_paddr)
