@@ -208,10 +208,13 @@ class Corpus:
                 return found if found is not None else self._fetch_locked(item)
         except ArchiveError as error:
             raise CorpusError(f"cannot fetch {item.package}: {error}") from None
-        except (OSError, tarfile.TarError) as error:
+        except OSError as error:
+            reason = f"{error.filename or self._folder}: {error.strerror or error}"
             raise CorpusError(
-                f"cannot fetch {item.package}: {error} (PVEFI_CACHE names another folder)"
+                f"cannot keep {item.package}: {reason}; PVEFI_CACHE names another folder"
             ) from None
+        except tarfile.TarError as error:
+            raise CorpusError(f"cannot unpack {item.package}: {error}") from None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
