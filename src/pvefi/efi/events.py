@@ -166,8 +166,7 @@ class Events:
         found = self._find(event)
         if found.notifies:
             raise EfiError(EfiStatus.INVALID_PARAMETER, f"{event:#x} notifies; it cannot be waited for")
-        # "If EVT_NOTIFY_WAIT is specified, then [...] its notify function is queued whenever a consumer of the
-        # event is waiting for it."
+        # EVT_NOTIFY_WAIT: "its notify function is queued whenever a consumer of the event is waiting for it".
         if not found.signalled and found.kind & EventType.NOTIFY_WAIT:
             self._queue(found)
 
