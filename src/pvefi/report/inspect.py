@@ -110,10 +110,9 @@ def _remarks(entries: tuple[Entry, ...]) -> list[Text]:
 def _demand_rows(entries: tuple[Entry, ...]) -> list[Text]:
     rows: list[list[Cell]] = []
     for entry in entries:
-        heads = [Text(f"{entry.kind}"), Text(f"{entry.bits}-bit", "dim")]
-        for line in (*entry.demands, Text(entry.source, "dim")):
-            rows.append([*heads, line])
-            heads = [Text(), Text()]
+        lines: list[Cell] = [*entry.demands, Text(entry.source, "dim")]
+        rows.append([str(entry.kind), Text(f"{entry.bits}-bit", "dim"), lines[0]])
+        rows += [["", "", line] for line in lines[1:]]
     return columns(rows, "<<<", gap=2, indent=2)
 
 
@@ -183,7 +182,9 @@ def _setup_rows(bzimage: BzImage) -> list[Text]:
         if bzimage.kernel_info is not None
         else "",
     }
-    rows = [[name, f"{value:#x}", told.get(name, "")] for name, value in bzimage.fields().items()]
+    rows: list[list[Cell]] = [
+        [name, f"{value:#x}", told.get(name, "")] for name, value in bzimage.fields().items()
+    ]
     return columns(rows, "<><", gap=2, indent=2)
 
 
