@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Device paths: nodes of checked length, and their text — UEFI 2.10 §10.
+
+A device path comes from a guest or a file: no length in it is believed before it is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pvefi.layout import U8, U16, U32, U64, Guid, OpenEnum, Structure, layout
+
+__all__ = [
+    "END",
+    "END_ENTIRE",
+    "END_INSTANCE",
+    "PATH_LIMIT",
+    "DevicePathError",
+    "DevicePathHeader",
+    "DevicePathType",
+    "HardwareSubtype",
+    "MediaSubtype",
+    "MemoryMappedNode",
+    "Node",
+    "file_path_node",
+    "memory_mapped_node",
+    "nodes",
+    "prefix_size",
+    "read_device_path",
+    "text",
+    "vendor_media_node",
+]
+
+PATH_LIMIT = 1 << 16
+"""The longest device path that is read, in bytes: one node's length field reaches no further."""
+
+END_ENTIRE = 0xFF  # UEFI 2.10 §10.3.1: subtype of the node that ends the whole device path
+END_INSTANCE = 0x01  # UEFI 2.10 §10.3.1: subtype of the node that ends one instance of several
+
+
+class DevicePathType(OpenEnum):
+    """A node's type — UEFI 2.10 §10.3.1."""
+
+    HARDWARE = 0x01
+    ACPI = 0x02
+    MESSAGING = 0x03
+    MEDIA = 0x04
+    BBS = 0x05
+    END = 0x7F
+
+
+class HardwareSubtype(OpenEnum):
+    """Subtypes of hardware nodes — UEFI 2.10 §10.3.2."""
+
+    PCI = 1
+    MEMORY_MAPPED = 3
+    VENDOR = 4
+
+
+class MediaSubtype(OpenEnum):
+    """Subtypes of media nodes — UEFI 2.10 §10.3.5."""
+
+    HARD_DRIVE = 1
+    CD_ROM = 2
+    VENDOR = 3
+    FILE_PATH = 4
+
+
+_ACPI = 1  # UEFI 2.10 §10.3.3: the subtype of an ACPI node with _HID and _UID
+_MESSAGING_VENDOR = 10  # UEFI 2.10 §10.3.4
+_PNP = 0x41D0  # UEFI 2.10 §10.3.3: "PNP" as a compressed EISA identifier
+_PNP_NAMES = {0x0A03: "PciRoot", 0x0A08: "PcieRoot"}  # UEFI 2.10 §10.6.1
+
+
+@layout(size=4)
+class DevicePathHeader(Structure):
+    """EFI_DEVICE_PATH_PROTOCOL, the first four bytes of every node — UEFI 2.10 §10.2."""
+
+    type: U8
+    subtype: U8
+    length: U16
+
+
+@layout(size=20)
+class MemoryMappedNode(Structure):
+    """What follows the header of a memory mapped node — UEFI 2.10 §10.3.2.3; the end is inclusive."""
+
+    memory_type: U32
+    start_address: U64
+    end_address: U64
+
+
+@layout(size=8)
+class _AcpiNode(Structure):
+    hid: U32
+    uid: U32
+
+
+@layout(size=38)
+class _HardDriveNode(Structure):
+    partition_number: U32
+    partition_start: U64
+    partition_size: U64
+    signature: Guid
+    partition_format: U8
+    signature_type: U8
+
+
+class DevicePathError(ValueError):
+    """Bytes that are no device path, with what was found instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a device path; `data` is what follows its header."""
+
+    type: DevicePathType
+    subtype: int
+    data: bytes = b""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the device path ends here."""
+        return self.type == DevicePathType.END and self.subtype == END_ENTIRE
+
+    def pack(self) -> bytes:
+        """Return the node's bytes, header and all."""
+        return DevicePathHeader(self.type, self.subtype, DevicePathHeader.SIZE + len(self.data)).pack() + (
+            self.data
+        )
+
+
+END = Node(DevicePathType.END, END_ENTIRE).pack()
+"""The node that ends a device path."""
+
+
+def vendor_media_node(guid: Guid, data: bytes = b"") -> bytes:
+    """Return a vendor-defined media node — UEFI 2.10 §10.3.5.3."""
+    return Node(DevicePathType.MEDIA, MediaSubtype.VENDOR, guid.wire + data).pack()
+
+
+def memory_mapped_node(memory_type: int, start_address: int, end_address: int) -> bytes:
+    """Return a memory mapped node; `end_address` is that of the last byte — UEFI 2.10 §10.3.2.3."""
+    data = MemoryMappedNode(memory_type, start_address, end_address).pack()
+    return Node(DevicePathType.HARDWARE, HardwareSubtype.MEMORY_MAPPED, data).pack()
+
+
+def file_path_node(path: str) -> bytes:
+    """Return a media file path node with `path`, NUL terminated — UEFI 2.10 §10.3.5.4."""
+    data = f"{path}\0".encode("utf-16-le", "surrogatepass")
+    return Node(DevicePathType.MEDIA, MediaSubtype.FILE_PATH, data).pack()
+
+
+def _header(data: bytes, offset: int) -> DevicePathHeader:
+    header = DevicePathHeader.unpack(data)
+    if header.length < DevicePathHeader.SIZE:
+        raise DevicePathError(
+            f"offset {offset:#x}: a node of type {header.type} claims {header.length} bytes, fewer than 4"
+        )
+    return header
+
+
+def read_device_path(read: Callable[[int, int], bytes], address: int) -> bytes:
+    """Return the device path at `address` with its end node, fetched by `read(address, size)`.
+
+    DevicePathError when a node is shorter than its header or no end comes within PATH_LIMIT bytes.
+    """
+    path = bytearray()
+    while True:
+        start = len(path)
+        path += read(address + start, DevicePathHeader.SIZE)
+        header = _header(bytes(path[start:]), start)
+        if start + header.length > PATH_LIMIT:
+            raise DevicePathError(f"no end within {PATH_LIMIT:#x} bytes")
+        if header.length > DevicePathHeader.SIZE:
+            path += read(address + len(path), header.length - DevicePathHeader.SIZE)
+        if header.type == DevicePathType.END and header.subtype == END_ENTIRE:
+            return bytes(path)
+
+
+def nodes(data: bytes) -> Iterator[Node]:
+    """Yield the nodes of the device path that `data` begins with, the one that ends it included.
+
+    DevicePathError when a node is shorter than its header, runs past `data`, or none ends the path.
+    """
+    offset = 0
+    while offset + DevicePathHeader.SIZE <= len(data):
+        header = _header(data[offset : offset + DevicePathHeader.SIZE], offset)
+        end = offset + header.length
+        if end > len(data):
+            raise DevicePathError(f"offset {offset:#x}: a node runs to {end:#x}, {len(data):#x} are there")
+        node = Node(DevicePathType(header.type), header.subtype, data[offset + DevicePathHeader.SIZE : end])
+        yield node
+        if node.is_end:
+            return
+        offset = end
+    raise DevicePathError(f"no end within {len(data):#x} bytes")
+
+
+def prefix_size(path: bytes, wanted: bytes) -> int | None:
+    """Return how many bytes of `wanted` the whole of `path` matches, its end node left out; None for none.
+
+    LocateDevicePath takes the handle with the longest such match — UEFI 2.10 §7.3.8; of several instances in
+    `wanted`, the first counts. DevicePathError when either is no device path.
+    """
+    size = sum(len(node.pack()) for node in nodes(path)) - len(END)
+    first = 0
+    for node in nodes(wanted):
+        if node.type == DevicePathType.END:
+            break
+        first += len(node.pack())
+    return size if size <= first and wanted[:size] == path[:size] else None
+
+
+def text(data: bytes) -> str:
+    """Return the device path in text form — UEFI 2.10 §10.6.1; DevicePathError when it is none."""
+    parts: list[str] = []
+    for node in nodes(data):
+        if node.is_end:
+            break
+        if node.type == DevicePathType.END:
+            parts.append(",")
+        else:
+            parts.append(f"/{_node_text(node)}" if parts and parts[-1] != "," else _node_text(node))
+    return "".join(parts)
+
+
+_VENDORS = {
+    (DevicePathType.HARDWARE, HardwareSubtype.VENDOR): "VenHw",
+    (DevicePathType.MESSAGING, _MESSAGING_VENDOR): "VenMsg",
+    (DevicePathType.MEDIA, MediaSubtype.VENDOR): "VenMedia",
+}
+# UEFI 2.10 §10.6.1: the generic forms, for nodes of any subtype.
+_GENERIC = {
+    DevicePathType.HARDWARE: "HardwarePath",
+    DevicePathType.ACPI: "AcpiPath",
+    DevicePathType.MESSAGING: "Msg",
+    DevicePathType.MEDIA: "MediaPath",
+    DevicePathType.BBS: "BbsPath",
+}
+
+
+def _node_text(node: Node) -> str:
+    kind, size = (node.type, node.subtype), len(node.data)
+    if kind in _VENDORS and size >= Guid.SIZE:
+        rest = node.data[Guid.SIZE :].hex()
+        return f"{_VENDORS[kind]}({Guid(node.data[: Guid.SIZE])}{',' if rest else ''}{rest})"
+    if kind == (DevicePathType.HARDWARE, HardwareSubtype.MEMORY_MAPPED) and size == MemoryMappedNode.SIZE:
+        mapped = MemoryMappedNode.unpack(node.data)
+        return f"MemoryMapped({mapped.memory_type:#x},{mapped.start_address:#x},{mapped.end_address:#x})"
+    if kind == (DevicePathType.HARDWARE, HardwareSubtype.PCI) and size == 2:
+        return f"Pci({node.data[1]:#x},{node.data[0]:#x})"
+    if kind == (DevicePathType.ACPI, _ACPI) and size == _AcpiNode.SIZE:
+        return _acpi_text(_AcpiNode.unpack(node.data))
+    if kind == (DevicePathType.MEDIA, MediaSubtype.FILE_PATH) and size % 2 == 0:
+        return node.data.decode("utf-16-le", "replace").partition("\0")[0]
+    if kind == (DevicePathType.MEDIA, MediaSubtype.HARD_DRIVE) and size == _HardDriveNode.SIZE:
+        return _hard_drive_text(_HardDriveNode.unpack(node.data))
+    rest = f",{node.data.hex()}" if node.data else ""
+    if node.type in _GENERIC:
+        return f"{_GENERIC[node.type]}({node.subtype}{rest})"
+    return f"Path({int(node.type)},{node.subtype}{rest})"
+
+
+def _acpi_text(node: _AcpiNode) -> str:
+    if node.hid & 0xFFFF != _PNP:
+        return f"Acpi({node.hid:#010x},{node.uid:#x})"
+    number = node.hid >> 16
+    if number in _PNP_NAMES:
+        return f"{_PNP_NAMES[number]}({node.uid:#x})"
+    return f"Acpi(PNP{number:04X},{node.uid:#x})"
+
+
+def _hard_drive_text(node: _HardDriveNode) -> str:
+    signature = {
+        1: f"MBR,{int.from_bytes(node.signature.wire[:4], 'little'):#010x}",
+        2: f"GPT,{node.signature}",
+    }.get(node.signature_type, f"{node.signature_type},0")
+    return f"HD({node.partition_number},{signature},{node.partition_start:#x},{node.partition_size:#x})"
