@@ -51,12 +51,12 @@ what="pvefi and what it needs"
 echo "environment: installing $what" >&2
 log=.venv/pip.log
 for attempt in 1 2 3; do
-    if .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --retries 3 --timeout 30 \
+    if .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --retries 2 --timeout 30 \
         --editable ".${extra:+[$extra]}" </dev/null >"$log" 2>&1; then
         echo "$wanted" >".venv/made${extra:+-$extra}"
         exit 0
     fi
     [ "$attempt" = 3 ] || sleep $((attempt * 2))
 done
-reason=$(grep -m1 '^ERROR:' "$log" || tail -n 1 "$log")
+reason=$(grep -m1 -o 'ERROR: .*' "$log" || tail -n 1 "$log")
 die "pip could not install them: $reason (is the package index within reach? PIP_INDEX_URL and PIP_PROXY name others; all of it: $log)"
