@@ -58,15 +58,15 @@ class _Pending:
 class Firmware:
     """The doorbell's other end, for one guest.
 
-    `environment` makes a fresh Environment from the address of hvm_start_info, at every BOOT: a guest that
-    resets rings it again. `enter` then starts the image and returns the verdict of its end. `record` takes
-    every call, in the order in which they end.
+    `environment` makes a fresh Environment, and the address of its hypervisor information, from the address
+    of hvm_start_info at every BOOT: a guest that resets rings it again. `enter` then starts the image and
+    returns the verdict of its end. `record` takes every call, in the order in which they end.
     """
 
     def __init__(
         self,
-        environment: Callable[[int], Environment],
-        enter: Callable[[Environment], Steps[Verdict]],
+        environment: Callable[[int], tuple[Environment, int]],
+        enter: Callable[[Environment, int], Steps[Verdict]],
         record: Callable[[CallEvent], None],
         instructions: Callable[[], int | None],
     ) -> None:
@@ -92,9 +92,10 @@ class Firmware:
         if request.function == Function.BOOT:
             self._stack.clear()
             self._seq = request.seq
-            efi = self.environment = self._make(request.rcx)
             self._index = 0
-            return self._advance(_Pending(self._enter(efi), Finish, None), None, began)
+            self.environment, information = self._make(request.rcx)
+            steps = self._enter(self.environment, information)
+            return self._advance(_Pending(steps, Finish, None), None, began)
         self._seq += 1
         if request.seq != self._seq:
             raise GuestFault(
@@ -205,8 +206,10 @@ class Firmware:
         if isinstance(result, EndRun):
             return Finish(result.verdict)
         answer = Return(int(status) if status is not None else (value or 0))
-        if efi.events.due():
-            return self._advance(_Pending(notify_due(efi), lambda _: answer, None), None, time.perf_counter())
+        efi.events.expire()
+        if first := efi.events.next_notification():
+            notifications = _Pending(notify_due(efi, first), lambda _: answer, None)
+            return self._advance(notifications, None, time.perf_counter())
         return answer
 
     def _unwind(self, leave: ExitImage) -> Answer:

@@ -68,7 +68,7 @@ def load_trampoline() -> Trampoline:
         TrampolineSegment(names[part["p_vaddr"]], part["p_paddr"], part["p_memsz"], part.data())
         for part in elf.iter_segments("PT_LOAD")
     )
-    symbols = {
-        symbol.name: symbol["st_value"] for symbol in elf.get_section_by_name(".symtab").iter_symbols()
-    }
+    table = elf.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
+    symbols = {symbol.name: symbol["st_value"] for symbol in table.iter_symbols()}
     return Trampoline(data, elf["e_entry"], segments, symbols)

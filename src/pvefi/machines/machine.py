@@ -43,7 +43,7 @@ class Hardware:
 class Watchpoint:
     """Stop when the CPU is about to execute at `address` (guest physical) and `expected` stands there.
 
-    `label` is the asker's; a machine hands it back unread.
+    It is reached once. `label` is the asker's; a machine hands it back unread.
     """
 
     address: int

@@ -156,6 +156,7 @@ class EmbeddedGuest:
     def _executing(self, address: int) -> None:
         for watchpoint in self._watched[address]:
             if self.memory.read(address, len(watchpoint.expected)) == watchpoint.expected:
+                self._watched[address].remove(watchpoint)
                 self._halt(Reached(watchpoint))
                 return
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One boot, from a file to a verdict: the flow that the rest of pvefi is parts of."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pvefi.efi.environment import Clock, Environment, Surroundings
+from pvefi.efi.firmware import Firmware
+from pvefi.efi.profiles import PROFILES
+from pvefi.efi.service import Steps
+from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.entries import efi as efi_entry
+from pvefi.errors import UsageError
+from pvefi.files import read_file
+from pvefi.guest import load_trampoline
+from pvefi.guest.mailbox import Mailbox
+from pvefi.handoff import KERNEL_PROPER, KernelWatch, collect, kernel_watch
+from pvefi.image import EntryKind, Image, inspect
+from pvefi.judge import judge
+from pvefi.machines import Guest, Hardware, Machine, Reached, Stop
+from pvefi.trace.events import CallEvent
+from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
+
+__all__ = ["BootOptions", "Observer", "boot"]
+
+
+@dataclass(frozen=True)
+class BootOptions:
+    """What to boot, and how; `memory_size` is in bytes, `timeout` in seconds of wall clock, None for none.
+
+    `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts.
+    """
+
+    image: Path
+    machine: Machine
+    profile: str = "linux"
+    initrd: Path | None = None
+    command_line: str = ""
+    memory_size: int = 512 << 20
+    seed: int | None = None
+    count: bool = False
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who watches a boot: `console` gets the guest's text, `call` each service call, `stage` its progress."""
+
+    console: Callable[[str], None]
+    call: Callable[[CallEvent], None]
+    stage: Callable[[str], None]
+
+
+def boot(options: BootOptions, observer: Observer) -> BootResult:
+    """Boot an image through its EFI entry and return what happened.
+
+    ImageError and UsageError for bad input, MachineError when the machine fails; a guest that fails is a
+    result. KeyboardInterrupt passes through, the guest ended.
+    """
+    observer.stage("reading the image")
+    image = inspect(options.image)
+    if image.entry(EntryKind.EFI) is None:
+        raise UsageError(f"{image.path}: expected an EFI entry, found {_entries(image)}")
+    data = image.read()
+    source = efi_entry.source_of(image, data, options.command_line)
+    watch = kernel_watch(image, data)
+    initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
+    trampoline = load_trampoline()
+    hardware = Hardware(options.memory_size, options.command_line, options.seed, options.count)
+    calls: list[CallEvent] = []
+
+    def record(event: CallEvent) -> None:
+        calls.append(event)
+        observer.call(event)
+
+    observer.stage("starting the machine")
+    guest = options.machine.start(trampoline, hardware, lambda text: observer.console(text.decode("latin-1")))
+    with closing(guest):
+        surroundings = Surroundings(
+            console=observer.console,
+            random=_randomness(options.seed),
+            clock=Clock(idle=guest.idle),
+            initrd=initrd,
+            boot_services_ended=lambda: _watch(guest, firmware, watch),
+        )
+
+        def environment(start_info: int) -> tuple[Environment, int]:
+            mailbox = Mailbox(guest.memory.view(trampoline.symbols["mailbox"], 4096))
+            hypervisor = Hypervisor(*mailbox.hypervisor())
+            profile = PROFILES[options.profile]
+            return make_environment(guest.memory, trampoline, start_info, hypervisor, profile, surroundings)
+
+        def enter(efi: Environment, information: int) -> Steps[Verdict]:
+            observer.stage(f"{source.name} has control")
+            return efi_entry.enter(efi, source, information)
+
+        firmware = Firmware(environment, enter, record, guest.instructions)
+        began = time.monotonic()
+        stop, decompressor = _run(guest, firmware, options.timeout)
+        seconds = time.monotonic() - began
+        handoff = _handoff(guest, firmware, watch, stop, decompressor)
+        return BootResult(
+            image=str(image.path),
+            image_sha256=image.sha256,
+            machine=options.machine.name,
+            entry=EntryKind.EFI.value,
+            profile=options.profile,
+            memory_size=options.memory_size,
+            seed=options.seed,
+            verdict=judge(stop, handoff, calls, firmware.environment),
+            handoff=handoff,
+            calls=tuple(calls),
+            seconds=seconds,
+            host_seconds=guest.answering_seconds(),
+            instructions=guest.instructions(),
+            instructions_to_image=firmware.instructions_to_image,
+        )
+
+
+def _entries(image: Image) -> str:
+    return ", ".join(entry.kind.value for entry in image.entries) or "none"
+
+
+def _randomness(seed: int | None) -> Callable[[int], bytes]:
+    # Not for secrets: a seeded boot is asked for by somebody who wants it to repeat.
+    return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
+
+
+def _watch(guest: Guest, firmware: Firmware, watch: KernelWatch | None) -> None:
+    """Look out for the kernel proper; it gets control only after ExitBootServices."""
+    if watch is not None and firmware.environment is not None:
+        for image in firmware.environment.images.values():
+            guest.watch(watch.watchpoints(guest.memory, image.base))
+
+
+def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop, str]:
+    """Run to the guest's end or the kernel proper; return the stop and what came of the decompressor."""
+    decompressor = "bypassed"
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        stop = guest.run(firmware.answer, left)
+        if not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
+            return stop, decompressor
+        decompressor = "entered"
+
+
+def _handoff(
+    guest: Guest, firmware: Firmware, watch: KernelWatch | None, stop: Stop, decompressor: str
+) -> Handoff | None:
+    if not isinstance(stop, Reached) or watch is None or firmware.environment is None:
+        return None
+    efi = firmware.environment
+    tables = tuple(ConfigurationTable(*entry) for entry in efi.tables.configuration_tables)
+    return collect(
+        guest.memory,
+        guest.registers(),
+        watch,
+        decompressor=decompressor,
+        memory_map=efi.final_memory_map,
+        configuration_tables=tables,
+    )

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the kernel proper may get control, how that is recognised, and what it is given.
+
+Linux puts itself at any multiple of kernel_alignment that KASLR likes, so every such place is watched for
+the bytes that stand at the entry of the vmlinux inside the image. The same holds for the decompressor's own
+entries, which tell whether it was entered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pvefi.errors import GuestFault
+from pvefi.image import Image
+from pvefi.machines.machine import Watchpoint
+from pvefi.memory import GuestMemory
+from pvefi.spec.linux.boot_params import BootParams
+from pvefi.spec.uefi.memory import MemoryDescriptor
+from pvefi.verdict import ConfigurationTable, Handoff, Proof
+
+__all__ = ["KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch"]
+
+KERNEL_PROPER = "startup_64"
+_DECOMPRESSOR = "decompressor"
+_PROOF_BYTES = 32
+_STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
+_DEFAULT_ALIGNMENT = 2 << 20  # boot protocols before 2.05 do not tell theirs
+_COMMAND_LINE_LIMIT = 1 << 16
+
+
+@dataclass(frozen=True)
+class KernelWatch:
+    """What to look for: the entry's bytes, where they were linked, and the decompressor's entries.
+
+    `decompressor` maps an offset from the loaded kernel to the bytes there.
+    """
+
+    code: bytes
+    file_offset: int
+    linked_address: int
+    offset: int
+    alignment: int
+    decompressor: Mapping[int, bytes]
+
+    def watchpoints(self, memory: GuestMemory, image_base: int) -> Iterator[Watchpoint]:
+        """Yield a watchpoint for every place in `memory` where the kernel may start.
+
+        `image_base` is where the image itself was loaded, or 0.
+        """
+        places = [
+            at
+            for block in memory.blocks
+            for at in range(-(-block.address // self.alignment) * self.alignment, block.end, self.alignment)
+        ]
+        for place in places:
+            yield Watchpoint(place + self.offset, self.code, KERNEL_PROPER)
+        for offset, code in self.decompressor.items():
+            for place in {*places, image_base}:
+                yield Watchpoint(place + offset, code, _DECOMPRESSOR)
+
+    def proof(self, memory: GuestMemory, address: int) -> Proof:
+        """Return the evidence that the code at guest physical `address` is the vmlinux's."""
+        found = memory.read(address, len(self.code))
+        return Proof(address, self.file_offset, self.code, found, self.linked_address)
+
+
+def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
+    """Return what to watch for when `image`, whose file is `data`, runs; None when it is no Linux kernel."""
+    if image.vmlinux is None or image.vmlinux.entry_code is None or image.bzimage is None:
+        return None
+    code = image.vmlinux.entry_code
+    segment = image.vmlinux.load_segments[code.segment_index]
+    first = image.vmlinux.load_segments[0]
+    start = image.bzimage.protected_mode_offset
+    return KernelWatch(
+        code=code.data[:_PROOF_BYTES],
+        file_offset=segment.file_offset + code.segment_offset,
+        linked_address=code.physical_address,
+        offset=code.physical_address - first.physical_address,
+        alignment=image.bzimage.header.kernel_alignment or _DEFAULT_ALIGNMENT,
+        decompressor={
+            offset: data[start + offset : start + offset + _PROOF_BYTES] for offset in (0, _STARTUP_64_OFFSET)
+        },
+    )
+
+
+def collect(
+    memory: GuestMemory,
+    registers: Mapping[str, int],
+    watch: KernelWatch,
+    *,
+    decompressor: str,
+    memory_map: tuple[MemoryDescriptor, ...],
+    configuration_tables: tuple[ConfigurationTable, ...],
+) -> Handoff:
+    """Return what the kernel proper is given, now that the CPU stands at its first instruction.
+
+    Linux boot.rst "64-bit Boot Protocol": "%rsi must hold the base address of the struct boot_params".
+    GuestFault when that, or what it points to, is no memory.
+    """
+    address = registers["rsi"]
+    page = memory.read(address, BootParams.SIZE)
+    params = BootParams.unpack(page)
+    initrd = b""
+    if params.ramdisk_size:
+        initrd = memory.read(params.ramdisk_address, params.ramdisk_size)
+    return Handoff(
+        decompressor=decompressor,
+        kernel_start=KERNEL_PROPER,
+        proof=watch.proof(memory, registers["rip"]),
+        registers=registers,
+        boot_params_address=address,
+        boot_params=page,
+        command_line=_command_line(memory, params.command_line_address),
+        initrd_address=params.ramdisk_address if initrd else 0,
+        initrd_size=params.ramdisk_size,
+        initrd_sha256=hashlib.sha256(initrd).hexdigest() if initrd else "",
+        memory_map=memory_map,
+        configuration_tables=configuration_tables,
+    )
+
+
+def _command_line(memory: GuestMemory, address: int) -> str:
+    if not address:
+        return ""
+    data = memory.read(address, min(memory.contiguous(address), _COMMAND_LINE_LIMIT))
+    end = data.find(b"\0")
+    if end < 0:
+        raise GuestFault(f"the command line at {address:#x} has no end")
+    return data[:end].decode("utf-8", "replace")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Says in the user's words how a boot ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pvefi.efi.environment import Environment
+from pvefi.machines.machine import Fault, Finished, Halted, Reached, Stop, TimedOut
+from pvefi.memory import describe
+from pvefi.trace.events import CallEvent
+from pvefi.verdict import Handoff, Outcome, Verdict
+
+__all__ = ["judge"]
+
+
+def judge(
+    stop: Stop, handoff: Handoff | None, calls: Sequence[CallEvent], efi: Environment | None
+) -> Verdict:
+    """Return the verdict on a run that ended with `stop`."""
+    ranges = efi.named_ranges() if efi is not None else ()
+    match stop:
+        case Finished(Verdict() as verdict):
+            return verdict
+        case Reached(watchpoint):
+            assert handoff is not None, "only a kernel is watched for"
+            return Verdict(
+                Outcome.HANDOFF,
+                f"the kernel proper has control at its {watchpoint.label}, {watchpoint.address:#x}",
+            )
+        case Fault(what, _, address, instruction_pointer):
+            at = describe(instruction_pointer, ranges)
+            touched = "" if address is None else f" for address {describe(address, ranges)}"
+            return Verdict(Outcome.FAULTED, f"{what} at {at}{touched}{_last(calls)}")
+        case Halted(instruction_pointer):
+            at = describe(instruction_pointer, ranges)
+            return Verdict(Outcome.HALTED, f"the guest halted for good at {at}{_last(calls)}")
+        case TimedOut(seconds, instruction_pointer):
+            at = describe(instruction_pointer, ranges)
+            return Verdict(
+                Outcome.TIMED_OUT, f"no end within {seconds:g} s, the guest was at {at}{_last(calls)}"
+            )
+        case _:
+            raise AssertionError(f"a stop that nobody judges: {stop!r}")
+
+
+def _last(calls: Sequence[CallEvent]) -> str:
+    """Return what was called last, and the last refusal, which is often the cause."""
+    if not calls:
+        return "; it had called nothing"
+    last = calls[-1]
+    refused = next((call for call in reversed(calls) if call.why), None)
+    text = f"; last call: {last.index} {last.service}"
+    if refused is not None:
+        text += f"; last refusal: {refused.index} {refused.service}, {refused.why}"
+    return text
