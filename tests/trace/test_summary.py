@@ -67,7 +67,7 @@ def test_the_guests_work_before_a_call_counts_for_its_service() -> None:
 def test_instructions_are_left_out_when_not_counted() -> None:
     summary = summarize([call(1), call(2)])
     assert summary.services[0].instructions is None
-    assert "instructions" not in printed(summary)
+    assert "instr before" not in printed(summary)
 
 
 def test_what_was_refused_is_named_by_kind_with_its_subject() -> None:
@@ -77,7 +77,7 @@ def test_what_was_refused_is_named_by_kind_with_its_subject() -> None:
         ("not found", "LocateProtocol", "RNG_PROTOCOL"),
         ("not found", "GetVariable", '"SecureBoot", GLOBAL_VARIABLE'),
         ("not implemented", "SetTimer", ""),
-        ("other refusals", "GetMemoryMap", ""),
+        ("other reasons", "GetMemoryMap", ""),
     ]
 
 
@@ -93,7 +93,7 @@ def test_the_longest_stretch_without_a_call_comes_first() -> None:
 
 def test_the_table_is_aligned_and_has_a_total() -> None:
     lines = printed(summarize(EVENTS)).splitlines()
-    head = "% time  total us  median us  max us  calls  refused  instructions  service"
+    head = "% time  total us  median us  max us  calls  refused  instr before  service"
     assert lines[0].split() == head.split()
     assert lines[1].split() == ["57.1", "60", "20", "30", "3", "1,600", "AllocatePool"]
     total = next(line for line in lines if line.endswith("total"))

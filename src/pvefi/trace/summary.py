@@ -20,10 +20,20 @@ from pvefi.trace.show import is_refusal
 from pvefi.trace.spelling import escaped, spell
 from pvefi.trace.values import Json
 
-__all__ = ["Gap", "Refusal", "ServiceUse", "Summary", "render", "summarize", "to_json"]
+__all__ = [
+    "Gap",
+    "Refusal",
+    "ServiceUse",
+    "Summary",
+    "refusal_lines",
+    "render",
+    "service_lines",
+    "summarize",
+    "to_json",
+]
 
 NOT_FOUND = "not found"
-OTHER = "other refusals"
+OTHER = "other reasons"
 
 _GAPS_SHOWN = 5
 
@@ -182,14 +192,15 @@ def to_json(summary: Summary) -> dict[str, Json]:
 
 def render(summary: Summary, console: Console) -> None:
     """Print the summary."""
-    for line in [*_service_lines(summary), *_refusal_lines(summary), *_gap_lines(summary)]:
+    for line in [*service_lines(summary), *refusal_lines(summary), *_gap_lines(summary)]:
         console.print(line, soft_wrap=True)
 
 
-def _service_lines(summary: Summary) -> list[Text]:
+def service_lines(summary: Summary, indent: int = 0) -> list[Text]:
+    """Return the table of services with its total."""
     counted = any(use.instructions is not None for use in summary.services)
     head = ["% time", "total us", "median us", "max us", "calls", "refused"]
-    head += ["instructions"] * counted + ["service"]
+    head += ["instr before"] * counted + ["service"]
     rows: list[list[Cell]] = [[Text(title, "bold") for title in head]]
     for use in summary.services:
         share = 100 * use.total_us / summary.host_us if summary.host_us else 0.0
@@ -209,16 +220,17 @@ def _service_lines(summary: Summary) -> list[Text]:
     if counted:
         total.append(f"{sum(use.instructions or 0 for use in summary.services):,}")
     rows.append([*total, "total"])
-    return columns(rows, ">>>>>>" + ">" * counted + "<")
+    return columns(rows, ">>>>>>" + ">" * counted + "<", indent=indent)
 
 
-def _refusal_lines(summary: Summary) -> list[Text]:
+def refusal_lines(summary: Summary) -> list[Text]:
+    """Return what was refused, under a title for each kind; each begins with an empty line."""
     lines = []
     for kind in (OUTSIDE_PROFILE, NOT_IMPLEMENTED, NOT_FOUND, OTHER):
         alike = [refusal for refusal in summary.refusals if refusal.kind == kind]
         if not alike:
             continue
-        lines += [Text(), Text(kind, "bold")]
+        lines += [Text(), Text(f"refused: {kind}", "bold")]
         rows: list[list[Cell]] = [
             [f"{refusal.calls}", f"{escaped(refusal.service)}({refusal.subject}){_answer(refusal)}"]
             for refusal in alike

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report of one boot, for a terminal, a mail or a program: the last step of the flow."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from pvefi.report.calls import call_count_lines, calls_to_json, last_call_lines
+from pvefi.report.handoff import given_facts, handoff_to_json, long_sections, path_facts, short_sections
+from pvefi.report.text import Fact, fact_lines, print_lines, section, size_text
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.spelling import escaped
+from pvefi.trace.values import Json
+from pvefi.verdict import BootResult, Outcome, Verdict
+
+__all__ = ["SCHEMA", "VERSION", "render", "to_json"]
+
+SCHEMA = "pvefi/boot"
+VERSION = 1
+
+
+def render(result: BootResult, console: Console) -> None:
+    """Print the report: the verdict, the facts in the order of interest, then the long tables."""
+    print_lines([_verdict_line(result.verdict), *fact_lines(_facts(result))], console)
+    handoff = result.handoff
+    if handoff is None:
+        print_lines(section("last calls", last_call_lines(result.calls)), console)
+        print_lines(call_count_lines(result.calls), console)
+        return
+    print_lines(short_sections(handoff), console)
+    print_lines(call_count_lines(result.calls), console)
+    print_lines(long_sections(handoff), console)
+
+
+def _verdict_line(verdict: Verdict) -> Text:
+    status = f" with {verdict.status.efi_name}" if verdict.status is not None else ""
+    style = "bold green" if _is_good(verdict) else "bold red"
+    return Text.assemble((verdict.outcome.value + status, style), f": {escaped(verdict.message)}")
+
+
+def _is_good(verdict: Verdict) -> bool:
+    """Whether the guest did what it was started for: reached its kernel, or ended with EFI_SUCCESS."""
+    if verdict.outcome is Outcome.EXITED:
+        return verdict.status == EfiStatus.SUCCESS
+    return verdict.outcome is Outcome.HANDOFF
+
+
+def _facts(result: BootResult) -> list[Fact]:
+    handoff = result.handoff
+    seed = "" if result.seed is None else f", seed {result.seed}"
+    how = (
+        f"{result.machine} machine, {result.entry} entry, {result.profile} profile, "
+        f"{size_text(result.memory_size)} of memory{seed}"
+    )
+    facts: list[Fact] = [
+        ("image", [escaped(result.image), f"sha256 {result.image_sha256}"]),
+        ("boot", [escaped(how)]),
+    ]
+    if handoff is not None:
+        facts += path_facts(handoff)
+    facts.append(("time", [_time(result)]))
+    if result.instructions is not None:
+        before = result.instructions_to_image
+        told = "" if before is None else f"; {before:,} of them before the image's first"
+        facts.append(("instructions", [f"{result.instructions:,}{told}"]))
+    if handoff is not None:
+        facts += given_facts(handoff)
+    return facts
+
+
+def _time(result: BootResult) -> str:
+    share = f" ({100 * result.host_seconds / result.seconds:.1f} %)" if result.seconds > 0 else ""
+    calls = f"{len(result.calls):,} call{'' if len(result.calls) == 1 else 's'}"
+    return f"{result.seconds:.2f} s; {result.host_seconds:.3f} s{share} of it on the host side, in {calls}"
+
+
+def to_json(result: BootResult) -> dict[str, Json]:
+    """Return the report as one document: numbers as numbers, bytes as hexadecimal."""
+    verdict = result.verdict
+    status: Json = None
+    if verdict.status is not None:
+        status = {"value": int(verdict.status), "name": verdict.status.efi_name}
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "image": {"path": result.image, "sha256": result.image_sha256},
+        "machine": result.machine,
+        "entry": result.entry,
+        "profile": result.profile,
+        "memory_size": result.memory_size,
+        "seed": result.seed,
+        "verdict": {"outcome": verdict.outcome.value, "message": verdict.message, "status": status},
+        "seconds": round(result.seconds, 6),
+        "host_seconds": round(result.host_seconds, 6),
+        "instructions": result.instructions,
+        "instructions_to_image": result.instructions_to_image,
+        "calls": calls_to_json(result.calls),
+        "handoff": None if result.handoff is None else handoff_to_json(result.handoff),
+    }

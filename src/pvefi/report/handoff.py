@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The hand-off in a report: the path with its proof, and everything that the kernel was given."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from pvefi.report.boot_params import boot_params_lines, boot_params_to_json
+from pvefi.report.memory_maps import interval_lines, intervals, intervals_to_json
+from pvefi.report.registers import register_lines, registers_to_json
+from pvefi.report.text import Fact, hex_bytes, section, size_text
+from pvefi.spec.linux.boot_params import BootParams
+from pvefi.spec.linux.e820 import MAX_ENTRIES
+from pvefi.spec.uefi.guids import GUID_NAMES, guid_name
+from pvefi.spec.uefi.memory import MemoryDescriptor
+from pvefi.trace.columns import Cell, columns
+from pvefi.trace.spelling import escaped
+from pvefi.trace.values import Json, value_to_json
+from pvefi.verdict import Handoff, Proof
+
+__all__ = ["given_facts", "handoff_to_json", "long_sections", "path_facts", "short_sections"]
+
+_PROOF_ACROSS = 16
+
+
+def path_facts(handoff: Handoff) -> list[Fact]:
+    """Return the two facts of the path, with the proof."""
+    proof = handoff.proof
+    where = f"{proof.address:#x} = {proof.linked_address:#x} as linked {_slide(proof)}"
+    return [
+        ("decompressor", [Text(escaped(handoff.decompressor), "bold")]),
+        (
+            "kernel proper",
+            [Text.assemble("entered at ", (escaped(handoff.kernel_start), "bold"), ", ", where)],
+        ),
+        ("proof", _proof_lines(proof)),
+    ]
+
+
+def _slide(proof: Proof) -> str:
+    return f"{'-' if proof.slide < 0 else '+'} {abs(proof.slide):#x} slide"
+
+
+def _proof_lines(proof: Proof) -> list[Cell]:
+    rows: list[list[Cell]] = []
+    for source, data, other in (
+        (f"vmlinux+{proof.file_offset:#x}", proof.expected, proof.found),
+        (f"memory {proof.address:#x}", proof.found, proof.expected),
+    ):
+        for at in range(0, len(data), _PROOF_ACROSS):
+            across = slice(at, at + _PROOF_ACROSS)
+            rows.append([Text("" if at else source, "dim"), hex_bytes(data[across], other[across])])
+    same = proof.expected == proof.found and len(proof.found) > 0
+    judgement = f"{len(proof.found)} bytes, identical" if same else Text("different", "bold red")
+    return [*columns(rows, "<<"), judgement]
+
+
+def given_facts(handoff: Handoff) -> list[Fact]:
+    """Return what the kernel was given in few words: command line and initrd."""
+    facts: list[Fact] = [("command line", [escaped(handoff.command_line) or Text("none", "dim")])]
+    if not handoff.initrd_size:
+        return [*facts, ("initrd", [Text("none", "dim")])]
+    end = handoff.initrd_address + handoff.initrd_size - 1
+    size = f"{handoff.initrd_size:,} bytes ({size_text(handoff.initrd_size)})"
+    lines = [f"{handoff.initrd_address:#x}-{end:#x}, {size}", f"sha256 {handoff.initrd_sha256}"]
+    return [*facts, ("initrd", lines)]
+
+
+def short_sections(handoff: Handoff) -> list[Text]:
+    """Return registers and configuration tables."""
+    tables: list[list[Cell]] = [
+        [f"{table.address:#x}", guid_name(table.guid), str(table.guid) if table.guid in GUID_NAMES else ""]
+        for table in handoff.configuration_tables
+    ]
+    return [
+        *section("registers", register_lines(handoff.registers)),
+        *section("configuration tables", columns(tables, "><<", indent=2)),
+    ]
+
+
+def long_sections(handoff: Handoff) -> list[Text]:
+    """Return the memory maps and the zero page."""
+    params = BootParams.unpack(handoff.boot_params)
+    table = intervals(handoff.memory_map, params.memory_map)
+    title = f"memory maps: {len(handoff.memory_map)} EFI descriptors, {len(params.memory_map)} e820 entries"
+    if len(params.memory_map) == MAX_ENTRIES:
+        title += ", more may be in setup_data"
+    if not all(one.agrees for one in table):
+        title += "; ! is not what Linux's stub makes of it"
+    return [
+        *section(title, interval_lines(table)),
+        *section(
+            f"boot_params at {handoff.boot_params_address:#x}, fields that are not zero",
+            boot_params_lines(params),
+        ),
+    ]
+
+
+def handoff_to_json(handoff: Handoff) -> dict[str, Json]:
+    """Return everything that is known of the hand-off."""
+    params = BootParams.unpack(handoff.boot_params)
+    proof = handoff.proof
+    initrd: Json = {
+        "address": handoff.initrd_address,
+        "size": handoff.initrd_size,
+        "sha256": handoff.initrd_sha256,
+    }
+    return {
+        "path": {"decompressor": handoff.decompressor, "kernel_start": handoff.kernel_start},
+        "proof": {
+            "address": proof.address,
+            "linked_address": proof.linked_address,
+            "slide": proof.slide,
+            "file_offset": proof.file_offset,
+            "expected": proof.expected.hex(),
+            "found": proof.found.hex(),
+            "identical": proof.expected == proof.found,
+        },
+        "registers": registers_to_json(handoff.registers),
+        "command_line": handoff.command_line,
+        "initrd": initrd if handoff.initrd_size else None,
+        "configuration_tables": [
+            {"guid": str(table.guid), "name": GUID_NAMES.get(table.guid), "address": table.address}
+            for table in handoff.configuration_tables
+        ],
+        "memory_map": [_descriptor_to_json(descriptor) for descriptor in handoff.memory_map],
+        "maps": intervals_to_json(intervals(handoff.memory_map, params.memory_map)),
+        "boot_params_address": handoff.boot_params_address,
+        "boot_params": boot_params_to_json(params, handoff.boot_params),
+    }
+
+
+def _descriptor_to_json(descriptor: MemoryDescriptor) -> dict[str, Json]:
+    return {
+        "type": value_to_json(descriptor.type),
+        "physical_start": descriptor.physical_start,
+        "virtual_start": descriptor.virtual_start,
+        "number_of_pages": descriptor.number_of_pages,
+        "attribute": descriptor.attribute,
+    }

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How reports write numbers and sections: sizes, ranges, hexadecimal dumps, titles and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from pvefi.trace.columns import Cell
+
+__all__ = ["Fact", "fact_lines", "hex_bytes", "print_lines", "section", "size_text"]
+
+_LABEL_WIDTH = 15
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+Fact = tuple[str, Sequence[Cell]]
+"""A label and the lines that stand beside it."""
+
+
+def size_text(size: int) -> str:
+    """Return a size in the largest unit that leaves at most one decimal: 4 KiB, 1.5 MiB, 1001 bytes."""
+    if size < 1024 or (size % 1024 and size < 10240):
+        return f"{size} bytes"
+    value, unit = size / 1024, 0
+    while value >= 1024 and unit + 1 < len(_UNITS):
+        value, unit = value / 1024, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if value == int(value) else f"{value:.1f} {_UNITS[unit]}"
+
+
+def hex_bytes(data: bytes, against: bytes) -> Text:
+    """Return `data` in hexadecimal; bytes that differ from those of `against` stand out."""
+    text = Text(no_wrap=True)
+    for at, byte in enumerate(data):
+        same = at < len(against) and against[at] == byte
+        text.append(" " if at else "").append(f"{byte:02x}", None if same else "bold red")
+    return text
+
+
+def section(title: str, lines: Iterable[Text]) -> list[Text]:
+    """Return `lines` under a title, with an empty line before; nothing when there are none."""
+    body = list(lines)
+    return [Text(), Text(title, "bold"), *body] if body else []
+
+
+def fact_lines(facts: Iterable[Fact]) -> list[Text]:
+    """Return the facts as lines, their labels in one column."""
+    lines = []
+    for label, cells in facts:
+        for at, cell in enumerate(cells):
+            head = Text(f"  {'' if at else label:<{_LABEL_WIDTH}}", "dim", no_wrap=True)
+            lines.append(head.append_text(cell if isinstance(cell, Text) else Text(cell)))
+    return lines
+
+
+def print_lines(lines: Iterable[Text], console: Console) -> None:
+    """Print lines as they are: never wrapped, so that they can be copied whole."""
+    for line in lines:
+        console.print(line, soft_wrap=True)
