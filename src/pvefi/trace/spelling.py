@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from types import MappingProxyType
 
 from pvefi.layout import Guid, OpenEnum
@@ -83,6 +84,7 @@ _SPELLINGS: Mapping[str, _Spelling] = MappingProxyType(
 )
 
 
+@lru_cache(maxsize=1024, typed=True)  # two classes' members of one number are equal, their names are not
 def member_name(value: IntEnum | IntFlag) -> str:
     """Return an enumeration member's name as its specification writes it; '' for a number without a name.
 
