@@ -20,15 +20,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point only to layers above, or to their own. Each line is one layer.
 LAYERS = (
-    ("errors", "layout", "__init__"),
+    ("errors", "layout", "files", "__init__"),
     ("spec",),
     ("trace", "verdict"),  # what happened, as values: efi makes events, machines know nothing of them
     ("image",),
     ("guest",),
     ("memory", "placement"),
-    ("entries",),
     ("efi",),
+    ("entries",),
     ("machines",),
+    ("handoff", "judge"),
     ("evaluate", "report"),
     ("boot",),
     ("cli", "__main__"),

@@ -7,6 +7,7 @@ an ExitStatus (or nothing, which is OK) and raises what `pvefi.errors` has; only
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -113,10 +114,11 @@ def _report(error: BaseException) -> int:
     status, text = _judge(error)
     try:
         _flush()
-        if sys.stderr is not None:
-            print(f"pvefi: {_one_line(text)}", file=sys.stderr, flush=True)
     except OSError:
         _silence_stdout()
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"pvefi: {_one_line(text)}", file=sys.stderr, flush=True)
     return status
 
 
