@@ -245,7 +245,7 @@ def test_citations_follow_the_grammar() -> None:
             f"{path}: {match[0]}"
             for match in re.finditer(r"UEFI (?:spec\w*,? )?[Ss]ection \d.{0,10}", joined)
         ]
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:
@@ -256,4 +256,4 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
         if path.name not in (Path(__file__).name, "LICENSE")
         for match in home.finditer(text)
     ]
-    assert not found
+    assert not found, "\n".join(found)
