@@ -25,6 +25,7 @@ from pvefi.handoff import KERNEL_PROPER, KernelWatch, collect, kernel_watch
 from pvefi.image import EntryKind, Image, inspect
 from pvefi.judge import judge
 from pvefi.machines import Guest, Hardware, Machine, Reached, Stop
+from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
 
@@ -81,7 +82,7 @@ def boot(options: BootOptions, observer: Observer) -> BootResult:
         observer.call(event)
 
     observer.stage("starting the machine")
-    guest = options.machine.start(trampoline, hardware, lambda text: observer.console(text.decode("latin-1")))
+    guest = options.machine.start(trampoline, hardware, lambda data: observer.console(visible(data)))
     with closing(guest):
         surroundings = Surroundings(
             console=observer.console,

@@ -89,6 +89,7 @@ class Events:
         self._queues: dict[int, deque[int]] = {}
         self._next = FIRST_EVENT
         self._due: float | None = None
+        self._count = 0
 
     def __contains__(self, event: int) -> bool:
         return event in self._events
@@ -222,6 +223,12 @@ class Events:
         """Return the seconds until the next timer runs out, 0 when it has, None when none is set."""
         return None if self._due is None else max(0.0, self._due - self._clock())
 
+    def stop_timers(self) -> None:
+        """Cancel every timer for good: "timers only function during boot services time"."""
+        for found in self._events.values():
+            found.due = None
+        self._due = None
+
     def raise_tpl(self, new: int) -> int:
         """Raise the level to `new` and return the one before — UEFI 2.10 §7.1.8.
 
@@ -239,7 +246,13 @@ class Events:
         """
         if old > self.tpl:
             raise EfiError(EfiStatus.INVALID_PARAMETER, f"RestoreTPL from {self.tpl} to {old}")
-        self.tpl = old
+        # Below TPL_APPLICATION is nothing: a guest that restores to 0 means "as it was at the beginning".
+        self.tpl = max(old, Tpl.APPLICATION)
+
+    def due(self) -> bool:
+        """Return whether a notification is to be made now, timers that have run out included."""
+        self.expire()
+        return any(queue and tpl > self.tpl for tpl, queue in self._queues.items())
 
     def next_notification(self) -> Notification | None:
         """Take the notification to make now: highest level first, then the oldest; None for none."""
@@ -254,6 +267,11 @@ class Events:
         if found.notifies:
             found.signalled = False
         return found.notification
+
+    def next_count(self) -> int:
+        """Return a number larger than every one before, for GetNextMonotonicCount — UEFI 2.10 §7.5.5."""
+        self._count += 1
+        return self._count
 
     @contextmanager
     def at(self, tpl: int) -> Iterator[None]:

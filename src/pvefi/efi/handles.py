@@ -7,7 +7,7 @@ then work on it. Interfaces are guest addresses that nobody here dereferences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pvefi.efi.errors import EfiError
@@ -101,18 +101,28 @@ class HandleDatabase:
         The events of `registered_events(guid)` are then to be signalled.
         EfiError: INVALID_PARAMETER (no handle, protocol already there), OUT_OF_RESOURCES.
         """
-        # EFI_INVALID_PARAMETER when "Protocol is already installed on the handle specified by Handle".
-        if handle and guid in self._protocols(handle):
-            raise EfiError(EfiStatus.INVALID_PARAMETER, f"{guid_name(guid)} is on handle {handle:#x} already")
-        self._grow()
+        return self.install_all(handle, [(guid, interface)])
+
+    def install_all(self, handle: int, interfaces: Sequence[tuple[Guid, int]]) -> int:
+        """As install, all of `interfaces` or none of them — UEFI 2.10 §7.3.17."""
+        there = set(self._protocols(handle)) if handle else set()
+        for guid, _ in interfaces:
+            # EFI_INVALID_PARAMETER when "Protocol is already installed on the handle specified by Handle".
+            if guid in there:
+                raise EfiError(
+                    EfiStatus.INVALID_PARAMETER, f"{guid_name(guid)} is on handle {handle:#x} already"
+                )
+            there.add(guid)
+        self._grow(len(interfaces))
         if not handle:
             handle = self._next_handle
             self._next_handle += 0x10
             self._handles[handle] = {}
-        self._serial += 1
-        made = _Installed(handle, guid, interface, self._serial, {})
-        self._handles[handle][guid] = made
-        self._by_protocol.setdefault(guid, {})[handle] = made
+        for guid, interface in interfaces:
+            self._serial += 1
+            made = _Installed(handle, guid, interface, self._serial, {})
+            self._handles[handle][guid] = made
+            self._by_protocol.setdefault(guid, {})[handle] = made
         return handle
 
     def uninstall(self, handle: int, guid: Guid, interface: int) -> None:
@@ -120,14 +130,21 @@ class HandleDatabase:
 
         EfiError: INVALID_PARAMETER (no handle), NOT_FOUND, ACCESS_DENIED (still in use).
         """
-        found = self._unused(handle, guid, interface)
-        self._size -= 1 + len(found.openers)
-        del self._handles[handle][guid]
-        del self._by_protocol[guid][handle]
-        if not self._by_protocol[guid]:
-            del self._by_protocol[guid]
+        self.uninstall_all(handle, [(guid, interface)])
+
+    def uninstall_all(self, handle: int, interfaces: Sequence[tuple[Guid, int]]) -> None:
+        """As uninstall, all of `interfaces` or none of them — UEFI 2.10 §7.3.18."""
+        going = {guid: self._unused(handle, guid, interface) for guid, interface in interfaces}
+        if len(going) < len(interfaces):
+            raise EfiError(EfiStatus.NOT_FOUND, "one protocol is named twice")
+        for guid, found in going.items():
+            self._size -= 1 + len(found.openers)
+            del self._handles[handle][guid]
+            del self._by_protocol[guid][handle]
+            if not self._by_protocol[guid]:
+                del self._by_protocol[guid]
         # "If the last protocol interface is removed from a handle, the handle is freed".
-        if not self._handles[handle]:
+        if going and not self._handles[handle]:
             del self._handles[handle]
 
     def reinstall(self, handle: int, guid: Guid, old: int, new: int) -> None:
@@ -249,10 +266,10 @@ class HandleDatabase:
         if handle not in self._handles:
             raise EfiError(EfiStatus.INVALID_PARAMETER, f"{what} {handle:#x} is not, or no longer, a handle")
 
-    def _grow(self) -> None:
-        if self._size >= _LIMIT:
-            raise EfiError(EfiStatus.OUT_OF_RESOURCES, f"the handle database has {_LIMIT} entries")
-        self._size += 1
+    def _grow(self, count: int = 1) -> None:
+        if self._size + count > _LIMIT:
+            raise EfiError(EfiStatus.OUT_OF_RESOURCES, f"the handle database has room for {_LIMIT} entries")
+        self._size += count
 
     def _drop(self, found: _Installed, keys: list[_Opener]) -> bool:
         for key in keys:

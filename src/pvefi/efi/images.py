@@ -81,7 +81,7 @@ def load(efi: Environment, source: ImageSource) -> LoadedImage:
 
 
 def _device_node() -> bytes:
-    return device_path.vendor_media_node(guids.PVEFI_HYPERVISOR_INFORMATION)
+    return device_path.vendor_media(guids.PVEFI_HYPERVISOR_INFORMATION)
 
 
 def _device(efi: Environment) -> int:

@@ -142,7 +142,7 @@ class Machine(Protocol):
     def start(self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]) -> Guest:
         """Place the trampoline and return the guest, ready to run.
 
-        `console` receives what the guest writes to its serial port. MachineError when the machine is
-        missing or cannot give what is asked.
+        `console` receives what the guest writes to its serial port. UsageError when `hardware` asks for
+        what the machine cannot be, MachineError when the machine is missing or fails.
         """
         ...

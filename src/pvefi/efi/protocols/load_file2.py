@@ -21,7 +21,7 @@ def install(efi: Environment) -> None:
     """Offer the initial ramdisk, where there is one."""
     if efi.surroundings.initrd is None:
         return
-    path = device_path.vendor_media_node(guids.LINUX_INITRD_MEDIA) + device_path.END
+    path = device_path.vendor_media(guids.LINUX_INITRD_MEDIA) + device_path.END
     interface = LoadFile2Protocol(load_file=efi.gates.address(load_file))
     place = efi.boot_arena.place
     handle = efi.handles.install(0, guids.DEVICE_PATH_PROTOCOL, place("initrd device path", path))

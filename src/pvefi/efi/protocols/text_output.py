@@ -21,7 +21,8 @@ COLUMNS, ROWS = 80, 25  # UEFI 2.10 §12.4.4: mode 0 is always 80 by 25
 _ATTRIBUTE_MASK = 0x7F  # UEFI 2.10 §12.4.6: "Bits 0..3 are the foreground color, bits 4..6 the background"
 _LIGHT_GREY_ON_BLACK = 0x07
 _SGR_COLOURS = (0, 4, 2, 6, 1, 5, 3, 7)  # EFI counts blue, green, red; ECMA-48 red, green, blue
-_SURROGATES = range(0xD800, 0xE000)
+_UNSHOWN = (range(0xD800, 0xE000), range(0x7F, 0xA0), range(0x20))  # surrogates and control characters
+_LAYOUT = "\0\b\t\n\r"  # the control characters that UEFI 2.10 §12.4.3 gives a meaning, and tabs
 
 
 def install(efi: Environment) -> tuple[int, int]:
@@ -44,6 +45,10 @@ def install(efi: Environment) -> tuple[int, int]:
     )
     address = efi.boot_arena.place("EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL", interface.pack())
     return efi.handles.install(0, guids.SIMPLE_TEXT_OUTPUT_PROTOCOL, address), address
+
+
+def _shown(character: str) -> bool:
+    return character in _LAYOUT or not any(ord(character) in unshown for unshown in _UNSHOWN)
 
 
 def _mode_address(efi: Environment, this: int) -> int:
@@ -87,9 +92,10 @@ def reset(efi: Environment, this: Pointer, extended_verification: BOOLEAN) -> No
 def output_string(efi: Environment, this: Pointer, string: str) -> EfiStatus:
     """Write text at the cursor.
 
-    INVALID_PARAMETER: `string` is NULL. WARN_UNKNOWN_GLYPH: lone surrogates were left out.
+    INVALID_PARAMETER: `string` is NULL. WARN_UNKNOWN_GLYPH: characters that cannot be shown were left out,
+    escape sequences' among them: a guest must not steer the user's terminal past this protocol.
     """
-    text = "".join(character for character in string if ord(character) not in _SURROGATES)
+    text = "".join(character for character in string if _shown(character))
     efi.surroundings.console(text)
     _set_mode(efi, this, _advance(_mode(efi, this), text))
     return EfiStatus.SUCCESS if text == string else EfiStatus.WARN_UNKNOWN_GLYPH
@@ -99,10 +105,10 @@ def output_string(efi: Environment, this: Pointer, string: str) -> EfiStatus:
 def test_string(efi: Environment, this: Pointer, string: str) -> None:
     """Tell whether all of `string` can be shown.
 
-    UNSUPPORTED: it holds lone surrogates, which no terminal shows.
+    UNSUPPORTED: it holds lone surrogates or control characters without a meaning.
     """
-    if any(ord(character) in _SURROGATES for character in string):
-        raise EfiError(EfiStatus.UNSUPPORTED, "lone surrogates cannot be shown")
+    if not all(_shown(character) for character in string):
+        raise EfiError(EfiStatus.UNSUPPORTED, "a character that cannot be shown")
 
 
 @service("EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL.QueryMode", "UEFI 2.10 §12.4.5")

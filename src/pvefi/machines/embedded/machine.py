@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Callable
 
-from pvefi.errors import MachineError
+from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
@@ -48,7 +48,7 @@ class EmbeddedMachine:
 def _share(layout: RamLayout, memory_size: int) -> GuestMemory:
     host_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory_size > host_memory:
-        raise MachineError(
+        raise UsageError(
             f"expected at most the host's {host_memory >> 20} MiB of memory, found {memory_size >> 20} MiB",
             "give a smaller --memory",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pvefi.errors import MachineError
+from pvefi.errors import UsageError
 from pvefi.spec.xen.start_info import XEN_HVM_START_MAGIC_VALUE, HvmMemmapTableEntry, HvmStartInfo, MemmapType
 
 __all__ = ["RamLayout", "ram_layout", "start_info"]
@@ -43,15 +43,15 @@ class RamLayout:
 def ram_layout(memory_size: int) -> RamLayout:
     """Return where `memory_size` bytes of RAM go: up to 3 GiB below the PCI hole, the rest from 4 GiB.
 
-    MachineError when it is less than the machine can start with or no whole number of pages.
+    UsageError when it is less than the machine can start with or no whole number of pages.
     """
     if memory_size < _MINIMUM:
-        raise MachineError(
+        raise UsageError(
             f"expected at least {_MINIMUM >> 20} MiB of memory, found {memory_size:#x} bytes",
             f"give --memory {_MINIMUM >> 20}M or more",
         )
     if memory_size % 4096:
-        raise MachineError(
+        raise UsageError(
             f"expected memory in whole pages of 4 KiB, found {memory_size:#x} bytes", "round --memory"
         )
     low = min(memory_size, _PCI_HOLE_START)
@@ -68,7 +68,7 @@ def start_info(layout: RamLayout, command_line: str) -> tuple[int, bytes]:
     cmdline_address = memmap_address + len(memory_map) * HvmMemmapTableEntry.SIZE
     text = command_line.encode() + b"\0"
     if cmdline_address + len(text) > _LOW_RAM_END:
-        raise MachineError(f"expected a command line of less than 600 KiB, found {len(text)} bytes")
+        raise UsageError(f"expected a command line of less than 600 KiB, found {len(text)} bytes")
     info = HvmStartInfo(
         magic=XEN_HVM_START_MAGIC_VALUE,
         version=1,

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pvefi boot`: runs an image through one of its entries and reports how that ended."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from pvefi.boot import BootOptions, Observer, boot
+from pvefi.cli.guest_console import GuestConsole
+from pvefi.cli.options import SIZE
+from pvefi.cli.status import ExitStatus
+from pvefi.efi.profiles import PROFILES
+from pvefi.machines.choose import MACHINES, choose_machine
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.jsonl import TraceHeader, TraceWriter
+from pvefi.verdict import BootResult, Outcome
+
+__all__ = ["command"]
+
+_PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFILES.values())
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "--machine", type=click.Choice(MACHINES), default="auto", show_default=True, help="Where the guest runs."
+)
+@click.option(
+    "--entry",
+    type=click.Choice(["efi"]),
+    default="efi",
+    show_default=True,
+    help="The way into the image.",
+)
+@click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial ramdisk.")
+@click.option("--cmdline", default="", metavar="TEXT", help="Kernel command line, or a program's arguments.")
+@click.option(
+    "--memory", "memory_size", type=SIZE, default="512M", show_default=True, help="RAM, with K, M or G."
+)
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default="linux",
+    show_default=True,
+    help=f"What of EFI is offered. {_PROFILES}.",
+)
+@click.option(
+    "--trace", "trace_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every call here."
+)
+@click.option("--count", is_flag=True, help="Count the guest's instructions, exactly; slower.")
+@click.option("--seed", type=int, metavar="N", help="Fix all randomness that the guest gets.")
+@click.option(
+    "--until",
+    type=click.Choice(["handoff"]),
+    default="handoff",
+    show_default=True,
+    help="Where a kernel's boot is to end.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this much time.",
+)
+@click.option(
+    "as_json", "--json", is_flag=True, help="One JSON document on stdout; the guest's text goes to stderr."
+)
+def command(
+    image: Path,
+    machine: str,
+    entry: str,  # only one so far, and boot() knows it
+    initrd: Path | None,
+    cmdline: str,
+    memory_size: int,
+    profile: str,
+    trace_file: Path | None,
+    count: bool,
+    seed: int | None,
+    until: str,  # likewise
+    timeout: float,
+    as_json: bool,
+) -> ExitStatus:
+    """Boot IMAGE, a kernel or an EFI program, and say how that ended.
+
+    A kernel runs to the hand-off: the moment the kernel proper gets control. A program runs to its end;
+    EFI_SUCCESS is exit status 0, any other status 1.
+    """
+    options = BootOptions(
+        image=image,
+        machine=choose_machine(machine),
+        profile=profile,
+        initrd=initrd,
+        command_line=cmdline,
+        memory_size=memory_size,
+        seed=seed,
+        count=count,
+        timeout=timeout,
+    )
+    with ExitStack() as stack:
+        trace = stack.enter_context(TraceWriter(trace_file, _header(options))) if trace_file else None
+        console = stack.enter_context(GuestConsole(to_stderr=as_json))
+        result = boot(
+            options,
+            Observer(
+                console=console.write,
+                call=trace.append if trace else lambda _: None,
+                stage=console.stage,
+            ),
+        )
+        if trace:
+            trace.end(result.verdict)
+    _report(result, as_json=as_json)
+    return exit_status(result)
+
+
+def exit_status(result: BootResult) -> ExitStatus:
+    """Return the exit status that stands for how a boot ended."""
+    match result.verdict.outcome:
+        case Outcome.HANDOFF:
+            return ExitStatus.OK
+        case Outcome.EXITED if result.verdict.status == EfiStatus.SUCCESS:
+            return ExitStatus.OK
+        case Outcome.TIMED_OUT:
+            return ExitStatus.TIMEOUT
+        case _:
+            return ExitStatus.GUEST_FAILED
+
+
+def _header(options: BootOptions) -> TraceHeader:
+    return TraceHeader(
+        image=str(options.image),
+        machine=options.machine.name,
+        entry="efi",
+        profile=options.profile,
+        memory_size=options.memory_size,
+        command_line=options.command_line,
+        initrd=str(options.initrd or ""),
+        seed=options.seed,
+        counted=options.count,
+    )
+
+
+def _report(result: BootResult, *, as_json: bool) -> None:
+    from pvefi.report.boot import render, to_json
+
+    if as_json:
+        click.echo(json.dumps(to_json(result), indent=2))
+        return
+    from rich.console import Console
+
+    render(result, Console())

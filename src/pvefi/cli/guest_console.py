@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Shows a guest's text while it runs, and on a terminal a line of progress below it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+
+__all__ = ["GuestConsole"]
+
+_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class GuestConsole:
+    """A context manager around a boot.
+
+    Text goes to stdout, or to stderr when stdout is for a document. In a pipe it is plain, without colours
+    and cursor movements. A guest that moves the cursor gets the whole terminal, without a progress line.
+    """
+
+    def __init__(self, *, to_stderr: bool) -> None:
+        self._stream = sys.stderr if to_stderr else sys.stdout
+        self._terminal = self._stream.isatty()
+        self._stage = ""
+        self._began = time.monotonic()
+        self._partial = ""
+        self._live: Live | None = None
+        self._last = "\n"
+
+    def __enter__(self) -> Self:
+        if self._terminal or sys.stderr.isatty():
+            stream = self._stream if self._terminal else sys.stderr
+            self._live = Live(
+                console=Console(file=stream),
+                get_renderable=lambda: Spinner("dots", text=self._progress()),
+                transient=True,
+                refresh_per_second=8,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._stop_progress()
+        if self._last != "\n":
+            self._put("\n")
+
+    def stage(self, name: str) -> None:
+        """Say what the boot is at, on the line of progress."""
+        self._stage = name
+
+    def write(self, text: str) -> None:
+        """Show what the guest wrote."""
+        if not self._terminal:
+            self._put(_SEQUENCE.sub("", text).replace("\r", ""))
+            return
+        if self._live is not None and _SEQUENCE.search(_COLOUR.sub("", text)):
+            self._stop_progress()
+        if self._live is None:
+            self._put(text)
+            return
+        lines = (self._partial + text).split("\n")
+        self._partial = lines.pop()
+        if lines:
+            self._live.console.out("\n".join(line.rstrip("\r") for line in lines), highlight=False)
+
+    def _progress(self) -> str:
+        tail = f" | {_SEQUENCE.sub('', self._partial)}" if self._partial else ""
+        return f"{self._stage}, {time.monotonic() - self._began:.1f} s{tail}"
+
+    def _stop_progress(self) -> None:
+        if self._live is None:
+            return
+        self._live.stop()
+        self._live = None
+        if self._partial:
+            self._put(self._partial)
+            self._partial = ""
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._stream.write(text)
+            self._stream.flush()
+            self._last = text[-1]
