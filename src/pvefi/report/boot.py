@@ -8,8 +8,9 @@ from rich.text import Text
 
 from pvefi.report.calls import call_count_lines, calls_to_json, last_call_lines
 from pvefi.report.handoff import given_facts, handoff_to_json, long_sections, path_facts, short_sections
-from pvefi.report.text import Fact, fact_lines, print_lines, section, size_text
+from pvefi.report.text import Fact, fact_lines, section, size_text
 from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.columns import print_lines
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
 from pvefi.verdict import BootResult, Outcome, Verdict

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from pvefi.trace.columns import Cell
 
-__all__ = ["Fact", "fact_lines", "hex_bytes", "print_lines", "section", "size_text"]
+__all__ = ["Fact", "fact_lines", "hex_bytes", "section", "size_text"]
 
 _LABEL_WIDTH = 15
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -52,9 +51,3 @@ def fact_lines(facts: Iterable[Fact]) -> list[Text]:
             head = Text(f"  {'' if at else label:<{_LABEL_WIDTH}}", "dim", no_wrap=True)
             lines.append(head.append_text(cell if isinstance(cell, Text) else Text(cell)))
     return lines
-
-
-def print_lines(lines: Iterable[Text], console: Console) -> None:
-    """Print lines as they are: never wrapped, so that they can be copied whole."""
-    for line in lines:
-        console.print(line, soft_wrap=True)

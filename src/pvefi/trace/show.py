@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from rich.console import Console
 from rich.text import Text
 
+from pvefi.trace.columns import print_lines
 from pvefi.trace.events import CallEvent, Value
 from pvefi.trace.jsonl import Trace, TraceHeader
 from pvefi.trace.spelling import TEXT_LIMIT, escaped, spell
@@ -80,13 +81,16 @@ def render(
     limit: int = TEXT_LIMIT,
 ) -> None:
     """Print which boot it is, the selected calls, a line each, and how the boot ended."""
-    console.print(_head_text(trace.header), soft_wrap=True)
+    print_lines(_lines(trace, services, refusals_only, limit), console)
+
+
+def _lines(trace: Trace, services: Sequence[str], refusals_only: bool, limit: int) -> Iterator[Text]:
+    yield _head_text(trace.header)
     width = len(str(trace.events[-1].index)) if trace.events else 1
     for event in select(trace.events, services, refusals_only=refusals_only):
         indent = "  " * min(event.depth, _DEEPEST)
-        line = Text.assemble((f"{event.index:>{width}} ", "dim"), indent, call_text(event, limit))
-        console.print(line, soft_wrap=True)
-    console.print(end_text(trace), soft_wrap=True)
+        yield Text.assemble((f"{event.index:>{width}} ", "dim"), indent, call_text(event, limit))
+    yield end_text(trace)
 
 
 def _head_text(header: TraceHeader) -> Text:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.trace.columns import Cell, columns
+from pvefi.trace.columns import Cell, columns, print_lines
 from pvefi.trace.events import NOT_IMPLEMENTED, OUTSIDE_PROFILE, CallEvent
 from pvefi.trace.show import is_refusal
 from pvefi.trace.spelling import escaped, spell
@@ -192,8 +192,7 @@ def to_json(summary: Summary) -> dict[str, Json]:
 
 def render(summary: Summary, console: Console) -> None:
     """Print the summary."""
-    for line in [*service_lines(summary), *refusal_lines(summary), *_gap_lines(summary)]:
-        console.print(line, soft_wrap=True)
+    print_lines([*service_lines(summary), *refusal_lines(summary), *_gap_lines(summary)], console)
 
 
 def service_lines(summary: Summary, indent: int = 0) -> list[Text]:
