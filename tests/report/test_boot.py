@@ -34,7 +34,7 @@ def starting(lines: list[str], label: str) -> str:
 def test_the_first_line_is_the_verdict() -> None:
     assert report(result())[0] == "hand-off: the kernel proper got control, 2.61 s after the trampoline"
     exited = result(Outcome.EXITED, "the program returned", EfiStatus.NOT_FOUND)
-    assert report(exited)[0] == "exited with EFI_NOT_FOUND: the program returned"
+    assert report(exited)[0] == "exited: the program returned, EFI_NOT_FOUND"
 
 
 def test_the_path_is_told_with_its_proof() -> None:

@@ -10,7 +10,7 @@ from pvefi.spec.uefi.guids import TCG2_PROTOCOL
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent
 from pvefi.trace.jsonl import Trace, TraceHeader
-from pvefi.trace.show import call_line, render, select
+from pvefi.trace.show import call_line, render, select, verdict_message
 from pvefi.verdict import Outcome, Verdict
 from tests.trace.made import allocate_pages, call
 
@@ -64,7 +64,7 @@ def test_the_first_line_says_which_boot_and_the_last_how_it_ended() -> None:
     lines = shown(verdict=Verdict(Outcome.EXITED, "it returned", EfiStatus.NOT_FOUND)).splitlines()
     assert lines == [
         "--- vmlinuz, machine embedded ---",
-        "+++ exited with EFI_NOT_FOUND: it returned +++",
+        "+++ exited: it returned, EFI_NOT_FOUND +++",
     ]
 
 
@@ -79,8 +79,19 @@ def test_no_line_is_wrapped_and_no_colour_leaves_a_terminal() -> None:
     assert "\x1b[" in coloured
 
 
+def test_the_outermost_calls_are_not_indented() -> None:
+    lines = shown(call(1, depth=1), call(2, depth=2)).splitlines()
+    assert lines[1].startswith("1 AllocatePages(")
+    assert lines[2].startswith("2   AllocatePages(")
+
+
+def test_a_status_that_the_message_tells_is_not_repeated() -> None:
+    verdict = Verdict(Outcome.EXITED, "it ended with EFI_NOT_FOUND", EfiStatus.NOT_FOUND)
+    assert verdict_message(verdict) == "it ended with EFI_NOT_FOUND"
+
+
 def test_a_damaged_depth_fills_no_screen() -> None:
-    assert len(shown(call(depth=1 << 40))) < 200
+    assert len(shown(call(1), call(2, depth=1 << 40))) < 200
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pvefi.report.handoff import given_facts, handoff_to_json, long_sections, pa
 from pvefi.report.text import Fact, fact_lines, section, size_text
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.columns import print_lines
+from pvefi.trace.show import verdict_message
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
 from pvefi.verdict import BootResult, Outcome, Verdict
@@ -35,9 +36,8 @@ def render(result: BootResult, console: Console) -> None:
 
 
 def _verdict_line(verdict: Verdict) -> Text:
-    status = f" with {verdict.status.efi_name}" if verdict.status is not None else ""
     style = "bold green" if _is_good(verdict) else "bold red"
-    return Text.assemble((verdict.outcome.value + status, style), f": {escaped(verdict.message)}")
+    return Text.assemble((verdict.outcome.value, style), f": {verdict_message(verdict)}")
 
 
 def _is_good(verdict: Verdict) -> bool:

@@ -10,7 +10,7 @@ from rich.text import Text
 from pvefi.report.text import section
 from pvefi.trace.events import CallEvent
 from pvefi.trace.jsonl import event_to_json
-from pvefi.trace.show import call_text
+from pvefi.trace.show import call_lines
 from pvefi.trace.summary import refusal_lines, service_lines, summarize, to_json
 from pvefi.trace.values import Json
 
@@ -22,11 +22,7 @@ _DOCUMENT = ("schema", "version")  # what makes the summary a document of its ow
 
 def last_call_lines(calls: Sequence[CallEvent]) -> list[Text]:
     """Return the last calls, a line each, with their numbers."""
-    width = len(str(calls[-1].index)) if calls else 0
-    return [
-        Text.assemble((f"  {event.index:>{width}} ", "dim"), "  " * event.depth, call_text(event))
-        for event in calls[-_LAST:]
-    ]
+    return [Text("  ").append_text(line) for line in call_lines(calls[-_LAST:])]
 
 
 def call_count_lines(calls: Sequence[CallEvent]) -> list[Text]:

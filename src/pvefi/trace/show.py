@@ -13,8 +13,18 @@ from pvefi.trace.columns import print_lines
 from pvefi.trace.events import CallEvent, Value
 from pvefi.trace.jsonl import Trace, TraceHeader
 from pvefi.trace.spelling import TEXT_LIMIT, escaped, spell
+from pvefi.verdict import Verdict
 
-__all__ = ["call_line", "call_text", "end_text", "is_refusal", "render", "select"]
+__all__ = [
+    "call_line",
+    "call_lines",
+    "call_text",
+    "end_text",
+    "is_refusal",
+    "render",
+    "select",
+    "verdict_message",
+]
 
 _DEEPEST = 16  # upcalls never nest so far; a damaged file's depth must not fill a screen with blanks
 
@@ -86,11 +96,17 @@ def render(
 
 def _lines(trace: Trace, services: Sequence[str], refusals_only: bool, limit: int) -> Iterator[Text]:
     yield _head_text(trace.header)
-    width = len(str(trace.events[-1].index)) if trace.events else 1
-    for event in select(trace.events, services, refusals_only=refusals_only):
-        indent = "  " * min(event.depth, _DEEPEST)
-        yield Text.assemble((f"{event.index:>{width}} ", "dim"), indent, call_text(event, limit))
+    yield from call_lines(list(select(trace.events, services, refusals_only=refusals_only)), limit)
     yield end_text(trace)
+
+
+def call_lines(events: Sequence[CallEvent], limit: int = TEXT_LIMIT) -> Iterator[Text]:
+    """Yield calls as lines with their numbers, indented by how much deeper than the outermost each stands."""
+    width = max((len(str(event.index)) for event in events), default=0)
+    outermost = min((event.depth for event in events), default=0)
+    for event in events:
+        indent = "  " * min(event.depth - outermost, _DEEPEST)
+        yield Text.assemble((f"{event.index:>{width}} ", "dim"), indent, call_text(event, limit))
 
 
 def _head_text(header: TraceHeader) -> Text:
@@ -109,7 +125,12 @@ def end_text(trace: Trace) -> Text:
     if trace.verdict is None:
         return Text.assemble("+++ ", (trace.note, "bold red"), " +++")
     verdict = trace.verdict
-    status = f" with {verdict.status.efi_name}" if verdict.status is not None else ""
-    return Text.assemble(
-        "+++ ", (verdict.outcome.value + status, "bold"), f": {escaped(verdict.message)}", " +++"
-    )
+    return Text.assemble("+++ ", (verdict.outcome.value, "bold"), f": {verdict_message(verdict)}", " +++")
+
+
+def verdict_message(verdict: Verdict) -> str:
+    """Return a verdict's message, with the image's status where the message does not tell it."""
+    message = escaped(verdict.message)
+    if verdict.status is None or verdict.status.efi_name in message:
+        return message
+    return f"{message}, {verdict.status.efi_name}"
