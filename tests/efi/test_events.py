@@ -329,3 +329,36 @@ def test_a_guest_that_never_stops_creating_runs_out_of_resources(events: Events)
     with refusal(EfiStatus.OUT_OF_RESOURCES):
         for _ in range(1 << 17):
             events.create(0)
+
+
+def test_something_is_due_when_a_notification_may_run_now(events: Events, time: Time) -> None:
+    event = events.create(TIMER | SIGNAL, 8, 1)
+    assert not events.due()
+    events.set_timer(event, TimerDelay.RELATIVE, SECOND)
+    time.now += 1
+    events.raise_tpl(8)
+    assert not events.due()
+    events.restore_tpl(4)
+    assert events.due()
+    assert dispatched(events) == [1]
+    assert not events.due()
+
+
+def test_timers_stop_with_boot_services(events: Events, time: Time) -> None:
+    event = events.create(TIMER | SIGNAL, 8, 1)
+    events.set_timer(event, TimerDelay.PERIODIC, SECOND)
+    events.stop_timers()
+    time.now += 5
+    assert not events.due()
+    assert events.seconds_to_timer() is None
+
+
+def test_the_level_never_falls_below_that_of_applications(events: Events) -> None:
+    events.raise_tpl(16)
+    events.restore_tpl(0)
+    assert events.tpl == Tpl.APPLICATION
+
+
+def test_every_count_is_larger_than_the_one_before(events: Events) -> None:
+    counts = [events.next_count() for _ in range(3)]
+    assert counts == sorted(set(counts))

@@ -286,3 +286,30 @@ def test_a_guest_that_never_stops_installing_runs_out_of_resources(db: HandleDat
         assert interface is not None
         db.uninstall(handle, DISK, interface)
     db.install(0, DISK, 1)
+
+
+def test_of_several_protocols_all_are_installed_or_none(db: HandleDatabase, device: int) -> None:
+    for wrong in ([(PATH, 1), (DISK, 2)], [(PATH, 1), (PATH, 2)]):
+        with refusal(EfiStatus.INVALID_PARAMETER, "already"):
+            db.install_all(device, wrong)
+        assert db.protocols(device) == (DISK,)
+    with refusal(EfiStatus.INVALID_PARAMETER):
+        db.install_all(0, [(PATH, 1), (PATH, 2)])
+    assert db.handles() == (device,)
+    assert db.protocols(db.install_all(0, [(PATH, 1), (DISK, 2)])) == (PATH, DISK)
+
+
+def test_of_several_protocols_all_are_uninstalled_or_none(
+    db: HandleDatabase, device: int, agent: int
+) -> None:
+    db.install(device, PATH, 0x2000)
+    for wrong in ([(DISK, 0x1000), (PATH, 1)], [(DISK, 0x1000), (DISK, 0x1000)]):
+        with refusal(EfiStatus.NOT_FOUND):
+            db.uninstall_all(device, wrong)
+        assert db.protocols(device) == (DISK, PATH)
+    db.open(device, PATH, agent, 0, EXCLUSIVE)
+    with refusal(EfiStatus.ACCESS_DENIED):
+        db.uninstall_all(device, [(DISK, 0x1000), (PATH, 0x2000)])
+    db.close(device, PATH, agent, 0)
+    db.uninstall_all(device, [(DISK, 0x1000), (PATH, 0x2000)])
+    assert device not in db

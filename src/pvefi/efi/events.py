@@ -180,6 +180,11 @@ class Events:
         found.signalled = False
         return signalled
 
+    def asks(self, event: int) -> bool:
+        """Return whether checking `event` asks a function of the guest, which may come to signal it."""
+        found = self._events.get(event)
+        return found is not None and bool(found.kind & EventType.NOTIFY_WAIT)
+
     def set_timer(self, event: int, delay: TimerDelay, trigger_time: int) -> None:
         """Set or cancel the timer of `event`, `trigger_time` in 100 ns — UEFI 2.10 §7.1.7.
 

@@ -293,7 +293,7 @@ class HandleDatabase:
 
 
 def _check_sharing(found: _Installed, agent: int, attributes: int) -> None:
-    """Refuse an opening by a driver or an exclusive one that those before it do not allow — §7.3.9."""
+    """Refuse an opening by a driver, or an exclusive one, that others do not allow — UEFI 2.10 §7.3.9."""
     name = guid_name(found.guid)
     for other, _, held in found.openers:
         # "Attributes is BY_DRIVER [or BY_DRIVER|EXCLUSIVE] and there is an item on the open list with an

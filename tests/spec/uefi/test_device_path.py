@@ -15,18 +15,18 @@ from pvefi.spec.uefi.device_path import (
     DevicePathError,
     DevicePathType,
     Node,
-    file_path_node,
-    memory_mapped_node,
+    file_path,
+    memory_mapped,
     nodes,
     prefix_size,
     read_device_path,
     text,
-    vendor_media_node,
+    vendor_media,
 )
 from pvefi.spec.uefi.guids import LINUX_INITRD_MEDIA
 
-INITRD = vendor_media_node(LINUX_INITRD_MEDIA)
-MEMORY = memory_mapped_node(1, 0x100000, 0x1FFFFF)
+INITRD = vendor_media(LINUX_INITRD_MEDIA)
+MEMORY = memory_mapped(1, 0x100000, 0x1FFFFF)
 INSTANCE = Node(DevicePathType.END, END_INSTANCE).pack()
 
 
@@ -36,7 +36,7 @@ def test_the_initrd_node_has_the_bytes_that_linux_has() -> None:
 
 
 def test_nodes_come_back_as_they_were_packed() -> None:
-    path = MEMORY + INITRD + file_path_node("\\EFI\\a.efi") + END
+    path = MEMORY + INITRD + file_path("\\EFI\\a.efi") + END
     assert b"".join(node.pack() for node in nodes(path + b"more")) == path
 
 
@@ -45,9 +45,9 @@ def test_nodes_come_back_as_they_were_packed() -> None:
     [
         (END, ""),
         (INITRD + END, "VenMedia(5568e427-68fc-4f3d-ac74-ca555231cc68)"),
-        (vendor_media_node(LINUX_INITRD_MEDIA, b"\x01\xab") + END, f"VenMedia({LINUX_INITRD_MEDIA},01ab)"),
+        (vendor_media(LINUX_INITRD_MEDIA, b"\x01\xab") + END, f"VenMedia({LINUX_INITRD_MEDIA},01ab)"),
         (
-            MEMORY + file_path_node("\\EFI\\BOOT\\x.efi") + END,
+            MEMORY + file_path("\\EFI\\BOOT\\x.efi") + END,
             "MemoryMapped(0x1,0x100000,0x1fffff)/\\EFI\\BOOT\\x.efi",
         ),
         (Node(DevicePathType.ACPI, 1, bytes.fromhex("d041030a00000000")).pack() + END, "PciRoot(0x0)"),

@@ -23,13 +23,13 @@ __all__ = [
     "MediaSubtype",
     "MemoryMappedNode",
     "Node",
-    "file_path_node",
-    "memory_mapped_node",
+    "file_path",
+    "memory_mapped",
     "nodes",
     "prefix_size",
     "read_device_path",
     "text",
-    "vendor_media_node",
+    "vendor_media",
 ]
 
 PATH_LIMIT = 1 << 16
@@ -135,18 +135,18 @@ END = Node(DevicePathType.END, END_ENTIRE).pack()
 """The node that ends a device path."""
 
 
-def vendor_media_node(guid: Guid, data: bytes = b"") -> bytes:
+def vendor_media(guid: Guid, data: bytes = b"") -> bytes:
     """Return a vendor-defined media node — UEFI 2.10 §10.3.5.3."""
     return Node(DevicePathType.MEDIA, MediaSubtype.VENDOR, guid.wire + data).pack()
 
 
-def memory_mapped_node(memory_type: int, start_address: int, end_address: int) -> bytes:
+def memory_mapped(memory_type: int, start_address: int, end_address: int) -> bytes:
     """Return a memory mapped node; `end_address` is that of the last byte — UEFI 2.10 §10.3.2.3."""
     data = MemoryMappedNode(memory_type, start_address, end_address).pack()
     return Node(DevicePathType.HARDWARE, HardwareSubtype.MEMORY_MAPPED, data).pack()
 
 
-def file_path_node(path: str) -> bytes:
+def file_path(path: str) -> bytes:
     """Return a media file path node with `path`, NUL terminated — UEFI 2.10 §10.3.5.4."""
     data = f"{path}\0".encode("utf-16-le", "surrogatepass")
     return Node(DevicePathType.MEDIA, MediaSubtype.FILE_PATH, data).pack()
