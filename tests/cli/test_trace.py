@@ -46,7 +46,7 @@ def test_show_prints_only_errors(trace_file: str, capsys: pytest.CaptureFixture[
 def test_show_as_json_is_one_document_of_the_chosen_calls(
     trace_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = json.loads(output(capsys, "show", "--json", "-s", "locate*", trace_file))
+    document = json.loads(output(capsys, "show", "--json", "-e", "locate*", trace_file))
     assert (document["schema"], document["version"]) == ("pvefi/trace-calls", 1)
     assert [event["index"] for event in document["calls"]] == [13]
     assert document["verdict"]["end"] == "hand-off"
@@ -60,6 +60,18 @@ def test_summary_counts(trace_file: str, capsys: pytest.CaptureFixture[str]) -> 
 def test_summary_as_json_is_one_document(trace_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(output(capsys, "summary", "--json", trace_file))
     assert (document["schema"], document["calls"], document["image"]) == ("pvefi/trace-summary", 2, "vmlinuz")
+
+
+def test_the_letters_of_options_are_those_of_strace(
+    trace_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = output(capsys, "show", "-Z", "-e", "Locate*", "-s", "3", trace_file).splitlines()
+    assert len(lines) == 3
+
+
+def test_no_verb_is_one_line_and_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace"]) == 2
+    assert capsys.readouterr().err == "pvefi: missing command (pvefi trace --help)\n"
 
 
 @pytest.mark.parametrize("verb", ["show", "summary"])

@@ -91,6 +91,11 @@ def test_the_longest_stretch_without_a_call_comes_first() -> None:
     assert (gap.after.index, gap.before.index, gap.instructions) == (6, 7, 90_000_000 - 2_300)
 
 
+def test_no_stretch_is_shown_where_there_is_none() -> None:
+    assert "longest without a call" in printed(summarize(EVENTS))
+    assert "longest without a call" not in printed(summarize([EVENTS[0], EVENTS[0]]))
+
+
 def test_the_table_is_aligned_and_has_a_total() -> None:
     lines = printed(summarize(EVENTS)).splitlines()
     head = "% time  total us  median us  max us  calls  refused  instr before  service"

@@ -17,7 +17,7 @@ from pvefi.trace.spelling import TEXT_LIMIT
 __all__ = ["command"]
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def command() -> None:
     """Read the trace that a boot wrote with --trace."""
 
@@ -26,25 +26,26 @@ def command() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "services",
-    "-s",
+    "-e",
     "--service",
     multiple=True,
     metavar="GLOB",
     help="Only services that match, by whole name or last part: 'Locate*', OutputString. Repeatable.",
 )
-@click.option("-e", "--errors", is_flag=True, help="Only calls that were refused.")
+@click.option("-Z", "--errors", is_flag=True, help="Only calls that were refused.")
 @click.option(
     "limit",
+    "-s",
     "--string-size",
     default=TEXT_LIMIT,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=1 << 20),
     metavar="N",
     help="Cut strings and buffers after N characters or bytes.",
 )
 @click.option("as_json", "--json", is_flag=True, help="Print one JSON document.")
 def show(file: Path, services: tuple[str, ...], errors: bool, limit: int, as_json: bool) -> None:
-    """Print the calls of a trace, a line each, the way strace does."""
+    """Print the calls of a trace, a line each; reads like strace, and has its letters for options."""
     trace = read_trace(file)
     if as_json:
         chosen = showing.select(trace.events, services, refusals_only=errors)

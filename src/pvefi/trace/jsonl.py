@@ -212,7 +212,7 @@ def _parsed(line: bytes) -> Json:
 def _header(path: str, line: bytes) -> TraceHeader:
     record = _parsed(line)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = "an empty file" if not line else repr(line[:40])
+        found = "an empty file" if not line else repr(line[:16])
         raise UsageError(
             f'{path} is no trace of pvefi: expected a first line with "schema": "{SCHEMA}", found {found}',
             "pvefi boot --trace FILE writes one",

@@ -245,7 +245,8 @@ def _answer(refusal: Refusal) -> str:
 
 
 def _gap_lines(summary: Summary) -> list[Text]:
-    if not summary.gaps:
+    gaps = [gap for gap in summary.gaps[:_GAPS_SHOWN] if gap.instructions > 0]
+    if not gaps:
         return []
     rows: list[list[Cell]] = [
         [
@@ -253,7 +254,7 @@ def _gap_lines(summary: Summary) -> list[Text]:
             f"from {gap.after.index} {escaped(gap.after.service)} to "
             f"{gap.before.index} {escaped(gap.before.service)}",
         ]
-        for gap in summary.gaps[:_GAPS_SHOWN]
+        for gap in gaps
     ]
     head = Text("longest without a call, in guest instructions", "bold")
     return [Text(), head, *columns(rows, "><", indent=2)]
