@@ -49,7 +49,7 @@ def load(efi: Environment, source: ImageSource) -> LoadedImage:
     for segment in mapped_segments(pe, source.data, base):
         efi.physical.write(base + segment.rva, segment.data)
     device = _device(efi)
-    file_path = device_path.file_path_node(f"\\{source.name}") + device_path.END
+    file_path = device_path.file_path(f"\\{source.name}") + device_path.END
     options = f"{source.load_options}\0".encode("utf-16-le") if source.load_options else b""
     place = efi.boot_arena.place
     protocol = LoadedImageProtocol(

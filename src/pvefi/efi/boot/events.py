@@ -36,6 +36,7 @@ __all__ = [
     "close_event",
     "create_event",
     "create_event_ex",
+    "idle",
     "raise_tpl",
     "restore_tpl",
     "set_timer",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 _POLL = 0.01  # seconds between two rounds of asking the events that a guest's own function signals
-_IDLE = 0.5  # seconds between two looks at the run's own end
+_IDLE = 0.5  # seconds that pass at most before timers are looked at again
 _EVENTS_AT_MOST = 1 << 16  # more than there can be at once
 
 
@@ -118,7 +119,6 @@ def wait_for_event(
     if number_of_events > _EVENTS_AT_MOST:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{number_of_events} events are more than there are")
     wanted = struct.unpack(f"<{number_of_events}Q", efi.memory.read(event, 8 * number_of_events))
-    clock = efi.surroundings.clock
     while True:
         for at, one in enumerate(wanted):
             try:
@@ -133,15 +133,23 @@ def wait_for_event(
                     index.set(at)
                 return None
         seconds = efi.events.seconds_to_timer()
-        if any(efi.events.asks(one) for one in wanted):
-            clock.idle(min(_POLL, seconds or _POLL))
-        elif seconds is None:
+        asked = any(efi.events.asks(one) for one in wanted)
+        if seconds is None and not asked:
             names = ", ".join(efi.event_names.get(one, f"event {one:#x}") for one in wanted)
             return EndRun(
                 Verdict(Outcome.BLOCKED, f"the image waits for {names}, which nothing will ever signal")
             )
-        else:
-            clock.idle(min(_IDLE, seconds))
+        step = _POLL if asked else _IDLE
+        idle(efi, step if seconds is None else min(step, seconds))
+
+
+def idle(efi: Environment, seconds: float) -> None:
+    """Let `seconds` pass; EfiError ABORTED, which no guest gets to see, when the run is being ended."""
+    clock = efi.surroundings.clock
+    before = clock.monotonic()
+    clock.idle(seconds)
+    if clock.monotonic() - before < seconds / 2:
+        raise EfiError(EfiStatus.ABORTED, "the run is being ended")
 
 
 @service("CheckEvent", "UEFI 2.10 §7.1.6")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 
+from pvefi.efi.boot.events import idle
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20  # bytes that the host holds at a time
-_STALL_STEP = 0.5  # seconds between two looks at timers and the run's own end
+_STALL_STEP = 0.5  # seconds that pass at most before timers are looked at again
 
 
 def _check_range(efi: Environment, what: str, address: int, size: int) -> None:
@@ -61,7 +62,7 @@ def stall(efi: Environment, microseconds: UINTN) -> Steps[None]:
     while (left := end - clock.monotonic()) > 0:
         timer = efi.events.seconds_to_timer()
         # A timer whose notification the task priority level holds back does not shorten the next step.
-        clock.idle(min(left, _STALL_STEP, timer if timer else _STALL_STEP))
+        idle(efi, min(left, _STALL_STEP, timer or _STALL_STEP))
         yield from notify_due(efi)
 
 
