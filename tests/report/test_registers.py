@@ -17,6 +17,11 @@ def test_registers_stand_in_columns_and_bits_by_name() -> None:
     ]
 
 
+def test_segments_stand_in_one_line() -> None:
+    lines = register_lines({"rip": 5, "cs": 0x38, "ds": 0x30, "es": 0x30, "fs": 0, "gs": 0, "ss": 0x30})
+    assert lines[1].plain == "  cs   0038  ds   0030  es   0030  fs   0000  gs   0000  ss   0030"
+
+
 def test_a_machine_that_tells_few_registers_is_no_trouble() -> None:
     assert [line.plain for line in register_lines({"rip": 5})] == ["  rip  0000000000000005"]
     assert register_lines({}) == []

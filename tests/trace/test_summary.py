@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +82,15 @@ def test_what_was_refused_is_named_by_kind_with_its_subject() -> None:
     ]
 
 
+def test_a_reason_that_does_not_fit_stands_below() -> None:
+    long = replace(EVENTS[3], why="x" * 90)
+    lines = printed(summarize([EVENTS[3], long])).splitlines()
+    assert "  1  LocateProtocol(RNG_PROTOCOL) = EFI_NOT_FOUND (no handle has it)" in lines
+    assert (
+        lines[lines.index("  1  LocateProtocol(RNG_PROTOCOL) = EFI_NOT_FOUND") + 1] == f"       ({'x' * 90})"
+    )
+
+
 def test_refusals_alike_are_one_line_with_a_count() -> None:
     (refusal,) = summarize([EVENTS[2], EVENTS[2]]).refusals
     assert refusal.calls == 2
@@ -88,12 +98,16 @@ def test_refusals_alike_are_one_line_with_a_count() -> None:
 
 def test_the_longest_stretch_without_a_call_comes_first() -> None:
     gap = summarize(EVENTS).gaps[0]
+    assert gap.after is not None
     assert (gap.after.index, gap.before.index, gap.instructions) == (6, 7, 90_000_000 - 2_300)
+    assert summarize(EVENTS[:1]).gaps[0].after is None
 
 
 def test_no_stretch_is_shown_where_there_is_none() -> None:
     assert "longest without a call" in printed(summarize(EVENTS))
-    assert "longest without a call" not in printed(summarize([EVENTS[0], EVENTS[0]]))
+    assert "longest without a call" not in printed(
+        summarize([call(1, instructions=0), call(2, instructions=0)])
+    )
 
 
 def test_the_table_is_aligned_and_has_a_total() -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntFlag
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from pvefi.trace.values import Json
 
 __all__ = ["register_lines", "registers_to_json"]
 
-_ACROSS = 4
+_SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss")
 
 
 class Cr0(IntFlag):
@@ -101,20 +101,27 @@ def _bit_names(name: str, value: int) -> list[str]:
 
 def register_lines(registers: Mapping[str, int]) -> list[Text]:
     """Return the plain registers in columns, then those that consist of bits with the bits that are set."""
-    plain = [(name, value) for name, value in registers.items() if name not in _BITS]
-    rows: list[list[Cell]] = []
-    for at in range(0, len(plain), _ACROSS):
-        row: list[Cell] = []
-        for name, value in plain[at : at + _ACROSS]:
-            row += [Text(f"{name:<3}", "dim"), f"{value:016x}"]
-        rows.append(row + [""] * (2 * _ACROSS - len(row)))
-    lines = columns(rows, "<<" * _ACROSS, gap=2, indent=2)
+    segments = [name for name in _SEGMENTS if name in registers]
+    plain = [name for name in registers if name not in _BITS and name not in segments]
+    lines = _across(registers, plain, 16) + _across(registers, segments, 4)
     flagged: list[list[Cell]] = [
         [Text(name, "dim"), f"{registers[name]:016x}", " ".join(_bit_names(name, registers[name]))]
         for name in _BITS
         if name in registers
     ]
     return lines + columns(flagged, "<<<", gap=2, indent=2)
+
+
+def _across(registers: Mapping[str, int], names: Sequence[str], digits: int) -> list[Text]:
+    """Return these registers side by side."""
+    across = 4 if digits > 4 else len(names)
+    rows: list[list[Cell]] = []
+    for at in range(0, len(names), across or 1):
+        row: list[Cell] = []
+        for name in names[at : at + across]:
+            row += [Text(f"{name:<3}", "dim"), f"{registers[name]:0{digits}x}"]
+        rows.append(row + [""] * (2 * across - len(row)))
+    return columns(rows, "<<" * across, gap=2, indent=2)
 
 
 def registers_to_json(registers: Mapping[str, int]) -> dict[str, Json]:

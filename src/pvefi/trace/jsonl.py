@@ -140,7 +140,7 @@ def event_to_json(event: CallEvent) -> dict[str, Json]:
         "status": event.status.efi_name if event.status is not None else None,
         "result": value_to_json(event.result),
         "outputs": _pairs_to_json(event.outputs),
-        "host_us": event.host_us,
+        "host_us": round(event.host_us, 3),
         "instructions": event.instructions,
         "why": event.why,
         "depth": event.depth,

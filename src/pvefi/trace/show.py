@@ -74,7 +74,7 @@ def call_text(event: CallEvent, limit: int = TEXT_LIMIT) -> Text:
     if event.why:
         parts += [" ", (f"({escaped(event.why)})", "red")]
     counted = "" if event.instructions is None else f" at {event.instructions:,}"
-    parts.append((f" <{event.host_us:.0f} us{counted}>", "dim"))
+    parts.append((f" <{round(event.host_us, 3):.0f} us{counted}>", "dim"))
     return Text.assemble(*parts, no_wrap=True)
 
 

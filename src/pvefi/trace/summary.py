@@ -36,6 +36,7 @@ NOT_FOUND = "not found"
 OTHER = "other reasons"
 
 _GAPS_SHOWN = 5
+_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Gap:
-    """A stretch in which the guest made no call: instructions between the calls `after` and `before`."""
+    """A stretch in which the guest made no call: instructions between the calls `after` and `before`.
 
-    after: CallEvent
+    `after` is None for the stretch from the guest's first instruction.
+    """
+
+    after: CallEvent | None
     before: CallEvent
     instructions: int
 
@@ -94,8 +98,6 @@ def summarize(events: Sequence[CallEvent]) -> Summary:
     before: defaultdict[str, int] = defaultdict(int)
     for gap in gaps:
         before[gap.before.service] += gap.instructions
-    if events and events[0].instructions is not None:
-        before[events[0].service] += events[0].instructions
     counted = any(event.instructions is not None for event in events)
     by_service: defaultdict[str, list[CallEvent]] = defaultdict(list)
     for event in events:
@@ -118,11 +120,14 @@ def _use(service: str, calls: Sequence[CallEvent], instructions: int | None) -> 
 
 
 def _gaps(events: Sequence[CallEvent]) -> list[Gap]:
-    return [
+    gaps = [
         Gap(after, before, before.instructions - after.instructions)
         for after, before in pairwise(events)
         if after.instructions is not None and before.instructions is not None
     ]
+    if events and events[0].instructions is not None:
+        gaps.insert(0, Gap(None, events[0], events[0].instructions))
+    return gaps
 
 
 def _refusals(events: Iterable[CallEvent]) -> tuple[Refusal, ...]:
@@ -175,7 +180,11 @@ def to_json(summary: Summary) -> dict[str, Json]:
         for refusal in summary.refusals
     ]
     gaps: list[Json] = [
-        {"after": gap.after.index, "before": gap.before.index, "instructions": gap.instructions}
+        {
+            "after": gap.after.index if gap.after else None,
+            "before": gap.before.index,
+            "instructions": gap.instructions,
+        }
         for gap in summary.gaps[:_GAPS_SHOWN]
     ]
     return {
@@ -230,31 +239,32 @@ def refusal_lines(summary: Summary) -> list[Text]:
         if not alike:
             continue
         lines += [Text(), Text(f"refused: {kind}", "bold")]
-        rows: list[list[Cell]] = [
-            [f"{refusal.calls}", f"{escaped(refusal.service)}({refusal.subject}){_answer(refusal)}"]
-            for refusal in alike
-        ]
-        lines += columns(rows, "><", indent=2)
+        width = len(str(max(refusal.calls for refusal in alike)))
+        for refusal in alike:
+            lines += [Text(line, no_wrap=True) for line in _refusal(refusal, width)]
     return lines
 
 
-def _answer(refusal: Refusal) -> str:
+def _refusal(refusal: Refusal, width: int) -> list[str]:
+    """Return the line of a refusal; its reason on one of its own where both do not fit."""
     status = f" = {refusal.status}" if refusal.status else ""
-    why = f" ({escaped(refusal.why)})" if refusal.why and refusal.why != refusal.kind else ""
-    return status + why
+    line = f"  {refusal.calls:>{width}}  {escaped(refusal.service)}({refusal.subject}){status}"
+    if not refusal.why or refusal.kind in (OUTSIDE_PROFILE, NOT_IMPLEMENTED):
+        return [line]
+    why = f"({escaped(refusal.why)})"
+    both = f"{line} {why}"
+    return [both] if len(both) <= _WIDTH else [line, " " * (width + 6) + why]
 
 
 def _gap_lines(summary: Summary) -> list[Text]:
     gaps = [gap for gap in summary.gaps[:_GAPS_SHOWN] if gap.instructions > 0]
     if not gaps:
         return []
-    rows: list[list[Cell]] = [
-        [
-            f"{gap.instructions:,}",
-            f"from {gap.after.index} {escaped(gap.after.service)} to "
-            f"{gap.before.index} {escaped(gap.before.service)}",
-        ]
-        for gap in gaps
-    ]
+    rows: list[list[Cell]] = [[f"{gap.instructions:,}", f"before {_named(gap)}"] for gap in gaps]
     head = Text("longest without a call, in guest instructions", "bold")
     return [Text(), head, *columns(rows, "><", indent=2)]
+
+
+def _named(gap: Gap) -> str:
+    after = "the first call" if gap.after is None else f"after {gap.after.index} {escaped(gap.after.service)}"
+    return f"{gap.before.index} {escaped(gap.before.service)}, {after}"
