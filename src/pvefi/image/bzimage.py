@@ -13,6 +13,7 @@ from pvefi.spec.linux.setup_header import (
     BOOT_FLAG,
     DEFAULT_SETUP_SECTS,
     FIELD_SINCE,
+    HANDOVER_64_OFFSET,
     HEADER_MAGIC,
     JUMP_OFFSET,
     KERNEL_INFO_MAGIC,
@@ -118,6 +119,7 @@ def parse_bzimage(path: str, data: bytes) -> BzImage:
             f"the end of the file at {len(data):#x}",
             "the file is truncated or its header is corrupt",
         )
+    _check_handover(path, data, header, protected)
     return BzImage(
         header=header,
         header_size=size,
@@ -125,6 +127,22 @@ def parse_bzimage(path: str, data: bytes) -> BzImage:
         protected_mode_offset=protected,
         kernel_info=_kernel_info(header, data, protected),
     )
+
+
+def _check_handover(path: str, data: bytes, header: SetupHeader, protected: int) -> None:
+    flags = XLoadFlag(header.xloadflags)
+    if not flags & (XLoadFlag.XLF_EFI_HANDOVER_32 | XLoadFlag.XLF_EFI_HANDOVER_64):
+        return
+    last = protected + header.handover_offset
+    last += HANDOVER_64_OFFSET if XLoadFlag.XLF_EFI_HANDOVER_64 in flags else 0
+    if last >= len(data):
+        raise ImageError(
+            path,
+            SETUP_HEADER_OFFSET + SetupHeader.offset_of("handover_offset"),
+            f"a handover entry inside the file ({len(data):#x} bytes)",
+            f"one at {last:#x}",
+            "the file is truncated or its header is corrupt",
+        )
 
 
 def _version(header: SetupHeader, data: bytes) -> str:

@@ -199,9 +199,12 @@ def _xen(bzimage: BzImage | None, vmlinux: Vmlinux) -> Iterator[Entry]:
             decompressor=decompressor,
             # arch/x86/platform/pvh/head.S: pvh_start_xen fills boot_params and jumps to the native entry
             kernel_entry=f"pvh_start_xen, then {native}" if linux else "the note's address",
-            remark="the loader decompresses the kernel; its KASLR is bypassed with the decompressor"
-            if bzimage is not None
-            else "",
+            remark=_remark(
+                "the loader decompresses the kernel; its KASLR is bypassed with the decompressor"
+                if bzimage is not None
+                else "",
+                points_nowhere=not any(s.spans_physical(pvh) for s in vmlinux.load_segments),
+            ),
         )
     virtual = vmlinux.xen_number(XenElfNote.ENTRY)
     if virtual is not None:
@@ -215,8 +218,15 @@ def _xen(bzimage: BzImage | None, vmlinux: Vmlinux) -> Iterator[Entry]:
             source="xen/include/public/xen.h",
             decompressor=decompressor,
             kernel_entry="startup_xen" if linux else "the note's address",
-            remark="the loader decompresses the kernel" if bzimage is not None else "",
+            remark=_remark(
+                "the loader decompresses the kernel" if bzimage is not None else "",
+                points_nowhere=not any(s.spans_virtual(virtual) for s in vmlinux.load_segments),
+            ),
         )
+
+
+def _remark(remark: str, *, points_nowhere: bool) -> str:
+    return "the note points outside the load segments" if points_nowhere else remark
 
 
 def _is_linux(vmlinux: Vmlinux) -> bool:

@@ -53,6 +53,8 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
@@ -67,7 +69,7 @@ def _read(path: Path) -> bytes:
                 f"{status.st_size >> 20} MiB",
             )
         try:
-            return file.read(MAX_FILE_SIZE + 1)
+            return file.read(status.st_size)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 

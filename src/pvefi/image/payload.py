@@ -113,7 +113,10 @@ class PayloadStream:
                 self._refuse(
                     f"{self.size:#x} bytes declared", f"its end at {self._start + len(self._held):#x}"
                 )
-            self._held += piece
+            if self._start + len(piece) <= offset:  # all before the range: nothing is held now, nor need be
+                self._start += len(piece)
+            else:
+                self._held += piece
         self._drop(offset)
         return bytes(self._held[:size])
 
@@ -179,7 +182,7 @@ def _broken() -> tuple[type[Exception], ...]:
     from lz4.block import LZ4BlockError  # native modules, only when a payload is read
     from zstandard import ZstdError
 
-    return (zlib.error, lzma.LZMAError, EOFError, LZ4BlockError, ZstdError)
+    return (zlib.error, lzma.LZMAError, OSError, EOFError, LZ4BlockError, ZstdError)  # OSError: bz2
 
 
 def _plain(data: memoryview) -> Iterator[bytes]:

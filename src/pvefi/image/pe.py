@@ -249,13 +249,16 @@ def _check(image: PeImage) -> None:
     for section in image.sections:
         _check_section(image, section)
     _check_overlaps(image)
-    if image.entry_rva and image.section_at(image.entry_rva) is None:
-        _refuse(
-            image,
-            image.header_offset,
-            "AddressOfEntryPoint inside a section",
-            f"{image.entry_rva:#x}, outside all of {_extents(image)}",
-        )
+    entries = [("AddressOfEntryPoint", image.entry_rva)] if image.entry_rva else []
+    entries += [(".compat entry", compat.entry_rva) for compat in image.compat]
+    for name, rva in entries:
+        if image.section_at(rva) is None:
+            _refuse(
+                image,
+                image.header_offset,
+                f"{name} inside a section",
+                f"{rva:#x}, outside all of {_extents(image)}",
+            )
 
 
 def _check_headers(image: PeImage) -> None:

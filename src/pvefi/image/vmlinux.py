@@ -75,13 +75,13 @@ class LoadSegment:
         """PF_R, PF_W and PF_X the way readelf writes them."""
         return "".join(letter if self.flags & bit else "-" for letter, bit in _PERMISSIONS)
 
-    def holds_physical(self, address: int) -> bool:
-        """Whether the byte at physical `address` comes from the file."""
-        return self.physical_address <= address < self.physical_address + self.file_size
+    def spans_physical(self, address: int) -> bool:
+        """Whether physical `address` lies in the segment, in memory."""
+        return self.physical_address <= address < self.physical_address + self.memory_size
 
-    def holds_virtual(self, address: int) -> bool:
-        """Whether the byte at virtual `address` comes from the file."""
-        return self.virtual_address <= address < self.virtual_address + self.file_size
+    def spans_virtual(self, address: int) -> bool:
+        """Whether virtual `address` lies in the segment, in memory."""
+        return self.virtual_address <= address < self.virtual_address + self.memory_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +264,9 @@ def _read_parts(
 def _place(loads: tuple[LoadSegment, ...], entry: int) -> tuple[int, int] | None:
     """Return in which load segment and how far into it `entry` lies: x86 Linux gives a physical address."""
     for index, load in enumerate(loads):
-        if load.holds_physical(entry):
+        if entry - load.physical_address in range(load.file_size):
             return index, entry - load.physical_address
     for index, load in enumerate(loads):
-        if load.holds_virtual(entry):
+        if entry - load.virtual_address in range(load.file_size):
             return index, entry - load.virtual_address
     return None

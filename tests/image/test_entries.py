@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvefi.image import AddressKind, Decompressor, EntryKind, Image, inspect
+from tests.build.bzimage import HANDOVER_OFFSET, SETUP_SIZE, build_bzimage
+from tests.build.elf import PHYSICAL, VIRTUAL, build_elf, linux_notes, note
+from tests.build.pe import PAGE, build_pe
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Image:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(build_bzimage())
+    return inspect(path)
+
+
+def inspected(tmp_path: Path, data: bytes) -> Image:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    return inspect(path)
+
+
+def test_a_kernel_has_all_entries_in_order(kernel: Image) -> None:
+    assert [(entry.kind, entry.bits) for entry in kernel.entries] == [
+        ("efi", 64),
+        ("efi32", 32),
+        ("efi-handover", 32),
+        ("efi-handover", 64),
+        ("linux16", 16),
+        ("linux32", 32),
+        ("linux64", 64),
+        ("pvh", 32),
+        ("xen-pv", 64),
+    ]
+
+
+PLACES = [
+    (EntryKind.EFI, 64, PAGE, AddressKind.RVA, SETUP_SIZE),
+    (EntryKind.EFI_HANDOVER, 32, HANDOVER_OFFSET, AddressKind.LOAD_OFFSET, SETUP_SIZE + HANDOVER_OFFSET),
+    (
+        EntryKind.EFI_HANDOVER,
+        64,
+        HANDOVER_OFFSET + 0x200,
+        AddressKind.LOAD_OFFSET,
+        SETUP_SIZE + HANDOVER_OFFSET + 0x200,
+    ),
+    (EntryKind.LINUX16, 16, 0x200, AddressKind.SETUP_OFFSET, 0x200),
+    (EntryKind.LINUX32, 32, 0, AddressKind.LOAD_OFFSET, SETUP_SIZE),
+    (EntryKind.LINUX64, 64, 0x200, AddressKind.LOAD_OFFSET, SETUP_SIZE + 0x200),
+    (EntryKind.PVH, 32, PHYSICAL + 0x50, AddressKind.PHYSICAL, None),
+    (EntryKind.XEN_PV, 64, VIRTUAL + 0x1C0, AddressKind.VIRTUAL, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "bits", "address", "address_kind", "offset"), PLACES)
+def test_an_entry_says_where_it_is(
+    kernel: Image,
+    kind: EntryKind,
+    bits: int,
+    address: int,
+    address_kind: AddressKind,
+    offset: int | None,
+) -> None:
+    entry = kernel.entry(kind, bits)
+    assert entry is not None
+    assert (entry.address, entry.address_kind, entry.file_offset) == (address, address_kind, offset)
+
+
+PATHS = [
+    (EntryKind.EFI, Decompressor.UNTOLD, "startup_64"),
+    (EntryKind.EFI_HANDOVER, Decompressor.UNTOLD, "startup_64"),
+    (EntryKind.LINUX16, Decompressor.ENTERED, "startup_64"),
+    (EntryKind.LINUX32, Decompressor.ENTERED, "startup_64"),
+    (EntryKind.LINUX64, Decompressor.ENTERED, "startup_64"),
+    (EntryKind.PVH, Decompressor.BYPASSED, "pvh_start_xen, then startup_64"),
+    (EntryKind.XEN_PV, Decompressor.BYPASSED, "startup_xen"),
+]
+
+
+@pytest.mark.parametrize(("kind", "decompressor", "kernel_entry"), PATHS)
+def test_an_entry_says_its_path(
+    kernel: Image, kind: EntryKind, decompressor: Decompressor, kernel_entry: str
+) -> None:
+    entry = kernel.entry(kind)
+    assert entry is not None
+    assert (entry.decompressor, entry.kernel_entry) == (decompressor, kernel_entry)
+
+
+def test_every_entry_says_what_it_demands_and_who_says_so(kernel: Image) -> None:
+    assert all(entry.demands and entry.source for entry in kernel.entries)
+
+
+def test_flags_that_are_not_set_give_no_entry(tmp_path: Path) -> None:
+    kinds = {entry.kind for entry in inspected(tmp_path, build_bzimage(xloadflags=0, loadflags=0)).entries}
+    assert not kinds & {EntryKind.EFI_HANDOVER, EntryKind.LINUX64, EntryKind.LINUX32}
+
+
+def test_a_kernel_without_pe_header_has_no_efi_entries(tmp_path: Path) -> None:
+    image = inspected(tmp_path, build_bzimage(with_pe=False))
+    assert [str(e.kind) for e in image.entries] == ["linux16", "linux32", "linux64", "pvh", "xen-pv"]
+
+
+def test_notes_that_are_absent_give_no_entry(tmp_path: Path) -> None:
+    image = inspected(tmp_path, build_bzimage(build_elf(notes=linux_notes(pvh=None, xen_pv=None))))
+    assert image.entry(EntryKind.PVH) is None
+    assert image.entry(EntryKind.XEN_PV) is None
+
+
+def test_a_note_that_points_nowhere_is_told_with_its_entry(tmp_path: Path) -> None:
+    image = inspected(tmp_path, build_bzimage(build_elf(notes=linux_notes(pvh=0x10))))
+    entry = image.entry(EntryKind.PVH)
+    assert entry is not None
+    assert entry.remark == "the note points outside the load segments"
+
+
+def test_a_kernel_that_is_not_linux_is_not_said_to_have_its_entries(tmp_path: Path) -> None:
+    notes = note("Xen", 18, PHYSICAL.to_bytes(4, "little")) + note("Xen", 6, b"NetBSD\0")
+    (entry,) = inspected(tmp_path, build_elf(notes=notes)).entries
+    assert (entry.kernel_entry, entry.decompressor) == ("the note's address", Decompressor.NONE)
+
+
+def test_an_efi_program_has_one_entry_and_no_decompressor(tmp_path: Path) -> None:
+    (entry,) = inspected(tmp_path, build_pe()).entries
+    assert (entry.kind, entry.decompressor, entry.kernel_entry) == (EntryKind.EFI, Decompressor.NONE, "")
+
+
+def test_a_bzimage_without_payload_has_no_decompressor(tmp_path: Path) -> None:
+    """memtest86+ is both a PE image and a bzImage, and unpacks nothing."""
+    image = inspected(tmp_path, build_bzimage(payload_length=0, payload_offset=0))
+    assert {entry.decompressor for entry in image.entries} == {Decompressor.NONE}
+
+
+def test_a_machine_that_is_not_x86_has_no_entry_that_can_be_started(tmp_path: Path) -> None:
+    assert inspected(tmp_path, build_pe(machine=0xAA64)).entries == ()
