@@ -17,7 +17,6 @@ from pvefi.trace.values import Json
 __all__ = ["call_count_lines", "calls_to_json", "last_call_lines"]
 
 _LAST = 8
-_DOCUMENT = ("schema", "version")  # what makes the summary a document of its own
 
 
 def last_call_lines(calls: Sequence[CallEvent]) -> list[Text]:
@@ -34,7 +33,9 @@ def call_count_lines(calls: Sequence[CallEvent]) -> list[Text]:
 
 def calls_to_json(calls: Sequence[CallEvent]) -> Json:
     """Return the counts by service, the refusals, and the last calls."""
+    counts = to_json(summarize(calls))
     return {
-        **{name: value for name, value in to_json(summarize(calls)).items() if name not in _DOCUMENT},
+        "count": counts["calls"],
+        **{name: counts[name] for name in ("refused", "host_us", "services", "refusals", "gaps")},
         "last": [event_to_json(event) for event in calls[-_LAST:]],
     }
