@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from pvefi.trace.columns import Cell
+from pvefi.trace.columns import Cell, print_lines
 
-__all__ = ["Fact", "fact_lines", "hex_bytes", "section", "size_text"]
+__all__ = ["Fact", "fact_lines", "hex_bytes", "print_lines", "section", "size_text"]
 
 _LABEL_WIDTH = 15
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
