@@ -20,13 +20,16 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.verdict import ConfigurationTable, Handoff, Proof
 
-__all__ = ["KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch"]
+__all__ = ["KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch", "virtual_slide"]
 
 KERNEL_PROPER = "startup_64"
 _DECOMPRESSOR = "decompressor"
-_PROOF_BYTES = 32
+_PROOF_BYTES = 48
 _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
 _DEFAULT_ALIGNMENT = 2 << 20  # boot protocols before 2.05 do not tell theirs
+_FIELD = 4  # bytes; a 64-bit field's upper half never changes, the kernel stays in its top 2 GiB
+_FIELD_RANGE = 1 << 32
+_LARGEST_SLIDE = 1 << 30  # KERNEL_IMAGE_SIZE, arch/x86/include/asm/page_64_types.h
 _COMMAND_LINE_LIMIT = 1 << 16
 
 
@@ -55,15 +58,21 @@ class KernelWatch:
             for at in range(-(-block.address // self.alignment) * self.alignment, block.end, self.alignment)
         ]
         for place in places:
-            yield Watchpoint(place + self.offset, self.code, KERNEL_PROPER)
+            yield Watchpoint(place + self.offset, len(self.code), self.is_kernel_proper, KERNEL_PROPER)
         for offset, code in self.decompressor.items():
             for place in {*places, image_base}:
-                yield Watchpoint(place + offset, code, _DECOMPRESSOR)
+                yield Watchpoint(place + offset, len(code), code.__eq__, _DECOMPRESSOR)
+
+    def is_kernel_proper(self, found: bytes) -> bool:
+        """Whether `found` is the entry's code, as linked or relocated."""
+        return virtual_slide(self.code, found, self.alignment) is not None
 
     def proof(self, memory: GuestMemory, address: int) -> Proof:
         """Return the evidence that the code at guest physical `address` is the vmlinux's."""
         found = memory.read(address, len(self.code))
-        return Proof(address, self.file_offset, self.code, found, self.linked_address)
+        slide = virtual_slide(self.code, found, self.alignment)
+        assert slide is not None, "the watchpoint was reached because the code matched"
+        return Proof(address, self.file_offset, self.code, found, self.linked_address, slide)
 
 
 def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
@@ -84,6 +93,35 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
             offset: data[start + offset : start + offset + _PROOF_BYTES] for offset in (0, _STARTUP_64_OFFSET)
         },
     )
+
+
+def virtual_slide(linked: bytes, found: bytes, alignment: int) -> int | None:
+    """Return how far `found` was relocated from `linked` in virtual addresses; None when it is other code.
+
+    Linux relocates itself by adding one multiple of its alignment to 32-bit and 64-bit fields, or by taking
+    it away (arch/x86/boot/compressed/misc.c, handle_relocations); everything else has to be equal.
+    """
+    return _relocated(linked, found, alignment, 0, 0) if len(linked) == len(found) else None
+
+
+def _relocated(linked: bytes, found: bytes, alignment: int, at: int, slide: int) -> int | None:
+    """Compare from offset `at` on, where fields before it were all relocated by `slide`, or none was."""
+    while at < len(linked) and linked[at] == found[at]:
+        at += 1
+    if at == len(linked):
+        return slide
+    # The low bytes of a field stay, so it begins up to three bytes before the first one that differs.
+    for start in range(max(0, at - _FIELD + 1), at + 1):
+        end = start + _FIELD
+        if end > len(linked):
+            return slide  # a field that is cut off at the end tells nothing
+        change = int.from_bytes(found[start:end], "little") - int.from_bytes(linked[start:end], "little")
+        forward = change % _FIELD_RANGE if change % _FIELD_RANGE < _LARGEST_SLIDE else -change % _FIELD_RANGE
+        if forward % alignment == 0 and forward < _LARGEST_SLIDE and slide in (0, forward):
+            whole = _relocated(linked, found, alignment, end, forward)
+            if whole is not None:
+                return whole
+    return None
 
 
 def collect(

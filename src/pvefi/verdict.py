@@ -50,7 +50,7 @@ class Proof:
     """The bytes that identify the code at the instruction pointer.
 
     `address` is guest physical; `file_offset` is the place of the same bytes in the vmlinux inside the image;
-    `slide` is how far from its linked physical address the code stands, in bytes.
+    `expected` is how it was linked; `found` may differ in fields that were relocated by `virtual_slide` bytes.
     """
 
     address: int
@@ -58,6 +58,7 @@ class Proof:
     expected: bytes
     found: bytes
     linked_address: int
+    virtual_slide: int
 
     @property
     def slide(self) -> int:

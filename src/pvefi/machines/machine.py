@@ -41,13 +41,15 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Watchpoint:
-    """Stop when the CPU is about to execute at `address` (guest physical) and `expected` stands there.
+    """Stop when the CPU is about to execute at `address` (guest physical) and `matches` its bytes.
 
-    It is reached once. `label` is the asker's; a machine hands it back unread.
+    `matches` is given the `size` bytes that stand there at that moment. A watchpoint is reached once. `label`
+    is the asker's; a machine hands it back unread.
     """
 
     address: int
-    expected: bytes
+    size: int
+    matches: Callable[[bytes], bool]
     label: str
 
 

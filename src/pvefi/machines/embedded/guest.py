@@ -155,7 +155,7 @@ class EmbeddedGuest:
 
     def _executing(self, address: int) -> None:
         for watchpoint in self._watched[address]:
-            if self.memory.read(address, len(watchpoint.expected)) == watchpoint.expected:
+            if watchpoint.matches(self.memory.read(address, watchpoint.size)):
                 self._watched[address].remove(watchpoint)
                 self._halt(Reached(watchpoint))
                 return

@@ -71,6 +71,7 @@ SHIM_LOCK = Guid.parse("605dab50-e046-4300-abb6-3dd810dd8b23")  # shim/lib/guid.
 SECURITY_ARCH_PROTOCOL = Guid.parse("a46423e3-4617-49f1-b9ff-d1bfa9115839")  # PI 1.7 vol. 2 §12.9.1
 SECURITY2_ARCH_PROTOCOL = Guid.parse("94ab2f58-1438-4ef1-9152-18941a3a0e68")  # PI 1.7 vol. 2 §12.9.2
 LINUX_INITRD_MEDIA = Guid.parse("5568e427-68fc-4f3d-ac74-ca555231cc68")  # linux/include/linux/efi.h
+LINUX_BOOT_MEMMAP = Guid.parse("800f683f-d08b-423a-a293-965c3c6fe2b4")  # linux/include/linux/efi.h
 LINUX_RANDOM_SEED = Guid.parse("1ce1e5bc-7ceb-42f2-81e5-8aadf180f57b")  # linux/include/linux/efi.h
 LINUX_SCREEN_INFO = Guid.parse("e03fc20a-85dc-406e-b90e-4ab502371d95")  # linux/include/linux/efi.h
 LINUX_TPM_EVENT_LOG = Guid.parse("b7799cb0-eca2-4943-9667-1fae07b747fa")  # linux/include/linux/efi.h
