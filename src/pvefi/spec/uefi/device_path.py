@@ -6,6 +6,7 @@ A device path comes from a guest or a file: no length in it is believed before i
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -82,6 +83,9 @@ class DevicePathHeader(Structure):
     length: U16
 
 
+_HEADER = struct.Struct("<BBH")  # the same, for walks along a path
+
+
 @layout(size=20)
 class MemoryMappedNode(Structure):
     """What follows the header of a memory mapped node — UEFI 2.10 §10.3.2.3; the end is inclusive."""
@@ -152,13 +156,14 @@ def file_path(path: str) -> bytes:
     return Node(DevicePathType.MEDIA, MediaSubtype.FILE_PATH, data).pack()
 
 
-def _header(data: bytes, offset: int) -> DevicePathHeader:
-    header = DevicePathHeader.unpack(data)
-    if header.length < DevicePathHeader.SIZE:
+def _header(data: bytes | bytearray, offset: int) -> tuple[int, int, int]:
+    """Return type, subtype and length of the node at `offset`; DevicePathError for an impossible length."""
+    node_type, subtype, length = _HEADER.unpack_from(data, offset)
+    if length < DevicePathHeader.SIZE:
         raise DevicePathError(
-            f"offset {offset:#x}: a node of type {header.type} claims {header.length} bytes, fewer than 4"
+            f"offset {offset:#x}: a node of type {node_type} claims {length} bytes, fewer than 4"
         )
-    return header
+    return node_type, subtype, length
 
 
 def read_device_path(read: Callable[[int, int], bytes], address: int) -> bytes:
@@ -170,13 +175,28 @@ def read_device_path(read: Callable[[int, int], bytes], address: int) -> bytes:
     while True:
         start = len(path)
         path += read(address + start, DevicePathHeader.SIZE)
-        header = _header(bytes(path[start:]), start)
-        if start + header.length > PATH_LIMIT:
+        node_type, subtype, length = _header(path, start)
+        if start + length > PATH_LIMIT:
             raise DevicePathError(f"no end within {PATH_LIMIT:#x} bytes")
-        if header.length > DevicePathHeader.SIZE:
-            path += read(address + len(path), header.length - DevicePathHeader.SIZE)
-        if header.type == DevicePathType.END and header.subtype == END_ENTIRE:
+        if length > DevicePathHeader.SIZE:
+            path += read(address + len(path), length - DevicePathHeader.SIZE)
+        if node_type == DevicePathType.END and subtype == END_ENTIRE:
             return bytes(path)
+
+
+def _spans(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield type, subtype, start and end of every node up to the one that ends the path, that included."""
+    offset = 0
+    while offset + DevicePathHeader.SIZE <= len(data):
+        node_type, subtype, length = _header(data, offset)
+        end = offset + length
+        if end > len(data):
+            raise DevicePathError(f"offset {offset:#x}: a node runs to {end:#x}, {len(data):#x} are there")
+        yield node_type, subtype, offset, end
+        if node_type == DevicePathType.END and subtype == END_ENTIRE:
+            return
+        offset = end
+    raise DevicePathError(f"no end within {len(data):#x} bytes")
 
 
 def nodes(data: bytes) -> Iterator[Node]:
@@ -184,18 +204,8 @@ def nodes(data: bytes) -> Iterator[Node]:
 
     DevicePathError when a node is shorter than its header, runs past `data`, or none ends the path.
     """
-    offset = 0
-    while offset + DevicePathHeader.SIZE <= len(data):
-        header = _header(data[offset : offset + DevicePathHeader.SIZE], offset)
-        end = offset + header.length
-        if end > len(data):
-            raise DevicePathError(f"offset {offset:#x}: a node runs to {end:#x}, {len(data):#x} are there")
-        node = Node(DevicePathType(header.type), header.subtype, data[offset + DevicePathHeader.SIZE : end])
-        yield node
-        if node.is_end:
-            return
-        offset = end
-    raise DevicePathError(f"no end within {len(data):#x} bytes")
+    for node_type, subtype, start, end in _spans(data):
+        yield Node(DevicePathType(node_type), subtype, data[start + DevicePathHeader.SIZE : end])
 
 
 def prefix_size(path: bytes, wanted: bytes) -> int | None:
@@ -204,12 +214,8 @@ def prefix_size(path: bytes, wanted: bytes) -> int | None:
     LocateDevicePath takes the handle with the longest such match — UEFI 2.10 §7.3.8; of several instances in
     `wanted`, the first counts. DevicePathError when either is no device path.
     """
-    size = sum(len(node.pack()) for node in nodes(path)) - len(END)
-    first = 0
-    for node in nodes(wanted):
-        if node.type == DevicePathType.END:
-            break
-        first += len(node.pack())
+    *_, (_, _, size, _) = _spans(path)
+    first = next(start for node_type, _, start, _ in _spans(wanted) if node_type == DevicePathType.END)
     return size if size <= first and wanted[:size] == path[:size] else None
 
 
