@@ -47,10 +47,17 @@ def test_the_path_is_told_with_its_proof() -> None:
 
 
 def test_a_proof_that_fails_says_so() -> None:
-    failed = handoff(proof=Proof(0xFF0000, 0x200000, STARTUP_64, bytes(16), 0x1000000))
+    failed = handoff(proof=Proof(0xFF0000, 0x200000, STARTUP_64, bytes(16), 0x1000000, 0))
     lines = report(result(handoff=failed))
     assert any(line.strip() == "different" for line in lines)
     assert "as linked - 0x10000 slide" in starting(lines, "kernel proper")
+
+
+def test_bytes_that_kaslr_relocated_are_still_a_proof() -> None:
+    moved = STARTUP_64[:-1] + b"\x99"
+    relocated = handoff(proof=Proof(0x4C00000, 0x200000, STARTUP_64, moved, 0x1000000, 0x13000000))
+    told = f"{len(STARTUP_64)} bytes, identical but for 1 that were relocated by the virtual slide 0x13000000"
+    assert any(line.strip() == told for line in report(result(handoff=relocated)))
 
 
 def test_time_instructions_command_line_and_initrd_are_told() -> None:

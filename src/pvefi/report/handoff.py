@@ -50,9 +50,18 @@ def _proof_lines(proof: Proof) -> list[Cell]:
         for at in range(0, len(data), _PROOF_ACROSS):
             across = slice(at, at + _PROOF_ACROSS)
             rows.append([Text("" if at else source, "dim"), hex_bytes(data[across], other[across])])
-    same = proof.expected == proof.found and len(proof.found) > 0
-    judgement = f"{len(proof.found)} bytes, identical" if same else Text("different", "bold red")
-    return [*columns(rows, "<<"), judgement]
+    return [*columns(rows, "<<"), _judgement(proof)]
+
+
+def _judgement(proof: Proof) -> Text:
+    size = len(proof.found)
+    differing = sum(one != other for one, other in zip(proof.expected, proof.found, strict=False))
+    if size != len(proof.expected) or (differing and not proof.virtual_slide):
+        return Text("different", "bold red")
+    if differing:
+        slide = f"relocated by the virtual slide {proof.virtual_slide:#x}"
+        return Text(f"{size} bytes, identical but for {differing} that were {slide}")
+    return Text(f"{size} bytes, identical")
 
 
 def given_facts(handoff: Handoff) -> list[Fact]:
@@ -111,6 +120,7 @@ def handoff_to_json(handoff: Handoff) -> dict[str, Json]:
             "address": proof.address,
             "linked_address": proof.linked_address,
             "slide": proof.slide,
+            "virtual_slide": proof.virtual_slide,
             "file_offset": proof.file_offset,
             "expected": proof.expected.hex(),
             "found": proof.found.hex(),

@@ -33,7 +33,7 @@ def hex_bytes(data: bytes, against: bytes) -> Text:
     text = Text(no_wrap=True)
     for at, byte in enumerate(data):
         same = at < len(against) and against[at] == byte
-        text.append(" " if at else "").append(f"{byte:02x}", None if same else "bold red")
+        text.append(" " if at else "").append(f"{byte:02x}", None if same else "bold")
     return text
 
 
