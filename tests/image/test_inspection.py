@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pvefi.errors import ImageError, PvefiError, UsageError
-from pvefi.image import inspect
+from pvefi.image import EntryKind, inspect
 from pvefi.image.inspection import MAX_FILE_SIZE
 from tests.build.bzimage import build_bzimage
 from tests.build.elf import build_elf, linux_notes
@@ -163,7 +163,7 @@ def test_a_payload_of_a_kind_that_is_not_read_leaves_the_rest(tmp_path: Path) ->
     assert image.payload is not None
     assert image.payload.compression == "lzo"
     assert image.vmlinux is None
-    linux64 = image.entry("linux64")  # type: ignore[arg-type]  # the name is the member's value
+    linux64 = image.entry(EntryKind.LINUX64)
     assert linux64 is not None
     assert "not readable" in linux64.kernel_entry
 

@@ -62,7 +62,7 @@ def wire(code: str) -> st.SearchStrategy[Any]:
 
 
 def survives(data: bytes, *, reported: bool = False) -> None:
-    """Inspect, map and (if asked for) report `data`: ImageError is the only exception, and memory stays bounded."""
+    """Inspect, map and perhaps report `data`: ImageError is the only exception, memory stays bounded."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         path.write_bytes(data)
