@@ -71,8 +71,8 @@ def copy_mem(efi: Environment, destination: Pointer, source: Pointer, length: UI
     """Copy memory; the two buffers may overlap."""
     if not length or destination == source:
         return
-    _check_range(efi, "CopyMem from", source, length)
-    _check_range(efi, "CopyMem to", destination, length)
+    _check_range(efi, "CopyMem's source", source, length)
+    _check_range(efi, "CopyMem's destination", destination, length)
     if not source < destination < source + length:
         # The guest copies by itself, upwards: what it overwrites may be code that a machine has translated.
         yield Copy(destination, source, length)
@@ -86,7 +86,7 @@ def copy_mem(efi: Environment, destination: Pointer, source: Pointer, length: UI
 @service("SetMem", "UEFI 2.10 §7.5.4", returns_status=False)
 def set_mem(efi: Environment, buffer: Pointer, size: UINTN, value: UINT8) -> None:
     """Fill memory with one byte."""
-    _check_range(efi, "SetMem", buffer, size)
+    _check_range(efi, "SetMem's buffer", buffer, size)
     chunk = bytes([value]) * min(size, _CHUNK)
     for at in range(0, size, _CHUNK):
         efi.memory.write(buffer + at, chunk[: size - at])
@@ -120,7 +120,7 @@ def calculate_crc32(efi: Environment, data: Pointer, data_size: UINTN, crc32: Ou
     """
     if not data or not data_size:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "no data to take the CRC of")
-    _check_range(efi, "CalculateCrc32", data, data_size)
+    _check_range(efi, "CalculateCrc32's data", data, data_size)
     value = 0
     for at in range(0, data_size, _CHUNK):
         value = zlib.crc32(efi.memory.read(data + at, min(_CHUNK, data_size - at)), value)
