@@ -27,6 +27,7 @@ from pvefi.judge import judge
 from pvefi.machines import Guest, Hardware, Machine, Reached, Stop
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
+from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
 
 __all__ = ["BootOptions", "Observer", "boot"]
@@ -75,7 +76,7 @@ def boot(options: BootOptions, observer: Observer) -> BootResult:
     initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
     trampoline = load_trampoline()
     hardware = Hardware(options.memory_size, options.command_line, options.seed, options.count)
-    calls: list[CallEvent] = []
+    calls = CallLog()
 
     def record(event: CallEvent) -> None:
         calls.append(event)
@@ -115,9 +116,10 @@ def boot(options: BootOptions, observer: Observer) -> BootResult:
             profile=options.profile,
             memory_size=options.memory_size,
             seed=options.seed,
-            verdict=judge(stop, handoff, calls, firmware.environment),
+            verdict=judge(stop, handoff, calls.kept(), firmware.environment),
             handoff=handoff,
-            calls=tuple(calls),
+            calls=calls.kept(),
+            calls_made=calls.made,
             seconds=seconds,
             host_seconds=guest.answering_seconds(),
             instructions=guest.instructions(),

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pvefi.efi.environment import Environment
 from pvefi.machines.machine import Fault, Finished, Halted, Reached, Stop, TimedOut
 from pvefi.memory import describe
+from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import Handoff, Outcome, Verdict
 
 __all__ = ["judge"]
+
+_ORDINARY = (EfiStatus.BUFFER_TOO_SMALL, EfiStatus.NOT_READY)  # how one asks for a size, or polls
 
 
 def judge(
@@ -49,7 +52,7 @@ def _last(calls: Sequence[CallEvent]) -> str:
     if not calls:
         return "; it had called nothing"
     last = calls[-1]
-    refused = next((call for call in reversed(calls) if call.why), None)
+    refused = next((call for call in reversed(calls) if call.why and call.status not in _ORDINARY), None)
     text = f"; last call: {last.index} {last.service}"
     if refused is not None:
         text += f"; last refusal: {refused.index} {refused.service}, {refused.why}"

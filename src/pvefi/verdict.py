@@ -50,7 +50,8 @@ class Proof:
     """The bytes that identify the code at the instruction pointer.
 
     `address` is guest physical; `file_offset` is the place of the same bytes in the vmlinux inside the image;
-    `expected` is how it was linked; `found` may differ in fields that were relocated by `virtual_slide` bytes.
+    `expected` is how it was linked; `found` may differ in fields relocated by `virtual_slide` bytes, which is
+    None where no field was relocated among these bytes: they then tell nothing of virtual addresses.
     """
 
     address: int
@@ -58,7 +59,7 @@ class Proof:
     expected: bytes
     found: bytes
     linked_address: int
-    virtual_slide: int
+    virtual_slide: int | None
 
     @property
     def slide(self) -> int:
@@ -102,7 +103,8 @@ class BootResult:
     """Everything a report needs of one boot; times are in seconds of wall clock.
 
     `seconds` runs from the guest's first instruction to its last; `host_seconds` is the part of it spent
-    outside the machine's CPU, answering. Instruction counts are None when not counted:
+    outside the machine's CPU, answering. `calls` are those that were kept, of the `calls_made` in all: one
+    who makes very many loses some from the middle. Instruction counts are None when not counted:
     `instructions` from the first instruction to the end, `instructions_to_image` to the image's first.
     """
 
@@ -116,6 +118,7 @@ class BootResult:
     verdict: Verdict
     handoff: Handoff | None
     calls: tuple[CallEvent, ...]
+    calls_made: int
     seconds: float
     host_seconds: float
     instructions: int | None

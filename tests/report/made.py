@@ -176,6 +176,7 @@ def result(
         verdict=Verdict(outcome, message, status),
         handoff=handoff() if outcome is Outcome.HANDOFF else None,
         calls=CALLS,
+        calls_made=len(CALLS),
         seconds=2.612,
         host_seconds=0.1203,
         instructions=97_116_877,

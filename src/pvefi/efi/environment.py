@@ -29,6 +29,7 @@ from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, Memory, NamedRange
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.memory import MemoryDescriptor
+from pvefi.trace.events import OUTSIDE_PROFILE
 
 __all__ = ["Clock", "Environment", "LoadedImage", "Phase", "Surroundings"]
 
@@ -106,7 +107,7 @@ class Environment:
         """Return the trace's reason when no handle has `protocol`."""
         if protocol in self.profile.protocols:
             return f"no handle has {guid_name(protocol)}"
-        return f"{guid_name(protocol)} is outside the profile {self.profile.name}"
+        return f"{guid_name(protocol)} is {OUTSIDE_PROFILE} {self.profile.name}"
 
     def named_ranges(self) -> tuple[NamedRange, ...]:
         """Return every range of guest physical memory that pvefi placed, by name."""

@@ -22,7 +22,7 @@ from pvefi.guest.mailbox import Answer, Finish, Function, Request, Return, Unwin
 from pvefi.memory import GuestMemory, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
-from pvefi.trace.events import CallEvent, Value
+from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value
 from pvefi.verdict import Outcome, Verdict
 
 __all__ = ["Firmware"]
@@ -38,6 +38,7 @@ class _Call:
 
     index: int
     service: Service[..., Any]
+    registers: tuple[int, int, int, int]
     depth: int
     instructions: int | None
     values: list[Any] = field(default_factory=list)
@@ -119,11 +120,11 @@ class Firmware:
             raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
         efi.memory = self._view(efi.physical, request)
         self._index += 1
-        call = _Call(self._index, service, len(self._stack), self._instructions())
+        registers = (request.rcx, request.rdx, request.r8, request.r9)
+        call = _Call(self._index, service, registers, len(self._stack), self._instructions())
         try:
             self._permit(efi, service)
-            arguments = Arguments(efi.memory, (request.rcx, request.rdx, request.r8, request.r9), request.rsp)
-            call.values = service.decode(arguments)
+            call.values = service.decode(Arguments(efi.memory, registers, request.rsp))
             result = service.body(efi, *call.values)
         except EfiError as error:
             return self._finish(efi, call, error, began)
@@ -147,7 +148,7 @@ class Firmware:
         if efi.phase is Phase.RUNTIME and service.name not in _RUNTIME:
             raise EfiError(EfiStatus.UNSUPPORTED, "boot services have ended")
         if service.name in _SLOTS and service.name not in efi.profile.services:
-            raise EfiError(EfiStatus.UNSUPPORTED, f"outside the profile {efi.profile.name}")
+            raise EfiError(EfiStatus.UNSUPPORTED, f"{OUTSIDE_PROFILE} {efi.profile.name}")
 
     def _advance(self, pending: _Pending, result: int | None, began: float) -> Answer:
         """Let a generator go on until it needs the guest again, or ends."""
@@ -192,7 +193,9 @@ class Firmware:
             status = result if isinstance(result, EfiStatus) else EfiStatus.SUCCESS
         elif isinstance(result, int):
             value = int(result)
-        arguments: tuple[tuple[str, Value], ...] = service.traced(values) if values else ()
+        arguments: tuple[tuple[str, Value], ...] = (
+            service.traced(values) if values else service.raw(call.registers)
+        )
         outputs = service.outputs(values) if values else ()
         microseconds = (call.host + time.perf_counter() - began) * 1e6
         self._record(

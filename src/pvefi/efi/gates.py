@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from pvefi.efi.errors import EfiError
-from pvefi.efi.service import Service
+from pvefi.efi.service import Pointer, Service
 from pvefi.guest.trampoline import Trampoline
 from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.events import NOT_IMPLEMENTED
 
 __all__ = ["Gates", "unimplemented"]
 
@@ -16,9 +17,9 @@ __all__ = ["Gates", "unimplemented"]
 def unimplemented(name: str, spec: str) -> Service[..., None]:
     """Return a service without a body: it answers EFI_UNSUPPORTED and leaves its name in the trace."""
 
-    def body(_efi: object) -> None:
+    def body(_efi: object, rcx: Pointer, rdx: Pointer, r8: Pointer, r9: Pointer) -> None:
         """Not implemented."""
-        raise EfiError(EfiStatus.UNSUPPORTED, "not implemented")
+        raise EfiError(EfiStatus.UNSUPPORTED, NOT_IMPLEMENTED)
 
     return Service(name, spec, body)
 

@@ -72,7 +72,7 @@ def load(efi: Environment, source: ImageSource) -> LoadedImage:
     interface = place("EFI_LOADED_IMAGE_PROTOCOL", protocol.pack())
     handle = efi.handles.install(0, guids.LOADED_IMAGE_PROTOCOL, interface)
     if guids.LOADED_IMAGE_DEVICE_PATH_PROTOCOL in efi.profile.protocols:
-        # §9.2: "the full device path" with which the image was loaded.
+        # UEFI 2.10 §9.2: "the full device path" with which the image was loaded.
         full = _device_node() + file_path
         efi.handles.install(handle, guids.LOADED_IMAGE_DEVICE_PATH_PROTOCOL, place("image device path", full))
     loaded = LoadedImage(handle, source.name, base, pe.size_of_image, base + pe.entry_rva)

@@ -131,14 +131,18 @@ class Out(Generic[T]):
 
 @dataclass(slots=True)
 class InOut(Out[T]):
-    """A pointer that a service reads a T from, and writes one through."""
+    """A pointer that a service reads a T from, and writes one through; `given` is what it read first."""
+
+    given: T | None = None
 
     def get(self) -> T:
         """Return what the guest stored; GuestFault when the pointer is wild."""
         data = self.memory.read(self.address, self.size)
-        if self.convert is None:
-            return cast(T, Guid(data))
-        return self.convert(int.from_bytes(data, "little"))
+        convert = self.convert
+        found = convert(int.from_bytes(data, "little")) if convert else cast(T, Guid(data))
+        if self.given is None:
+            self.given = found
+        return found
 
 
 @dataclass(slots=True)
@@ -162,10 +166,14 @@ class Arguments:
 
 @dataclass(slots=True)
 class VarArgs:
-    """The arguments beyond the declared ones, read one after the other."""
+    """The arguments beyond the declared ones, read one after the other.
+
+    A body that knows what they mean enters them in `shown`, name and value, for the trace.
+    """
 
     arguments: Arguments
     first: int
+    shown: list[tuple[str, Value]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[int]:
         index = self.first
@@ -294,11 +302,20 @@ class Service(Generic[P, R]):
         return [parameter.decode(arguments, index) for index, parameter in enumerate(self.parameters())]
 
     def traced(self, values: list[Any]) -> tuple[tuple[str, Value], ...]:
-        """Return decoded arguments as the trace records them: pointers by their address."""
+        """Return decoded arguments as the trace records them: pointers by what was read there, or address."""
+        shown: list[tuple[str, Value]] = []
+        for parameter, value in zip(self.parameters(), values, strict=True):
+            if isinstance(value, VarArgs):
+                shown += value.shown
+            else:
+                shown.append((parameter.spec_name, _traced(value)))
+        return tuple(shown)
+
+    def raw(self, registers: tuple[int, int, int, int]) -> tuple[tuple[str, Value], ...]:
+        """Return the register arguments undecoded, for the trace of a call that got no further."""
         return tuple(
-            (parameter.spec_name, value.address if isinstance(value, Out) else value)
-            for parameter, value in zip(self.parameters(), values, strict=True)
-            if not isinstance(value, VarArgs)
+            (parameter.spec_name, Address(word))
+            for parameter, word in zip(self.parameters(), registers, strict=False)
         )
 
     def outputs(self, values: list[Any]) -> tuple[tuple[str, Value], ...]:
@@ -308,6 +325,12 @@ class Service(Generic[P, R]):
             for parameter, value in zip(self.parameters(), values, strict=True)
             if isinstance(value, Out) and value.value is not None
         )
+
+
+def _traced(value: Any) -> Value:
+    if isinstance(value, InOut) and value.given is not None:
+        return cast(Value, value.given)
+    return value.address if isinstance(value, Out) else cast(Value, value)
 
 
 def service(

@@ -72,7 +72,9 @@ def _facts(result: BootResult) -> list[Fact]:
 
 def _time(result: BootResult) -> str:
     share = f" ({100 * result.host_seconds / result.seconds:.1f} %)" if result.seconds > 0 else ""
-    calls = f"{len(result.calls):,} call{'' if len(result.calls) == 1 else 's'}"
+    calls = f"{result.calls_made:,} call{'' if result.calls_made == 1 else 's'}"
+    if result.calls_made > len(result.calls):
+        calls += f", {len(result.calls):,} of them kept for this report"
     return f"{result.seconds:.2f} s; {result.host_seconds:.3f} s{share} of it on the host side, in {calls}"
 
 
@@ -96,6 +98,7 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "host_seconds": round(result.host_seconds, 6),
         "instructions": result.instructions,
         "instructions_to_image": result.instructions_to_image,
+        "calls_made": result.calls_made,
         "calls": calls_to_json(result.calls),
         "handoff": None if result.handoff is None else handoff_to_json(result.handoff),
     }

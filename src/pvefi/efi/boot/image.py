@@ -38,8 +38,8 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     """
     if image_handle not in efi.images:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{image_handle:#x} is no loaded image")
-    # §7.1.1: this group is "notified before" anything is shut down, and may still change the memory map;
-    # a call repeated after a stale key does not notify it again.
+    # UEFI 2.10 §7.1.1: this group is notified before anything is shut down, and may still change the
+    # memory map; a call repeated after a stale key does not notify it again.
     if not efi.exit_announced:
         efi.exit_announced = True
         efi.events.signal_group(guids.EVENT_GROUP_BEFORE_EXIT_BOOT_SERVICES)
@@ -50,6 +50,7 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
         raise EfiError(
             EfiStatus.INVALID_PARAMETER, f"the map key is stale: expected {efi.pages.key}, found {map_key}"
         )
+    efi.events.stop_timers()
     efi.events.signal_group(guids.EVENT_GROUP_EXIT_BOOT_SERVICES)
     yield from notify_due(efi)
     efi.final_memory_map = efi.pages.descriptors()

@@ -53,7 +53,9 @@ def _pairs(efi: Environment, arguments: VarArgs) -> list[tuple[Guid, int]]:
             return pairs
         if len(pairs) == _PAIRS_AT_MOST:
             break
-        pairs.append((Guid(efi.memory.read(pointer, Guid.SIZE)), next(words)))
+        protocol, interface = Guid(efi.memory.read(pointer, Guid.SIZE)), next(words)
+        arguments.shown += [("Protocol", protocol), ("Interface", Address(interface))]
+        pairs.append((protocol, interface))
     raise EfiError(EfiStatus.INVALID_PARAMETER, f"no NULL ends the list after {_PAIRS_AT_MOST} protocols")
 
 

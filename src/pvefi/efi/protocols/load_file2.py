@@ -42,7 +42,7 @@ def load_file(
     UNSUPPORTED: `boot_policy` is TRUE. INVALID_PARAMETER: `file_path` or `buffer_size` is NULL.
     BUFFER_TOO_SMALL: `buffer` is NULL or too small; `buffer_size` then holds the size.
     """
-    # §13.2.2: "FALSE ... The BootPolicy parameter must be FALSE": only LoadFile knows boot selections.
+    # UEFI 2.10 §13.2.2: BootPolicy "must be FALSE"; only LoadFile knows boot selections.
     if boot_policy:
         raise EfiError(EfiStatus.UNSUPPORTED, "BootPolicy is TRUE")
     if not file_path:
