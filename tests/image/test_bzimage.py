@@ -31,6 +31,7 @@ def test_flags_are_decoded() -> None:
 
 def test_the_version_string_is_found() -> None:
     assert parse().kernel_version == VERSION.decode()
+    assert parse().release == "6.1.0-test"
     assert parse(kernel_version=0).kernel_version == ""
 
 

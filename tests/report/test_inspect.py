@@ -60,7 +60,7 @@ def test_an_entry_is_one_line_with_mode_address_and_path(kernel: Image) -> None:
     lines = [" ".join(line.split()) for line in text_of(kernel).splitlines()]
     assert "efi 64-bit 0x1000 RVA 0x1000 known only by running it startup_64" in lines
     assert "pvh 32-bit 0x1000050 physical address - bypassed pvh_start_xen, then startup_64" in lines
-    assert "linux64 64-bit 0x200 offset from the loaded kernel 0x1200 entered startup_64" in lines
+    assert "linux64 64-bit 0x200 from the loaded kernel's start 0x1200 entered startup_64" in lines
 
 
 def test_demands_stand_below_with_their_source(kernel: Image) -> None:
@@ -120,7 +120,8 @@ def test_numbers_are_numbers_and_names_are_names(kernel: Image) -> None:
     assert "XLF_KERNEL_64" in document["bzimage"]["xloadflags"]
     assert document["payload"]["compression"] == "gzip"
     entry = document["entries"][0]
-    assert (entry["kind"], entry["bits"], entry["address_kind"]) == ("efi", 64, "RVA")
+    assert (entry["kind"], entry["bits"], entry["address_kind"]) == ("efi", 64, "rva")
+    assert entry["decompressor"] == "untold"
     notes = {n["name"]: n["value"] for n in document["vmlinux"]["notes"]}
     assert notes["XEN_ELFNOTE_PHYS32_ENTRY"] == 0x1000050
     assert notes["NT_GNU_BUILD_ID"] == bytes(range(20)).hex()

@@ -56,6 +56,11 @@ class BzImage:
         return f"{self.protocol >> 8}.{self.protocol & 0xFF:02d}"
 
     @property
+    def release(self) -> str:
+        """The release as `uname -r` gives it, the first word of the version string."""
+        return self.kernel_version.partition(" ")[0]
+
+    @property
     def load_flags(self) -> LoadFlag:
         """`loadflags`, decoded."""
         return LoadFlag(self.header.loadflags)

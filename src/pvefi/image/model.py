@@ -33,11 +33,11 @@ class EntryKind(StrEnum):
 class AddressKind(StrEnum):
     """What an entry's address is relative to."""
 
-    RVA = "RVA"  # from where the PE image is loaded
-    LOAD_OFFSET = "offset from the loaded kernel"  # from where the protected-mode code is loaded
-    SETUP_OFFSET = "offset from the loaded setup code"  # from where the boot sector is loaded
-    PHYSICAL = "physical address"
-    VIRTUAL = "virtual address"
+    RVA = "rva"  # from where the PE image is loaded
+    LOAD_OFFSET = "load-offset"  # from where the protected-mode code is loaded
+    SETUP_OFFSET = "setup-offset"  # from where the boot sector is loaded
+    PHYSICAL = "physical"
+    VIRTUAL = "virtual"
 
 
 class Decompressor(StrEnum):
@@ -45,8 +45,8 @@ class Decompressor(StrEnum):
 
     ENTERED = "entered"
     BYPASSED = "bypassed"
-    UNTOLD = "known only by running it"
-    NONE = "none in this image"
+    UNTOLD = "untold"  # the EFI stub decides; only running it shows
+    NONE = "none"  # the image has none
 
 
 @dataclass(frozen=True, slots=True)

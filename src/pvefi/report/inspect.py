@@ -6,13 +6,14 @@ Numbers are hexadecimal here; programs read `inspect_json`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntFlag
+from types import MappingProxyType
 
 from rich.text import Text
 
 from pvefi.image.bzimage import BzImage
-from pvefi.image.model import Entry, Image
+from pvefi.image.model import AddressKind, Decompressor, Entry, Image
 from pvefi.image.notes import Note
 from pvefi.image.payload import Payload
 from pvefi.image.pe import PeImage
@@ -27,6 +28,23 @@ __all__ = ["flag_names", "image_lines"]
 
 _CODE_SHOWN = 16
 _TEXT_SHOWN = 100
+_ADDRESS_KINDS: Mapping[AddressKind, str] = MappingProxyType(
+    {
+        AddressKind.RVA: "RVA",
+        AddressKind.LOAD_OFFSET: "from the loaded kernel's start",
+        AddressKind.SETUP_OFFSET: "from the loaded setup code's start",
+        AddressKind.PHYSICAL: "physical address",
+        AddressKind.VIRTUAL: "virtual address",
+    }
+)
+_DECOMPRESSORS: Mapping[Decompressor, str] = MappingProxyType(
+    {
+        Decompressor.ENTERED: "entered",
+        Decompressor.BYPASSED: "bypassed",
+        Decompressor.UNTOLD: "known only by running it",
+        Decompressor.NONE: "none in this image",
+    }
+)
 _PERMISSIONS = (
     (SectionCharacteristic.MEM_READ, "r"),
     (SectionCharacteristic.MEM_WRITE, "w"),
@@ -87,9 +105,9 @@ def _entry_rows(entries: tuple[Entry, ...]) -> list[Text]:
             str(entry.kind),
             f"{entry.bits}-bit",
             f"{entry.address:#x}",
-            str(entry.address_kind),
+            _ADDRESS_KINDS[entry.address_kind],
             f"{entry.file_offset:#x}" if entry.file_offset is not None else "-",
-            str(entry.decompressor),
+            _DECOMPRESSORS[entry.decompressor],
             entry.kernel_entry or "-",
         ]
         for entry in entries

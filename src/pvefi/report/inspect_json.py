@@ -123,6 +123,7 @@ def _bzimage(bzimage: BzImage) -> dict[str, Json]:
     return {
         "protocol": bzimage.protocol_name,
         "kernel_version": bzimage.kernel_version,
+        "release": bzimage.release,
         "setup_size": bzimage.setup_size,
         "protected_mode_offset": bzimage.protected_mode_offset,
         "header": dict(bzimage.fields()),
