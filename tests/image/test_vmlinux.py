@@ -103,6 +103,11 @@ def test_a_truncated_kernel_is_refused(length: int) -> None:
         read(build_elf()[:length])
 
 
+def test_notes_cut_off_are_refused() -> None:
+    with pytest.raises(ImageError, match="notes within the kernel's"):
+        read(build_elf()[:-20])
+
+
 def test_a_note_segment_of_gigabytes_is_refused() -> None:
     with pytest.raises(ImageError, match="a note segment"):
         read(build_elf([], notes=b"x" * 12, program={"file_size": 1 << 31, "type": 4}))

@@ -248,6 +248,14 @@ def _read_parts(
                     f"a note segment of at most {_MAX_NOTE_SEGMENT_SIZE:#x} bytes",
                     f"one of {p.file_size:#x}",
                 )
+            if p.offset + p.file_size > source.size:
+                raise ImageError(
+                    path,
+                    where,
+                    f"notes within the kernel's {source.size:#x} bytes",
+                    f"notes up to {p.offset + p.file_size:#x}",
+                    "the file is truncated or corrupt",
+                )
             wanted.append((p.offset, p.file_size, p.alignment or 1))
     notes: list[Note] = []
     code = None
