@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.firmware import Firmware
+from pvefi.efi.images import ImageSource
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.startup import Hypervisor, make_environment
@@ -23,14 +24,14 @@ from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Mailbox
 from pvefi.handoff import KERNEL_PROPER, KernelWatch, collect, kernel_watch
 from pvefi.image import EntryKind, Image, inspect
-from pvefi.judge import judge
+from pvefi.judge import MemoryWish, judge
 from pvefi.machines import Guest, Hardware, Machine, Reached, Stop
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
 
-__all__ = ["BootOptions", "Observer", "boot"]
+__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,47 @@ class Observer:
     stage: Callable[[str], None]
 
 
-def boot(options: BootOptions, observer: Observer) -> BootResult:
-    """Boot an image through its EFI entry and return what happened.
+@dataclass(frozen=True)
+class PreparedBoot:
+    """A boot whose input has been read and found good; nothing runs yet."""
 
-    ImageError and UsageError for bad input, MachineError when the machine fails; a guest that fails is a
-    result. KeyboardInterrupt passes through, the guest ended.
-    """
-    observer.stage("reading the image")
+    options: BootOptions
+    image: Image
+    source: ImageSource
+    watch: KernelWatch | None
+    initrd: memoryview | None
+
+
+def prepare(options: BootOptions) -> PreparedBoot:
+    """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
     image = inspect(options.image)
     if image.entry(EntryKind.EFI) is None:
-        raise UsageError(f"{image.path}: expected an EFI entry, found {_entries(image)}")
+        raise UsageError(
+            f"{image.path}: expected an EFI entry for x86-64, found entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
     data = image.read()
     source = efi_entry.source_of(image, data, options.command_line)
-    watch = kernel_watch(image, data)
     initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
+    if initrd is not None and len(initrd) >= options.memory_size:
+        raise UsageError(
+            f"{options.initrd}: expected an initial ramdisk smaller than the guest's memory of "
+            f"{options.memory_size >> 20} MiB, found {len(initrd) >> 20} MiB",
+            "give a larger --memory",
+        )
+    return PreparedBoot(options, image, source, kernel_watch(image, data), initrd)
+
+
+def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
+    """Boot an image through its EFI entry and return what happened.
+
+    UsageError when the guest lacks memory for the image, MachineError when the machine fails; a guest that
+    fails is a result. KeyboardInterrupt passes through, the guest ended.
+    """
+    options, image, source, watch = prepared.options, prepared.image, prepared.source, prepared.watch
     trampoline = load_trampoline()
     hardware = Hardware(options.memory_size, options.command_line, options.seed, options.count)
+    profile = PROFILES[options.profile]
     calls = CallLog()
 
     def record(event: CallEvent) -> None:
@@ -89,14 +115,13 @@ def boot(options: BootOptions, observer: Observer) -> BootResult:
             console=observer.console,
             random=_randomness(options.seed),
             clock=Clock(idle=guest.idle),
-            initrd=initrd,
+            initrd=prepared.initrd,
             boot_services_ended=lambda: _watch(guest, firmware, watch),
         )
 
         def environment(start_info: int) -> tuple[Environment, int]:
             mailbox = Mailbox(guest.memory.view(trampoline.symbols["mailbox"], 4096))
             hypervisor = Hypervisor(*mailbox.hypervisor())
-            profile = PROFILES[options.profile]
             return make_environment(guest.memory, trampoline, start_info, hypervisor, profile, surroundings)
 
         def enter(efi: Environment, information: int) -> Steps[Verdict]:
@@ -116,7 +141,7 @@ def boot(options: BootOptions, observer: Observer) -> BootResult:
             profile=options.profile,
             memory_size=options.memory_size,
             seed=options.seed,
-            verdict=judge(stop, handoff, calls.kept(), firmware.environment),
+            verdict=judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared)),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -125,6 +150,12 @@ def boot(options: BootOptions, observer: Observer) -> BootResult:
             instructions=guest.instructions(),
             instructions_to_image=firmware.instructions_to_image,
         )
+
+
+def _wish(prepared: PreparedBoot) -> MemoryWish:
+    """Return how much memory the guest has, and how much the image and all that comes with it want."""
+    wants = prepared.source.wanted_memory + len(prepared.initrd or b"")
+    return MemoryWish(given=prepared.options.memory_size, wanted=wants)
 
 
 def _entries(image: Image) -> str:

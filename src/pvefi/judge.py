@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pvefi.efi.environment import Environment
 from pvefi.machines.machine import Fault, Finished, Halted, Reached, Stop, TimedOut
@@ -12,15 +13,43 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import Handoff, Outcome, Verdict
 
-__all__ = ["judge"]
+__all__ = ["MemoryWish", "judge"]
 
 _ORDINARY = (EfiStatus.BUFFER_TOO_SMALL, EfiStatus.NOT_READY)  # how one asks for a size, or polls
 
 
+@dataclass(frozen=True)
+class MemoryWish:
+    """The guest's memory and what its image wants of it, in bytes."""
+
+    given: int
+    wanted: int
+
+    @property
+    def hint(self) -> str:
+        """The likely cause of a failure, and the way out, when there is too little; else nothing."""
+        if self.given >= self.wanted:
+            return ""
+        mebibytes = -(-self.wanted >> 20)
+        return f"; the guest has {self.given >> 20} MiB where this image wants {mebibytes}: --memory {mebibytes}M"
+
+
 def judge(
+    stop: Stop,
+    handoff: Handoff | None,
+    calls: Sequence[CallEvent],
+    efi: Environment | None,
+    memory: MemoryWish,
+) -> Verdict:
+    """Return the verdict on a run that ended with `stop`; a failure for want of memory says so."""
+    verdict = _judge(stop, handoff, calls, efi)
+    failed = verdict.outcome is not Outcome.HANDOFF and verdict.status != EfiStatus.SUCCESS
+    return replace(verdict, message=verdict.message + memory.hint) if failed else verdict
+
+
+def _judge(
     stop: Stop, handoff: Handoff | None, calls: Sequence[CallEvent], efi: Environment | None
 ) -> Verdict:
-    """Return the verdict on a run that ended with `stop`."""
     ranges = efi.named_ranges() if efi is not None else ()
     match stop:
         case Finished(Verdict() as verdict):
@@ -41,7 +70,7 @@ def judge(
         case TimedOut(seconds, instruction_pointer):
             at = describe(instruction_pointer, ranges)
             return Verdict(
-                Outcome.TIMED_OUT, f"no end within {seconds:g} s, the guest was at {at}{_last(calls)}"
+                Outcome.TIMED_OUT, f"no end within {seconds:.3g} s, the guest was at {at}{_last(calls)}"
             )
         case _:
             raise AssertionError(f"a stop that nobody judges: {stop!r}")

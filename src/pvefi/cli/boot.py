@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from pvefi.boot import BootOptions, Observer, boot
+from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare
 from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.efi.profiles import PROFILES
+from pvefi.errors import UsageError
 from pvefi.machines.choose import MACHINES, choose_machine
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
@@ -102,11 +103,12 @@ def command(
         count=count,
         timeout=timeout,
     )
+    prepared = prepare(options)
     with ExitStack() as stack:
-        trace = stack.enter_context(TraceWriter(trace_file, _header(options))) if trace_file else None
+        trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
         console = stack.enter_context(GuestConsole(to_stderr=as_json))
         result = boot(
-            options,
+            prepared,
             Observer(
                 console=console.write,
                 call=trace.append if trace else lambda _: None,
@@ -132,9 +134,14 @@ def exit_status(result: BootResult) -> ExitStatus:
             return ExitStatus.GUEST_FAILED
 
 
-def _header(options: BootOptions) -> TraceHeader:
-    return TraceHeader(
+def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
+    options = prepared.options
+    for used in (options.image, options.initrd):
+        if used is not None and path.exists() and path.samefile(used):
+            raise UsageError(f"{path}: expected a file to write the trace to, found the input itself")
+    header = TraceHeader(
         image=str(options.image),
+        image_sha256=prepared.image.sha256,
         machine=options.machine.name,
         entry="efi",
         profile=options.profile,
@@ -144,6 +151,7 @@ def _header(options: BootOptions) -> TraceHeader:
         seed=options.seed,
         counted=options.count,
     )
+    return TraceWriter(path, header)
 
 
 def _report(result: BootResult, *, as_json: bool) -> None:

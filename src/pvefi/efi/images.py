@@ -34,6 +34,12 @@ class ImageSource:
     load_options: str
     keep_free: NamedRange | None = None
 
+    @property
+    def wanted_memory(self) -> int:
+        """Bytes of memory with which the image, and what it will ask for, have room."""
+        top = (self.keep_free.end if self.keep_free else _LOWEST) + self.pe.size_of_image
+        return -(-(top + _LOWEST) // _LOWEST) * _LOWEST
+
 
 def load(efi: Environment, source: ImageSource) -> LoadedImage:
     """Place `source` in guest memory and install its handle's protocols.
@@ -109,11 +115,5 @@ def _choose(efi: Environment, source: ImageSource, pages: int, alignment: int) -
     raise UsageError(
         f"{source.name}: expected {size >> 20} MiB of free memory in a row for the image, "
         f"the guest has {free * PAGE_SIZE >> 20} MiB in all",
-        f"give the guest more memory, at least --memory {_enough(size, wish) >> 20}M",
+        f"give the guest more memory, at least --memory {source.wanted_memory >> 20}M",
     )
-
-
-def _enough(size: int, wish: NamedRange | None) -> int:
-    """Return a memory size, in whole 16 MiB, with which the image and what it asks for fit."""
-    top = (wish.end if wish else _LOWEST) + size
-    return -(-(top + _LOWEST) // _LOWEST) * _LOWEST

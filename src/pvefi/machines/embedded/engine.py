@@ -46,6 +46,8 @@ _FLAT_TABLE = struct.pack("<3Q", 0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF)
 _FLAT_CODE, _FLAT_DATA = 8, 16
 _TABLE_ADDRESS = 0x5000  # guest physical, in conventional memory; the trampoline loads its own table at once
 
+_INSTRUCTION_HOOK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_SKIP = 1  # what an instruction hook returns so that the instruction itself is not executed
 _CODE_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 
@@ -111,6 +113,20 @@ class Engine:
         self._uc.hook_add(const.UC_HOOK_INSN, out, None, 1, 0, x86_const.UC_X86_INS_OUT)
         self._uc.hook_add(const.UC_HOOK_INSN, inp, None, 1, 0, x86_const.UC_X86_INS_IN)
 
+    def on_time_stamp(self, read: Callable[[], int]) -> None:
+        """Let RDTSC return what `read()` does, instead of the host's counter."""
+
+        def time_stamp(_uc: int, _data: int) -> int:
+            ticks = read()
+            self._uc.reg_write(x86_const.UC_X86_REG_RAX, ticks & 0xFFFFFFFF)
+            self._uc.reg_write(x86_const.UC_X86_REG_RDX, ticks >> 32)
+            return _SKIP
+
+        hook = _INSTRUCTION_HOOK(time_stamp)
+        rdtsc = ctypes.c_int(x86_const.UC_X86_INS_RDTSC)
+        self._add_hook(const.UC_HOOK_INSN, ctypes.cast(hook, ctypes.c_void_p), ctypes.c_void_p(), 1, 0, rdtsc)
+        self._keep.append(hook)
+
     def on_exception(self, callback: Callable[[int], None]) -> None:
         """Call callback(vector) when the CPU raises an exception or executes INT."""
 
@@ -156,15 +172,28 @@ class Engine:
 
         `begin` > `end` means everywhere. One address costs nothing but the comparison at translation.
         """
+        self._add_hook(const.UC_HOOK_CODE, function, user_data, begin, end)
+
+    def _add_hook(
+        self,
+        kind: int,
+        function: ctypes.c_void_p,
+        user_data: ctypes.c_void_p,
+        begin: int,
+        end: int,
+        *more: ctypes.c_int,
+    ) -> None:
+        """Add a hook past unicorn's Python layer, which knows neither RDTSC nor user data."""
         handle = ctypes.c_size_t()
         status = uclib.uc_hook_add(
             self._uc._uch,
             ctypes.byref(handle),
-            const.UC_HOOK_CODE,
+            kind,
             function,
             user_data,
             ctypes.c_uint64(begin),
             ctypes.c_uint64(end),
+            *more,
         )
         if status != const.UC_ERR_OK:
             raise EngineError(UcError(status))

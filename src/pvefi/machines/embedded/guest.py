@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pvefi.guest.mailbox import Answer, Finish, Mailbox, Request
@@ -41,6 +43,18 @@ _PAGE_FAULT = 14
 _INVALID_OPCODE = 6
 
 
+_TICKS_A_READ = 10_000
+"""How far a seeded guest's time-stamp counter goes from one RDTSC to the next."""
+
+
+def _seeded_clock(seed: int) -> Iterator[int]:
+    """Yield the time-stamp counter of a guest with `seed`: the same sequence at every boot.
+
+    Linux mixes the counter into KASLR's seed (arch/x86/lib/kaslr.c), so randomness is fixed only with it.
+    """
+    return itertools.count(random.Random(seed).getrandbits(40), _TICKS_A_READ)  # noqa: S311  to repeat
+
+
 class EmbeddedGuest:
     """See `Guest` for what each method promises."""
 
@@ -60,12 +74,16 @@ class EmbeddedGuest:
         self._answer: Callable[[Request], Answer] | None = None
         self._stop: Stop | None = None
         self._ending = threading.Event()
+        self._ended = threading.Event()
+        self._ended.set()
         self._failure: BaseException | None = None
         self._answering = 0.0
         self._watched: dict[int, list[Watchpoint]] = {}
         engine.on_port(self._ports.write, self._ports.read)
         engine.on_exception(self._exception)
         engine.on_unmapped(self._unmapped)
+        if hardware.seed is not None:
+            engine.on_time_stamp(_seeded_clock(hardware.seed).__next__)
         if self._counter:
             engine.hook_code(self._counter.callback, self._counter.user_data, 1, 0)
 
@@ -73,25 +91,26 @@ class EmbeddedGuest:
         """Run the CPU in a thread of its own, so that a time-out or Ctrl-C ends it wherever it is."""
         self._answer, self._stop, self._failure = answer, None, None
         self._ending.clear()
-        runner = threading.Thread(target=self._emulate, name="pvefi-cpu", daemon=True)
-        runner.start()
+        self._ended.clear()
+        threading.Thread(target=self._emulate, name="pvefi-cpu", daemon=True).start()
         try:
-            runner.join(timeout)
-            if runner.is_alive():
-                self._end(runner)
+            # Not Thread.join(): a join that Ctrl-C interrupts leaves a thread that runs on and claims to
+            # have ended (CPython 3.11, Thread._wait_for_tstate_lock).
+            if not self._ended.wait(timeout):
+                self._end()
                 self._stop = self._stop or TimedOut(timeout or 0.0, self._engine.register("rip"))
         except BaseException:
-            self._end(runner)
+            self._end()
             raise
         if self._failure is not None:
             raise self._failure
         return self._stop or Halted(self._engine.register("rip"))
 
-    def _end(self, runner: threading.Thread) -> None:
+    def _end(self) -> None:
         self._ending.set()
-        while runner.is_alive():
+        while not self._ended.is_set():
             self._engine.stop()
-            runner.join(0.01)
+            self._ended.wait(0.01)
 
     def _emulate(self) -> None:
         from pvefi.machines.embedded.engine import EngineError
@@ -109,6 +128,8 @@ class EmbeddedGuest:
                 )
         except BaseException as error:
             self._failure = error
+        finally:
+            self._ended.set()
 
     def _rung(self) -> None:
         began = time.perf_counter()
@@ -155,6 +176,8 @@ class EmbeddedGuest:
 
     def _executing(self, address: int) -> None:
         for watchpoint in self._watched[address]:
+            if self.memory.contiguous(address) < watchpoint.size:
+                continue
             if watchpoint.matches(self.memory.read(address, watchpoint.size)):
                 self._watched[address].remove(watchpoint)
                 self._halt(Reached(watchpoint))
@@ -178,4 +201,5 @@ class EmbeddedGuest:
 
     def close(self) -> None:
         """Let go of the guest's memory; the engine goes with its last reference."""
+        self._end()
         self._mailbox.release()
