@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Small guest programs and the host's side of them, for every test that runs a guest."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pvefi.guest import Trampoline, load_trampoline
+from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, MailboxLayout, Request, Upcall
+from pvefi.machines import Guest, Hardware, Machine, Stop
+
+MIB, GIB = 1 << 20, 1 << 30
+PROGRAM = 4 * MIB
+"""Where tests put a program: free in the smallest guest, under the trampoline."""
+DATA = PROGRAM + 0x10000
+GATE = 7
+"""A gate that programs ring."""
+
+HALT = bytes.fromhex("f4")  # hlt
+LOOP = bytes.fromhex("ebfe")  # jmp .
+RETURN = bytes.fromhex("c3")  # ret
+INVALID = bytes.fromhex("0f0b")  # ud2
+ALIGN = bytes.fromhex("4883ec28")  # sub $0x28, %rsp: home space, and the stack on 16 bytes
+
+
+def call(address: int) -> bytes:
+    """Return code that calls `address`, which clobbers rax."""
+    return b"\x48\xb8" + address.to_bytes(8, "little") + b"\xff\xd0"  # movabs $address, %rax; call *%rax
+
+
+def load_rcx(value: int) -> bytes:
+    return b"\x48\xb9" + value.to_bytes(8, "little")  # movabs $value, %rcx
+
+
+@dataclass
+class Script:
+    """Answers doorbells: BOOT by an upcall of the program, the rest by `answers` in order, then Finish."""
+
+    answers: Iterable[Answer | Callable[[Request], Answer]] = ()
+    program: int = PROGRAM
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._left = iter(self.answers)
+
+    def __call__(self, request: Request) -> Answer:
+        self.requests.append(request)
+        if request.function == Function.BOOT:
+            return Upcall(self.program)
+        step = next(self._left, Finish("no more answers"))
+        return step(request) if callable(step) else step
+
+    @property
+    def functions(self) -> list[int]:
+        return [request.function for request in self.requests]
+
+
+@dataclass
+class Run:
+    """One guest with its script, and the parts of it that tests look at."""
+
+    guest: Guest
+    trampoline: Trampoline
+    script: Script
+    console: list[bytes]
+
+    def go(self, timeout: float | None = 20) -> Stop:
+        return self.guest.run(self.script, timeout)
+
+    @property
+    def mailbox(self) -> MailboxLayout:
+        return MailboxLayout.unpack(self._page())
+
+    def mailbox_host_side(self) -> Mailbox:
+        return Mailbox(self._page())
+
+    def set_word(self, name: str, value: int) -> None:
+        at = MailboxLayout.offset_of(name)
+        self._page()[at : at + 8] = value.to_bytes(8, "little")
+
+    def word(self, address: int) -> int:
+        return int.from_bytes(self.guest.memory.read(address, 8), "little")
+
+    def _page(self) -> memoryview:
+        return self.guest.memory.view(self.trampoline.symbols["mailbox"], 4096)
+
+
+@contextmanager
+def started(
+    machine: Machine,
+    program: bytes = HALT,
+    answers: Iterable[Answer | Callable[[Request], Answer]] = (),
+    hardware: Hardware | None = None,
+) -> Iterator[Run]:
+    """Give a guest whose first doorbell is answered by an upcall of `program`."""
+    trampoline = load_trampoline()
+    console: list[bytes] = []
+    guest = machine.start(trampoline, hardware or Hardware(16 * MIB), console.append)
+    try:
+        guest.memory.write(PROGRAM, program)
+        yield Run(guest, trampoline, Script(answers), console)
+    finally:
+        guest.close()
+
+
+class Assembler:
+    """GNU as and ld: source text to the bytes that stand at an address."""
+
+    def __init__(self, assembler: str, linker: str) -> None:
+        self._assembler, self._linker = assembler, linker
+
+    def __call__(self, source: str, symbols: Mapping[str, int] | None = None, *, at: int = PROGRAM) -> bytes:
+        """Return `source` assembled for address `at`; `symbols` are what it may refer to."""
+        with tempfile.TemporaryDirectory() as scratch:
+            made, linked = Path(scratch) / "program.o", Path(scratch) / "program"
+            known = [f"--defsym={name}={value:#x}" for name, value in (symbols or {}).items() if name]
+            subprocess.run([self._assembler, "--64", "-o", made], input=source.encode(), check=True)
+            link = [self._linker, "-melf_x86_64", "--oformat=binary", f"-Ttext={at:#x}", "-e0"]
+            subprocess.run([*link, *known, "-o", linked, made], check=True)
+            return linked.read_bytes()

@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every machine promises, run on each of them: a machine joins by its name in MACHINES."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pvefi.errors import UsageError
+from pvefi.guest import load_trampoline
+from pvefi.guest.mailbox import Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.machines import Fault, Finished, Halted, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines.choose import choose_machine
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry, HvmStartInfo, MemmapType
+from tests.machines.made import (
+    ALIGN,
+    DATA,
+    GATE,
+    GIB,
+    HALT,
+    INVALID,
+    LOOP,
+    MIB,
+    PROGRAM,
+    RETURN,
+    Script,
+    call,
+    load_rcx,
+    started,
+)
+
+MACHINES = ("embedded",)
+RING = ALIGN + call(load_trampoline().gate(GATE))
+PCI_HOLE = 0xE000_0000
+NOP = b"\x90"
+
+
+@pytest.fixture(params=MACHINES)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    return choose_machine(request.param)
+
+
+def move_rax(value: int) -> bytes:
+    return b"\x48\xb8" + value.to_bytes(8, "little")  # movabs $value, %rax
+
+
+def watch(address: int, expected: bytes, label: str = "") -> Watchpoint:
+    return Watchpoint(address, len(expected), expected.__eq__, label)
+
+
+READ_RAX = b"\x48\x8b\x00"  # mov (%rax), %rax
+WRITE_RAX = b"\x48\x89\x00"  # mov %rax, (%rax)
+
+
+def test_the_first_doorbell_is_boot_and_tells_hvm_start_info(machine: Machine) -> None:
+    with started(machine) as run:
+        run.go()
+        (boot,) = run.script.requests
+        assert (boot.function, boot.seq) == (Function.BOOT, 1)
+        info = HvmStartInfo.read(run.guest.memory.read(boot.rcx, HvmStartInfo.SIZE))
+        assert info.version == 1
+
+
+def test_a_guest_stands_still_until_it_is_run(machine: Machine) -> None:
+    with started(machine) as run:
+        assert run.guest.registers()["rip"] == run.trampoline.entry
+        assert run.mailbox.seq == 0
+
+
+def test_a_call_brings_its_arguments_and_takes_its_answer_home(machine: Machine) -> None:
+    program = load_rcx(0x1111_2222_3333_4444) + RING + RETURN
+    program = program.replace(RETURN, b"\x48\x83\xc4\x28" + RETURN)  # add $0x28, %rsp; ret
+    with started(machine, program, [Return(0x8000_0000_0000_0005)]) as run:
+        stop = run.go()
+    gate, returned = run.script.requests[1:]
+    assert (gate.function, gate.rcx) == (GATE, 0x1111_2222_3333_4444)
+    assert (returned.function, returned.rcx) == (Function.UPCALL_RETURN, 0x8000_0000_0000_0005)
+    assert stop == Finished("no more answers")
+
+
+def test_doorbells_are_numbered_one_after_the_other(machine: Machine) -> None:
+    program = RING + b"\xeb" + bytes([0x100 - len(RING) - 2])  # jmp to the start
+    with started(machine, program, [Return(0)] * 4) as run:
+        run.go()
+    assert [request.seq for request in run.script.requests] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_upcall_passes_four_arguments_on_an_aligned_stack(machine: Machine) -> None:
+    at = DATA.to_bytes(4, "little")
+    stored = (
+        b"\x48\x89\x0c\x25" + at  # mov %rcx, DATA
+        + b"\x48\x89\x14\x25" + (DATA + 8).to_bytes(4, "little")  # mov %rdx, DATA + 8
+        + b"\x4c\x89\x04\x25" + (DATA + 16).to_bytes(4, "little")  # mov %r8, DATA + 16
+        + b"\x4c\x89\x0c\x25" + (DATA + 24).to_bytes(4, "little")  # mov %r9, DATA + 24
+        + b"\x48\x89\x24\x25" + (DATA + 32).to_bytes(4, "little")  # mov %rsp, DATA + 32
+        + RETURN
+    )  # fmt: skip
+    with started(machine, RING, [Upcall(PROGRAM + 0x100, (1, 2, 3, (1 << 64) - 1))]) as run:
+        run.guest.memory.write(PROGRAM + 0x100, stored)
+        run.go()
+        words = struct.unpack("<5Q", run.guest.memory.read(DATA, 40))
+    assert words[:4] == (1, 2, 3, (1 << 64) - 1)
+    assert words[4] % 16 == 8
+
+
+def test_a_copy_is_made_by_the_guest_itself(machine: Machine) -> None:
+    source, target = DATA, DATA + 0x1000
+    with started(machine, RING + HALT, [Copy(target, source, 5), Return(0)]) as run:
+        run.guest.memory.write(source, b"copied")
+        stop = run.go()
+        assert run.guest.memory.read(target, 6) == b"copie\0"
+    assert run.script.functions == [Function.BOOT, GATE, Function.COPY_DONE]
+    assert isinstance(stop, Halted)
+
+
+def test_unwinding_leaves_the_program_from_within(machine: Machine) -> None:
+    with started(machine, RING + INVALID, [lambda request: Unwind(request.frame, 77)]) as run:
+        assert run.go() == Finished("no more answers")
+    assert (run.script.functions[-1], run.script.requests[-1].rcx) == (Function.UPCALL_RETURN, 77)
+
+
+def test_finish_ends_the_run_with_its_reason(machine: Machine) -> None:
+    reason = object()
+    with started(machine, RING, [Finish(reason)]) as run:
+        stop = run.go()
+    assert isinstance(stop, Finished)
+    assert stop.reason is reason
+
+
+def test_an_error_of_the_host_s_answer_comes_out_of_the_run(machine: Machine) -> None:
+    def broken(_request: Request) -> Return:
+        raise ZeroDivisionError
+
+    with started(machine, RING, [broken]) as run, pytest.raises(ZeroDivisionError):
+        run.go()
+
+
+def test_a_watchpoint_is_reached_once_before_its_instruction_and_the_guest_goes_on(machine: Machine) -> None:
+    program = NOP + INVALID
+    with started(machine, program) as run:
+        watchpoint = watch(PROGRAM + 1, INVALID, "here")
+        run.guest.watch([watchpoint])
+        assert run.go() == Reached(watchpoint)
+        assert run.guest.registers()["rip"] == PROGRAM + 1
+        assert isinstance(run.go(), Fault)
+
+
+def test_a_watchpoint_whose_bytes_are_not_there_is_passed(machine: Machine) -> None:
+    with started(machine, NOP + HALT) as run:
+        run.guest.watch([watch(PROGRAM, HALT, "elsewhere"), watch(PROGRAM + 1, HALT, "here")])
+        stop = run.go()
+    assert isinstance(stop, Reached)
+    assert stop.watchpoint.label == "here"
+
+
+def test_two_watchpoints_at_one_address_are_told_apart_by_their_bytes(machine: Machine) -> None:
+    with started(machine, HALT) as run:
+        run.guest.watch([watch(PROGRAM, NOP, "nop")])
+        run.guest.watch([watch(PROGRAM, HALT, "halt")])
+        stop = run.go()
+    assert isinstance(stop, Reached)
+    assert stop.watchpoint.label == "halt"
+
+
+def test_watchpoints_may_be_added_while_a_call_is_answered(machine: Machine) -> None:
+    with started(machine, RING + NOP + HALT) as run:
+        added = watch(PROGRAM + len(RING), NOP + HALT, "late")
+
+        def answer(_request: Request) -> Return:
+            run.guest.watch([added])
+            return Return(0)
+
+        run.script = Script([answer])
+        assert run.go() == Reached(added)
+
+
+def test_a_watchpoint_that_expects_more_than_ram_has_is_passed(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    end = 16 * MIB
+    with started(machine, RING) as run:
+        run.script.program = end - 1
+        run.guest.memory.write(end - 1, HALT)
+        run.guest.watch([watch(end - 1, HALT + bytes(31), "the last byte")])
+        assert isinstance(run.go(), Halted)
+    assert capfd.readouterr().err == ""
+
+
+FAULTS: dict[str, tuple[bytes, str, int | None]] = {
+    "a call through NULL": (call(0), "page fault", 0),
+    "a read through NULL": (move_rax(0) + READ_RAX, "page fault", 0),
+    "a write through NULL": (move_rax(8) + WRITE_RAX, "page fault", 8),
+    "a read of the PCI hole": (move_rax(PCI_HOLE) + READ_RAX, "read of unmapped memory", PCI_HOLE),
+    "a write to the PCI hole": (move_rax(PCI_HOLE) + WRITE_RAX, "write of unmapped memory", PCI_HOLE),
+    "a call into the PCI hole": (call(PCI_HOLE), "fetch of unmapped memory", PCI_HOLE),
+    "a read just above RAM": (move_rax(16 * MIB) + READ_RAX, "read of unmapped memory", 16 * MIB),
+    "a write just above RAM": (move_rax(16 * MIB) + WRITE_RAX, "write of unmapped memory", 16 * MIB),
+    "a read that crosses the end of RAM": (
+        move_rax(16 * MIB - 4) + READ_RAX,
+        "read of unmapped memory",
+        16 * MIB,
+    ),
+    "a read where no page is": (move_rax(8 * GIB) + READ_RAX, "page fault", 8 * GIB),
+    "an address that is not canonical": (
+        move_rax(1 << 60) + READ_RAX,
+        "general protection fault",
+        None,
+    ),
+    "an invalid opcode": (INVALID, "invalid opcode", None),
+    "a division by zero": (bytes.fromhex("31c9f7f1"), "divide error", None),  # xor %ecx, %ecx; div %ecx
+    "a breakpoint": (b"\xcc", "breakpoint", None),  # int3
+    "an interrupt that nobody handles": (b"\xcd\x80", "interrupt 0x80", None),  # int $0x80
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_says_what_where_and_for_which_address(machine: Machine, name: str) -> None:
+    program, what, address = FAULTS[name]
+    with started(machine, program) as run:
+        stop = run.go()
+    assert isinstance(stop, Fault)
+    assert (stop.what, stop.address) == (what, address)
+    if "call" in name:
+        assert stop.instruction_pointer == address
+    else:
+        assert PROGRAM <= stop.instruction_pointer <= PROGRAM + len(program)
+
+
+def test_a_halt_with_nothing_to_wake_it_ends_the_run(machine: Machine) -> None:
+    with started(machine, NOP + HALT) as run:
+        assert run.go() == Halted(PROGRAM + 2)
+
+
+def test_an_endless_loop_times_out(machine: Machine) -> None:
+    with started(machine, LOOP) as run:
+        began = time.monotonic()
+        stop = run.go(0.1)
+        assert time.monotonic() - began < 5
+    assert stop == TimedOut(0.1, PROGRAM)
+
+
+def test_no_time_at_all_is_a_time_out_too(machine: Machine) -> None:
+    with started(machine, LOOP) as run:
+        stop = run.go(0)
+    assert isinstance(stop, TimedOut)
+
+
+def test_a_guest_that_rings_without_end_times_out(machine: Machine) -> None:
+    ring = call(load_trampoline().gate(GATE))
+    program = ALIGN + ring + b"\xeb" + bytes([0x100 - len(ring) - 2])  # jmp to the call
+    with started(machine, program) as run:
+        run.script = Script(iter(lambda: Return(0), None))
+        assert isinstance(run.go(0.1), TimedOut)
+
+
+def test_waiting_within_an_answer_ends_with_the_run(machine: Machine) -> None:
+    with started(machine, RING) as run:
+
+        def wait(_request: Request) -> Return:
+            run.guest.idle(60)
+            return Return(0)
+
+        run.script = Script([wait])
+        began = time.monotonic()
+        assert isinstance(run.go(0.1), TimedOut)
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("program", [LOOP, RING], ids=["in a loop", "in an answer"])
+def test_an_interrupt_from_the_keyboard_passes_through_with_the_guest_stopped(
+    machine: Machine, program: bytes
+) -> None:
+    threads = threading.active_count()
+    with started(machine, program) as run:
+
+        def wait(_request: Request) -> Return:
+            run.guest.idle(60)
+            return Return(0)
+
+        run.script = Script([wait])
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            run.guest.run(run.script, None)
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("size", [16 * MIB, 512 * MIB, 6 * GIB], ids=["16M", "512M", "6G"])
+def test_start_info_describes_the_memory_that_is_there(machine: Machine, size: int) -> None:
+    with started(machine, HALT, hardware=Hardware(size, "quiet root=/dev/ram0")) as run:
+        run.go()
+        memory, at = run.guest.memory, run.script.requests[0].rcx
+        info = HvmStartInfo.read(memory.read(at, HvmStartInfo.SIZE))
+        table = memory.read(info.memmap_paddr, info.memmap_entries * HvmMemmapTableEntry.SIZE)
+        text = memory.read(info.cmdline_paddr, 21)
+    entries = [HvmMemmapTableEntry.unpack(table, at) for at in range(0, len(table), HvmMemmapTableEntry.SIZE)]
+    assert text == b"quiet root=/dev/ram0\0"
+    assert (info.nr_modules, info.modlist_paddr) == (0, 0)
+    ram = [entry for entry in entries if entry.type == MemmapType.RAM]
+    legacy_hole = 0x60000
+    assert sum(entry.size for entry in ram) == size - legacy_hole
+    assert all(before.addr + before.size <= after.addr for before, after in itertools.pairwise(ram))
+    for entry in ram:
+        assert memory.contiguous(entry.addr) >= entry.size
+    assert not any(entry.addr < 4 * GIB < entry.addr + entry.size for entry in entries)
+
+
+def test_a_guest_without_a_command_line_gets_none(machine: Machine) -> None:
+    with started(machine) as run:
+        run.go()
+        info = HvmStartInfo.read(run.guest.memory.read(run.script.requests[0].rcx, HvmStartInfo.SIZE))
+    assert info.cmdline_paddr == 0
+
+
+def test_host_and_guest_share_the_memory_above_4_gib(machine: Machine) -> None:
+    high = 6 * GIB + 5 * MIB
+    # The trampoline maps 4 GiB; its second page of directory pointers gets one 1 GiB page for the test.
+    program = move_rax(high) + READ_RAX + b"\x48\xa3" + (high + 8).to_bytes(8, "little") + HALT  # mov to mem
+    with started(machine, program, hardware=Hardware(6 * GIB)) as run:
+        pointers = run.word(run.trampoline.symbols["page_map_level4"]) & ~0xFFF
+        directory = DATA
+        run.guest.memory.write(pointers + 8 * 6, (directory | 3).to_bytes(8, "little"))
+        pages = b"".join((6 * GIB + (at << 21) | 0x83).to_bytes(8, "little") for at in range(512))
+        run.guest.memory.write(directory, pages)
+        run.guest.memory.write(high, b"far away")
+        assert isinstance(run.go(), Halted)
+        assert run.guest.memory.read(high + 8, 8) == b"far away"
+
+
+@pytest.mark.parametrize("ending", [HALT, RING, INVALID], ids=["halt", "finish", "fault"])
+def test_counted_instructions_are_the_same_from_run_to_run(machine: Machine, ending: bytes) -> None:
+    def counted() -> int | None:
+        loop = bytes.fromhex("b940420f00 ffc9 75fc")  # mov $1000000, %ecx; 1: dec %ecx; jnz 1b
+        with started(machine, loop + ending, hardware=Hardware(16 * MIB, count=True)) as run:
+            run.go()
+            return run.guest.instructions()
+
+    first = counted()
+    assert first is not None
+    assert 2_000_000 < first < 2_002_000
+    assert counted() == first
+
+
+def test_a_guest_that_is_not_counted_has_no_count(machine: Machine) -> None:
+    with started(machine) as run:
+        run.go()
+        assert run.guest.instructions() is None
+
+
+def test_what_the_guest_writes_to_its_serial_port_is_its_console(machine: Machine) -> None:
+    write = bytes.fromhex("66baf803")  # mov $0x3f8, %dx
+    for letter in b"Hi\n":
+        write += bytes([0xB0, letter, 0xEE])  # mov $letter, %al; out %al, %dx
+    with started(machine, write + HALT) as run:
+        run.go()
+    assert b"".join(run.console) == b"Hi\n"
+
+
+def test_the_time_of_answers_is_told(machine: Machine) -> None:
+    def slow(_request: Request) -> Return:
+        time.sleep(0.05)
+        return Return(0)
+
+    with started(machine, RING + HALT, [slow]) as run:
+        run.go()
+        assert 0.05 <= run.guest.answering_seconds() < 5
+
+
+def test_registers_have_the_names_that_reports_use(machine: Machine) -> None:
+    with started(machine, move_rax(0x1234) + HALT) as run:
+        run.go()
+        registers = run.guest.registers()
+    assert registers["rax"] == 0x1234
+    assert {"rip", "rsp", "rsi", "r15", "cr0", "cr3", "cr4", "efer", "rflags", "cs"} <= set(registers)
+    assert registers["cr3"] == load_trampoline().symbols["page_map_level4"]
+    assert registers["cr0"] >> 31 == 1  # PG
+    assert registers["efer"] & 0x500 == 0x500  # LMA, LME
+
+
+REFUSED: dict[str, Callable[[], Hardware]] = {
+    "at least 16 MiB": lambda: Hardware(8 * MIB),
+    "whole pages": lambda: Hardware(16 * MIB + 1),
+    "at most the host's": lambda: Hardware(1 << 50),
+    "command line": lambda: Hardware(16 * MIB, "x" * (1 << 20)),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_hardware_that_cannot_be_had_is_refused(machine: Machine, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        machine.start(load_trampoline(), REFUSED[message](), lambda _: None)
+
+
+def test_two_guests_of_one_process_do_not_meet(machine: Machine) -> None:
+    with started(machine, HALT) as one, started(machine, LOOP) as other:
+        assert isinstance(other.go(0.05), TimedOut)
+        stop: Stop = one.go()
+        assert isinstance(stop, Halted)
+        assert other.mailbox.seq == one.mailbox.seq == 1
+        one.guest.memory.write(DATA, b"mine")
+        assert other.guest.memory.read(DATA, 4) == bytes(4)
