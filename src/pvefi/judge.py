@@ -31,7 +31,8 @@ class MemoryWish:
         if self.given >= self.wanted:
             return ""
         mebibytes = -(-self.wanted >> 20)
-        return f"; the guest has {self.given >> 20} MiB where this image wants {mebibytes}: --memory {mebibytes}M"
+        given = self.given >> 20
+        return f"; the guest has {given} MiB where this image wants {mebibytes}: --memory {mebibytes}M"
 
 
 def judge(
