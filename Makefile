@@ -5,7 +5,7 @@ KERNEL ?=
 ARGS   ?=
 PYTHON := .venv/bin/python
 
-.PHONY: help boot test test-all bench guest environment environment-dev packages clean
+.PHONY: help boot test test-all bench docs guest environment environment-dev packages clean
 
 help: ## list the targets
 	@echo 'pvefi: boot unmodified kernels through their EFI entry'
@@ -28,8 +28,11 @@ test-all: packages environment-dev ## run the tests with the full cross products
 	@echo 'running all tests, the full cross products too'
 	@$(PYTHON) -m pytest -q $(ARGS)
 
-bench: environment-dev ## measure the figures of the README
-	@$(PYTHON) bench/run.py $(ARGS)
+bench: environment-dev ## measure the figures of docs/figures.md
+	@$(PYTHON) bench/run.py $(if $(KERNEL),--kernel '$(KERNEL)') $(ARGS)
+
+docs: environment-dev ## rewrite the tables of docs/ that are made from the code
+	@$(PYTHON) tools/build_docs.py $(ARGS)
 
 guest: packages environment-dev ## rebuild the guest code from its assembly sources
 	@$(PYTHON) tools/build_guest.py $(ARGS)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots an image once and prints what the bench wants to know of it as JSON: run as a process of its own.
+
+python bench/boot_once.py IMAGE [--count]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pvefi.boot import BootOptions, Observer, boot, prepare
+from pvefi.guest import Trampoline
+from pvefi.guest.mailbox import Answer, Function, Request, Upcall
+from pvefi.machines import Hardware, Stop
+from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.machines.embedded.guest import EmbeddedGuest
+
+_MEMORY_SIZE = 512 << 20
+_TIMEOUT = 300.0
+
+
+def anonymous_memory() -> int:
+    """Return RssAnon of this process in bytes: resident memory that no file backs."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == "RssAnon":
+            return int(value.split()[0]) << 10
+    raise RuntimeError("/proc/self/status has no RssAnon: Linux 4.5 or later is needed")
+
+
+class WatchedMachine(EmbeddedMachine):
+    """The embedded machine, which weighs the process when its guest stops.
+
+    Where instructions are counted, it also notes how many came before the image's first.
+    """
+
+    def __init__(self) -> None:
+        self.anonymous_memory = 0
+        self.instructions_to_image: int | None = None
+
+    def start(
+        self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]
+    ) -> EmbeddedGuest:
+        """Start a guest that is looked at from here."""
+        guest = super().start(trampoline, hardware, console)
+        run, engine = guest.run, guest._engine
+
+        def image_starts(_address: int) -> None:
+            count = guest.instructions()
+            if count is not None and self.instructions_to_image is None:
+                self.instructions_to_image = count - 1  # the counter has seen the image's first, too
+
+        def watched(answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+            def answered(request: Request) -> Answer:
+                given = answer(request)
+                if request.function == Function.BOOT and isinstance(given, Upcall) and hardware.count:
+                    engine.on_execution([given.function], image_starts)
+                return given
+
+            stop = run(answered, timeout)
+            self.anonymous_memory = anonymous_memory()
+            return stop
+
+        guest.run = watched  # type: ignore[method-assign]  # on this one guest only
+        return guest
+
+
+def sample(image: Path, *, count: bool) -> dict[str, object]:
+    """Return the sample of one boot, in the form of `figures.BootSample`."""
+    machine = WatchedMachine()
+    options = BootOptions(image, machine, memory_size=_MEMORY_SIZE, count=count, timeout=_TIMEOUT)
+    result = boot(prepare(options), Observer(lambda _text: None, lambda _event: None, lambda _stage: None))
+    return {
+        "outcome": result.verdict.outcome.value,
+        "seconds": result.seconds,
+        "host_seconds": result.host_seconds,
+        "calls": [[call.service, call.host_us] for call in result.calls],
+        "anonymous_memory": machine.anonymous_memory,
+        "instructions": result.instructions,
+        "instructions_to_image": machine.instructions_to_image,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(sample(Path(sys.argv[1]), count="--count" in sys.argv[2:])))

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measures the figures that pvefi promises, and says for each whether it is met: `make bench`.
+
+Every repeat is a process of its own, and the kinds of measurement take turns, so that a busy moment of the
+host does not fall on one figure alone. Figures are medians; the spread is lowest to highest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.busy_program import build_busy_program
+from bench.figures import BootSample, Figure, JsonObject, Samples, figures_of, to_json
+from corpus import Corpus, CorpusError
+
+__all__ = ["main", "measure"]
+
+ROOT = Path(__file__).resolve().parent.parent
+_REPEATS, _QUICK_REPEATS = 7, 2
+_COUNTED = 2
+_TABLE_WIDTH = 130  # columns, where no terminal says
+_IMPORT = "import time; t = time.perf_counter(); import pvefi.cli; print(time.perf_counter() - t)"
+_HANDOFF = "hand-off"
+
+
+class BenchError(Exception):
+    """A measurement that cannot be made; one line."""
+
+
+def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None]) -> Samples:
+    """Return the samples of `repeats` rounds and `counted` boots that count instructions."""
+    boots: list[BootSample] = []
+    busy: list[BootSample] = []
+    inspections: list[float] = []
+    imports: list[float] = []
+    for number in range(1, repeats + 1):
+        say(f"round {number} of {repeats}")
+        boots.append(_boot(image))
+        busy.append(_boot_busy_program())
+        imports.append(float(_run([sys.executable, "-c", _IMPORT])))
+        began = time.perf_counter()
+        _run([sys.executable, "-m", "pvefi", "inspect", "--json", str(image)])
+        inspections.append(time.perf_counter() - began)
+    counts = []
+    for number in range(1, counted + 1):
+        say(f"counted boot {number} of {counted}")
+        counts.append(_boot(image, "--count"))
+    return Samples(tuple(boots), tuple(busy), tuple(counts), tuple(inspections), tuple(imports))
+
+
+def _boot(image: Path, *options: str) -> BootSample:
+    document = json.loads(_run([sys.executable, str(ROOT / "bench" / "boot_once.py"), str(image), *options]))
+    calls = tuple((str(service), float(time)) for service, time in document.pop("calls"))
+    return BootSample(calls=calls, **document)
+
+
+def _boot_busy_program() -> BootSample:
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "busy.efi"
+        program.write_bytes(build_busy_program())
+        return _boot(program)
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+        raise BenchError(f"{' '.join(command[1:3])} ended with {done.returncode}: {last}")
+    return done.stdout
+
+
+def machine_facts() -> JsonObject:
+    """Return what the figures depend on besides pvefi."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "unicorn": version("unicorn"),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def image_facts(image: Path) -> JsonObject:
+    """Return which image the figures are of."""
+    data = image.read_bytes()
+    return {"file": image.name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def print_tables(machine: JsonObject, image: JsonObject, figures: Sequence[Figure], console: Console) -> None:
+    """Print the figures and the facts for people."""
+    table = Table(title="medians; spread is lowest to highest", title_justify="left")
+    for title in ("figure", "reach", "measured", "spread", ""):
+        table.add_column(title, justify="right" if title in ("reach", "measured") else "left", no_wrap=True)
+    table.add_column("how")
+    for figure in figures:
+        if not figure.values:
+            table.add_row(figure.what, "", "not measured", "", "", figure.how)
+            continue
+        verdict = {None: "", True: "[green]met[/]", False: "[bold red]missed[/]"}[figure.met]
+        reach = "" if figure.limit is None else f"under {figure.limit:,g} {figure.unit}".strip()
+        table.add_row(
+            figure.what,
+            reach,
+            figure.text(figure.median),
+            figure.spread,
+            verdict,
+            figure.how,
+            end_section=True,
+        )
+    console.print(table)
+    for facts in (image, machine):
+        told = ", ".join(f"{name} {value}" for name, value in facts.items())
+        console.print(told, highlight=False, soft_wrap=True)
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure and print; 0 whether or not figures are met, 1 when they could not be measured."""
+    parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure the figures of pvefi.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--quick", action="store_true", help=f"{_QUICK_REPEATS} rounds, not {_REPEATS}")
+    parser.add_argument("--kernel", type=Path, metavar="FILE", help="measure this kernel, not Debian's")
+    given = parser.parse_args(words)
+    progress = Console(stderr=True)
+    try:
+        image = given.kernel or Corpus().file("cloud", "boot/vmlinuz-*")
+        machine, kernel = machine_facts(), image_facts(image)
+        with progress.status("measuring") as status:
+            samples = measure(
+                image,
+                _QUICK_REPEATS if given.quick else _REPEATS,
+                1 if given.quick else _COUNTED,
+                status.update,
+            )
+    except (BenchError, CorpusError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
+    ends = {boot.outcome for boot in (*samples.boots, *samples.counted)} - {_HANDOFF}
+    if ends:
+        print(
+            f"bench: expected every boot to reach its hand-off, found: {', '.join(sorted(ends))}",
+            file=sys.stderr,
+        )
+        return 1
+    figures = figures_of(samples)
+    if given.json:
+        print(json.dumps(to_json(machine, kernel, figures), indent=2))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=_TABLE_WIDTH)
+        print_tables(machine, kernel, figures, console)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
