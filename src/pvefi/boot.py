@@ -77,7 +77,7 @@ def prepare(options: BootOptions) -> PreparedBoot:
     image = inspect(options.image)
     if image.entry(EntryKind.EFI) is None:
         raise UsageError(
-            f"{image.path}: expected an EFI entry for x86-64, found entries: {_entries(image)}",
+            f"{image.path}: expected an EFI entry for x86-64, found {image.kind}, entries: {_entries(image)}",
             "pvefi inspect tells more",
         )
     data = image.read()

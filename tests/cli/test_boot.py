@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pvefi boot` as a program: what it prints where, and its exit statuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pvefi.cli.status import ExitStatus
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.jsonl import read_trace
+from pvefi.verdict import Outcome
+from tests.build.pe import PeSection, build_pe
+from tests.conftest import RealFiles
+
+PVEFI = (sys.executable, "-m", "pvefi", "boot")
+
+LOOP = "ebfe"  # jmp .
+FAULT = "488b042500000000"  # mov 0, %rax
+# mov 0x40(%rdx), %rcx (ConOut); lea string(%rip), %rdx; sub $0x28, %rsp; call *8(%rcx); add $0x28, %rsp;
+# xor %eax, %eax; ret; "Hi\r\n"
+GREET = "488b4a40488d150e0000004883ec28ff51084883c42831c0c348006900 0d000a000000"
+
+
+def program(tmp_path: Path, code: str, **fields: int) -> Path:
+    path = tmp_path / "program.efi"
+    text = PeSection(data=bytes.fromhex(code).ljust(0x200, b"\0"))
+    path.write_bytes(build_pe(sections=[text], **fields))
+    return path
+
+
+def returning(status: int) -> str:
+    return f"48b8{status.to_bytes(8, 'little').hex()}c3"  # movabs $status, %rax; ret
+
+
+def pvefi(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*PVEFI, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_program_that_returns_success_is_status_0(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, returning(0)))
+    assert (done.returncode, done.stderr) == (ExitStatus.OK, "")
+    assert done.stdout.startswith("exited: program.efi ended with EFI_SUCCESS\n")
+
+
+def test_a_program_that_returns_anything_else_is_status_1_and_named(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, returning(EfiStatus.ABORTED)), "--json")
+    assert done.returncode == ExitStatus.GUEST_FAILED
+    assert json.loads(done.stdout)["verdict"]["status"]["name"] == "EFI_ABORTED"
+
+
+def test_a_status_without_a_name_is_shown_as_its_number(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, returning(0x1234)))
+    assert done.returncode == ExitStatus.GUEST_FAILED
+    assert "0x1234" in done.stdout.splitlines()[0]
+
+
+def test_the_guests_text_goes_to_stdout_before_the_report(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, GREET))
+    assert done.stdout.splitlines()[:2] == [
+        "Hi",
+        "exited: program.efi ended with EFI_SUCCESS",
+    ]
+
+
+def test_json_is_one_document_on_stdout_and_the_guests_text_on_stderr(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, GREET), "--json")
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["version"]) == ("pvefi/boot", 1)
+    assert done.stderr == "Hi\n"
+
+
+def test_a_program_that_loops_for_ever_times_out_with_124(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, LOOP), "--timeout", 0.3)
+    assert done.returncode == ExitStatus.TIMEOUT
+    assert "timed out: no end within 0.3 s, the guest was at program.efi+0x1000" in done.stdout
+
+
+def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    with subprocess.Popen(
+        [*PVEFI, program(tmp_path, LOOP), "--trace", trace], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not trace.exists():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (ExitStatus.INTERRUPTED, "pvefi: interrupted\n")
+
+
+def test_a_fault_names_the_place_in_the_image(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, FAULT))
+    assert done.returncode == ExitStatus.GUEST_FAILED
+    assert done.stdout.startswith("faulted: page fault at program.efi+0x1000 (0x1001000) for address 0x0;")
+
+
+def test_a_trace_is_written_call_by_call(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    pvefi(program(tmp_path, GREET), "--trace", trace)
+    read = read_trace(trace)
+    assert [event.service for event in read.events] == ["EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL.OutputString"]
+    assert dict(read.events[0].arguments)["String"] == "Hi\r\n"
+    assert read.verdict is not None
+    assert read.verdict.outcome is Outcome.EXITED
+
+
+def test_a_killed_boot_leaves_a_trace_that_can_be_read(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    greet_and_loop = program(tmp_path, GREET.replace("31c0c3", "ebfe90"))
+    with subprocess.Popen([*PVEFI, greet_and_loop, "--trace", trace], stdout=subprocess.DEVNULL) as process:
+        while not trace.exists() or len(trace.read_bytes().splitlines()) < 2:
+            time.sleep(0.02)
+        process.kill()
+    read = read_trace(trace)
+    assert len(read.events) == 1
+    assert read.verdict is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--memory", "1M"], "expected at least 16 MiB of memory"),
+        (["--memory", "900000G"], "expected at most the host's"),
+        (["--memory", "lots"], "is not a size"),
+        (["--initrd", "/nonexistent/initrd"], "expected an initial ramdisk, found: No such file"),
+        (["--entry", "pvh"], "'pvh' is not 'efi'"),
+        (["--timeout", "0"], "--timeout"),
+        (["--trace", "/nonexistent/trace"], "cannot write the trace"),
+    ],
+)
+def test_bad_options_are_one_line_and_status_2(tmp_path: Path, options: list[str], words: str) -> None:
+    done = pvefi(program(tmp_path, returning(0)), *options)
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_an_initrd_larger_than_memory_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    with initrd.open("wb") as file:
+        file.truncate(64 << 20)
+    done = pvefi(program(tmp_path, returning(0)), "--initrd", initrd, "--memory", "32M")
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "found 64 MiB (give a larger --memory)" in done.stderr
+
+
+def test_an_image_larger_than_memory_says_how_much_it_wants(tmp_path: Path) -> None:
+    big = program(tmp_path, returning(0), size_of_image=256 << 20)
+    done = pvefi(big, "--memory", "64M")
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "expected 256 MiB of free memory in a row for the image" in done.stderr
+    assert "--memory 288M" in done.stderr
+
+
+def test_the_trace_never_overwrites_the_input(tmp_path: Path) -> None:
+    image = program(tmp_path, returning(0))
+    before = image.read_bytes()
+    done = pvefi(image, "--trace", image)
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert image.read_bytes() == before
+
+
+def test_an_image_without_an_efi_entry_says_which_entries_it_has(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, returning(0), machine=0xAA64))
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "expected an EFI entry for x86-64" in done.stderr
+
+
+def test_a_kernel_reports_its_hand_off(corpus: RealFiles) -> None:
+    done = pvefi(corpus.file("cloud", "boot/vmlinuz-*"), "--cmdline", "quiet", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == ExitStatus.OK
+    assert document["verdict"]["outcome"] == "hand-off"
+    assert document["handoff"]["path"]["decompressor"] == "bypassed"
+    assert document["handoff"]["command_line"] == "quiet"
