@@ -21,6 +21,9 @@ DATA = PROGRAM + 0x10000
 GATE = 7
 """A gate that programs ring."""
 
+Reply = Answer | Callable[[Request], Answer]
+"""What a script answers: as it stands, or worked out from the request."""
+
 HALT = bytes.fromhex("f4")  # hlt
 LOOP = bytes.fromhex("ebfe")  # jmp .
 RETURN = bytes.fromhex("c3")  # ret
@@ -41,7 +44,7 @@ def load_rcx(value: int) -> bytes:
 class Script:
     """Answers doorbells: BOOT by an upcall of the program, the rest by `answers` in order, then Finish."""
 
-    answers: Iterable[Answer | Callable[[Request], Answer]] = ()
+    answers: Iterable[Reply] = ()
     program: int = PROGRAM
     requests: list[Request] = field(default_factory=list)
 
@@ -94,7 +97,7 @@ class Run:
 def started(
     machine: Machine,
     program: bytes = HALT,
-    answers: Iterable[Answer | Callable[[Request], Answer]] = (),
+    answers: Iterable[Reply] = (),
     hardware: Hardware | None = None,
 ) -> Iterator[Run]:
     """Give a guest whose first doorbell is answered by an upcall of `program`."""
@@ -118,8 +121,9 @@ class Assembler:
         """Return `source` assembled for address `at`; `symbols` are what it may refer to."""
         with tempfile.TemporaryDirectory() as scratch:
             made, linked = Path(scratch) / "program.o", Path(scratch) / "program"
-            known = [f"--defsym={name}={value:#x}" for name, value in (symbols or {}).items() if name]
-            subprocess.run([self._assembler, "--64", "-o", made], input=source.encode(), check=True)
+            known = [f"--defsym={name}={value:#x}" for name, value in (symbols or {}).items()]
+            translate: list[str | Path] = [self._assembler, "--64", *known, "-o", made]
+            subprocess.run(translate, input=source.encode(), check=True)
             link = [self._linker, "-melf_x86_64", "--oformat=binary", f"-Ttext={at:#x}", "-e0"]
-            subprocess.run([*link, *known, "-o", linked, made], check=True)
+            subprocess.run([*link, "-o", linked, made], check=True)
             return linked.read_bytes()

@@ -160,16 +160,21 @@ class Mailbox:
 
     def __init__(self, page: memoryview) -> None:
         self._words = page.cast("B")[: MailboxLayout.SIZE].cast("Q")
+        self._taken = 0
 
     def request(self) -> Request:
         """Return the words of the call that was just rung."""
         words = self._words
+        self._taken = words[_SEQ]
         rcx, rdx, r8, r9, rsp, cr3, cr4 = words[_FUNCTION + 1 : _FUNCTION + 8]
         function = words[_FUNCTION] & 0xFFFFFFFF
-        return Request(words[_SEQ], function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME])
+        return Request(self._taken, function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME])
 
     def publish(self, answer: Return | Upcall | Copy | Unwind) -> None:
-        """Write `answer` and then, as the last store, `done`."""
+        """Write `answer` and then, as the last store, `done`: the seq of the call that was taken last.
+
+        An answer that comes too late must not be seen as that of a call rung since.
+        """
         words = self._words
         match answer:
             case Return(value):
@@ -186,7 +191,7 @@ class Mailbox:
             case Unwind(frame, value):
                 words[_ACTION] = Action.UNWIND
                 words[_A0], words[_A0 + 1] = frame, value
-        words[_DONE] = words[_SEQ]
+        words[_DONE] = self._taken
 
     def hypervisor(self) -> tuple[int, bytes]:
         """Return the hypervisor's first CPUID leaf and 12-byte signature, (0, zeroes) where there is none."""

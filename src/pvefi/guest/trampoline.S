@@ -77,11 +77,13 @@ gate_common:                            # %eax = function
         cli                             # an interrupt between doorbell and answer could ring again
         movq    mailbox_pointer(%rip), %r10
         movl    %eax, %r11d
+acquire:
         cmpq    $0, MAILBOX_DEAD(%r10)
         jne     dead
-acquire:
         lock btsq $0, MAILBOX_LOCK(%r10)
         jc      contended
+        cmpq    $0, MAILBOX_DEAD(%r10)  # it may have died while another CPU held the lock
+        jne     release
         movq    %rcx, MAILBOX_RCX(%r10)
         movq    %rdx, MAILBOX_RDX(%r10)
         movq    %r8, MAILBOX_R8(%r10)
@@ -119,14 +121,13 @@ wait:   cmpq    %r11, MAILBOX_DONE(%r10)
         jb      wait
         incq    MAILBOX_TIMEOUTS(%r10)
         movq    %r11, MAILBOX_DEAD(%r10)        # sticky: a late answer must find nobody who acts on it
+release:
         movq    $0, MAILBOX_LOCK(%r10)
 dead:   movabsq $EFI_DEVICE_ERROR, %rax
         popfq
         ret
 contended:                              # another CPU is in a call; rcx, rdx, r8, r9 hold our arguments
         pause
-        cmpq    $0, MAILBOX_DEAD(%r10)
-        jne     dead
         jmp     acquire
 
 answered:
@@ -294,7 +295,11 @@ start64:
         jmp     1f
 4:      movl    %edi, %eax              # nothing follows: it is Hyper-V itself
         cpuid
-1:      movl    %edi, mailbox + MAILBOX_CPUID_BASE
+1:      movl    %ebx, %eax
+        orl     %ecx, %eax
+        orl     %edx, %eax
+        jz      2f                      # a leaf of zeroes: the bit is set, but nobody says who it is
+        movl    %edi, mailbox + MAILBOX_CPUID_BASE
         movl    %ebx, mailbox + MAILBOX_SIGNATURE
         movl    %ecx, mailbox + MAILBOX_SIGNATURE + 4
         movl    %edx, mailbox + MAILBOX_SIGNATURE + 8
