@@ -75,6 +75,7 @@ class GuestMemory:
     def __init__(self, blocks: Iterable[RamBlock]) -> None:
         self.blocks = tuple(sorted(blocks, key=lambda block: block.address))
         self._starts = [block.address for block in self.blocks]
+        self.size = sum(len(block.view) for block in self.blocks)
 
     def view(self, address: int, size: int) -> memoryview:
         """Return the `size` bytes at `address` themselves, writable; GuestFault unless all are RAM."""
@@ -132,7 +133,12 @@ class VirtualMemory:
     def translate(self, address: int) -> tuple[int, int]:
         """Return the guest physical address and the bytes left in its page; GuestFault where unmapped."""
         table = self.cr3 & _FRAME
-        for shift in (48, 39, 30, 21, 12) if self.cr4 & _CR4_LA57 else (39, 30, 21, 12):
+        shifts = (48, 39, 30, 21, 12) if self.cr4 & _CR4_LA57 else (39, 30, 21, 12)
+        # Intel SDM vol. 1 §3.3.7.1: all bits above the highest that is translated have to equal it.
+        sign = address >> shifts[0] + 8
+        if sign not in (0, (1 << 64 - shifts[0] - 8) - 1):
+            raise GuestFault(f"guest virtual {address:#x} is not canonical")
+        for shift in shifts:
             entry = int.from_bytes(self.physical.read(table + 8 * (address >> shift & 511), 8), "little")
             if not entry & _PRESENT:
                 raise GuestFault(f"guest virtual {address:#x} is not mapped")
@@ -143,6 +149,9 @@ class VirtualMemory:
         raise AssertionError("unreachable: the last level always returns")
 
     def _pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
+        # Page tables may show one page at every address: without this, a size would be unbounded.
+        if size > self.physical.size:
+            raise GuestFault(f"{size:#x} bytes at guest virtual {address:#x} are more than the guest has")
         while size > 0:
             physical, left = self.translate(address)
             count = min(size, left)
