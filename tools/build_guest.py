@@ -10,6 +10,13 @@ import tempfile
 from pathlib import Path
 
 GUEST = Path(__file__).resolve().parent.parent / "src" / "pvefi" / "guest"
+_LINK = (
+    "ld",
+    *("-m", "elf_x86_64"),
+    *("-z", "max-page-size=4096"),
+    "--build-id=none",
+    "--no-warn-rwx-segments",  # the boot part is gone after ExitBootServices
+)
 
 
 def build(target: Path) -> None:
@@ -17,19 +24,7 @@ def build(target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         object_file = Path(scratch) / "trampoline.o"
         subprocess.run(["as", "--64", "-o", object_file, GUEST / "trampoline.S"], check=True)
-        subprocess.run(
-            [
-                "ld",
-                "-m",
-                "elf_x86_64",
-                "-z",
-                "max-page-size=4096",
-                "--build-id=none",
-                "--no-warn-rwx-segments",
-            ]
-            + ["-T", GUEST / "trampoline.lds", "-o", target, object_file],
-            check=True,
-        )
+        subprocess.run([*_LINK, "-T", GUEST / "trampoline.lds", "-o", target, object_file], check=True)
 
 
 if __name__ == "__main__":
