@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every field of a trace and of a JSON document is named on the page that describes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from bench.figures import figures_of, to_json
+from build_docs import DOCS
+from pvefi.image import inspect
+from pvefi.layout import Guid
+from pvefi.report import boot as boot_report
+from pvefi.report.inspect_json import inspect_to_json
+from pvefi.trace.events import CallEvent
+from pvefi.trace.jsonl import TraceHeader, TraceWriter, trace_to_json
+from pvefi.trace.jsonl import read_trace as read
+from pvefi.trace.summary import summarize
+from pvefi.trace.summary import to_json as summary_to_json
+from pvefi.trace.values import value_to_json
+from pvefi.verdict import Outcome, Verdict
+from tests.bench.made import samples
+from tests.build.bzimage import build_bzimage
+from tests.report.made import CALLS, result
+
+# Their keys are names of other documents: registers, boot_params, setup header, arguments, PE directories.
+FOREIGN = ("registers", "fields", "meanings", "header", "arguments", "outputs", "directories")
+# Parts of parts, whose names say all there is to say.
+PLAIN = ("load_segments", "sections", "compat", "entry_code", "kernel_info", "type", "last")
+
+
+def keys(document: object) -> Iterator[str]:
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield key
+            if key not in FOREIGN + PLAIN:
+                yield from keys(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from keys(value)
+
+
+def unnamed(page: str, wanted: Iterable[str]) -> set[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return {key for key in wanted if f"`{key}`" not in text}
+
+
+def test_the_trace_s_page_names_every_field() -> None:
+    wanted = [field.name for kind in (TraceHeader, CallEvent) for field in fields(kind)]
+    assert not unnamed("trace-format.md", [*wanted, "schema", "version", "end", "message"])
+
+
+def test_the_trace_s_page_names_every_outcome() -> None:
+    assert not unnamed("trace-format.md", [outcome.value for outcome in Outcome])
+
+
+def test_the_trace_s_page_shows_a_guid_as_it_is_written() -> None:
+    text = (DOCS / "trace-format.md").read_text(encoding="utf-8")
+    made = value_to_json(Guid.parse("607f766c-7455-42be-930b-e4d76db2720f"))
+    assert json.dumps(made) in text
+
+
+def test_the_boot_document_s_page_names_every_field() -> None:
+    assert not unnamed("json-documents.md", keys(boot_report.to_json(result())))
+
+
+def test_the_inspect_document_s_page_names_every_field(tmp_path: Path) -> None:
+    path = tmp_path / "bzImage"
+    path.write_bytes(build_bzimage())
+    assert not unnamed("json-documents.md", keys(inspect_to_json([inspect(path)], [])))
+
+
+def test_the_trace_documents_page_names_every_field(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    with TraceWriter(path, TraceHeader("vmlinuz")) as trace:
+        trace.end(Verdict(Outcome.HANDOFF, "there"))
+    header = {field.name for field in fields(TraceHeader)}
+    told = set(keys(trace_to_json(read(path)))) - header - {"end", "message"}
+    assert not unnamed("json-documents.md", {*told, *keys(summary_to_json(summarize(CALLS)))})
+
+
+def test_the_bench_document_s_page_names_every_field() -> None:
+    machine = {"cpu": "", "cores": 1, "load": 0.0, "system": "", "python": "", "unicorn": ""}
+    image = {"file": "vmlinuz", "size": 1, "sha256": ""}
+    assert not unnamed("json-documents.md", keys(to_json(machine, image, figures_of(samples()))))
