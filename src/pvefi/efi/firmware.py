@@ -18,7 +18,7 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
 from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Answer, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Answer, Copy, Finish, Function, Request, Return, Unwind, Upcall
 from pvefi.memory import GuestMemory, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
@@ -47,13 +47,17 @@ class _Call:
 
 @dataclass(slots=True)
 class _Pending:
-    """A generator that waits for the guest; `frame` is its upcall's frame once the guest has told it."""
+    """A generator that waits for the guest; `frame` is its upcall's frame once the guest has told it.
+
+    `ends_by` is what the guest rings when it has done what the generator asked for.
+    """
 
     steps: Steps[Any]
     finish: Callable[[Any], Answer]
     call: _Call | None
     tag: int = 0
     frame: int | None = None
+    ends_by: Function = Function.UPCALL_RETURN
 
 
 class Firmware:
@@ -91,6 +95,8 @@ class Firmware:
 
     def _dispatch(self, request: Request, began: float) -> Answer:
         if request.function == Function.BOOT:
+            if request.seq != 1:  # a guest that was reset counts from the start
+                raise GuestFault(f"a doorbell for BOOT as call {request.seq:#x}, which only the first may be")
             self._stack.clear()
             self._seq = request.seq
             self._index = 0
@@ -105,8 +111,9 @@ class Firmware:
         if self._stack and self._stack[-1].frame is None:
             self._stack[-1].frame = request.frame
         if request.function in (Function.UPCALL_RETURN, Function.COPY_DONE):
-            if not self._stack:
-                raise GuestFault("the guest returned from an upcall that was never made")
+            if not self._stack or request.function != self._stack[-1].ends_by:
+                name = Function(request.function).name
+                raise GuestFault(f"a doorbell for {name}, the end of what the guest was never asked to do")
             result = request.rcx if request.function == Function.UPCALL_RETURN else 0
             return self._advance(self._stack.pop(), result, began)
         if request.function == Function.END:
@@ -128,6 +135,8 @@ class Firmware:
             result = service.body(efi, *call.values)
         except EfiError as error:
             return self._finish(efi, call, error, began)
+        except GuestFault as fault:
+            raise self._blame(call, fault, began) from fault
         if isinstance(result, GeneratorType):
             pending = _Pending(
                 result, lambda value: self._finish(efi, call, value, time.perf_counter()), call
@@ -164,8 +173,13 @@ class Firmware:
                 raise
             self._charge(pending, began)
             return self._finish(efi, pending.call, error, time.perf_counter())
+        except GuestFault as fault:
+            if pending.call is None:
+                raise
+            raise self._blame(pending.call, fault, began) from fault
         self._stack.append(pending)
         pending.frame = None
+        pending.ends_by = Function.COPY_DONE if isinstance(step, Copy) else Function.UPCALL_RETURN
         if isinstance(step, Upcall):
             pending.tag = step.tag
             if step.tag and self.instructions_to_image is None:
@@ -180,7 +194,7 @@ class Firmware:
 
     def _finish(self, efi: Environment, call: _Call, result: object, began: float) -> Answer:
         """Record the call and return its answer, after the notify functions that are due."""
-        service, values = call.service, call.values
+        service = call.service
         status: EfiStatus | None = None
         value: int | None = None
         why = ""
@@ -193,6 +207,22 @@ class Firmware:
             status = result if isinstance(result, EfiStatus) else EfiStatus.SUCCESS
         elif isinstance(result, int):
             value = int(result)
+        self._note(call, status, value, why, began)
+        if isinstance(result, ExitImage):
+            return self._unwind(result)
+        if isinstance(result, EndRun):
+            return Finish(result.verdict)
+        answer = Return(int(status) if status is not None else (value or 0))
+        if efi.phase is Phase.RUNTIME:
+            return answer  # where a notify function stood the guest may have its own data by now
+        efi.events.expire()
+        if first := efi.events.next_notification():
+            notifications = _Pending(notify_due(efi, first), lambda _: answer, None)
+            return self._advance(notifications, None, time.perf_counter())
+        return answer
+
+    def _note(self, call: _Call, status: EfiStatus | None, value: int | None, why: str, began: float) -> None:
+        service, values = call.service, call.values
         arguments: tuple[tuple[str, Value], ...] = (
             service.traced(values) if values else service.raw(call.registers)
         )
@@ -204,16 +234,11 @@ class Firmware:
                 call.instructions, why, call.depth,
             )
         )  # fmt: skip
-        if isinstance(result, ExitImage):
-            return self._unwind(result)
-        if isinstance(result, EndRun):
-            return Finish(result.verdict)
-        answer = Return(int(status) if status is not None else (value or 0))
-        efi.events.expire()
-        if first := efi.events.next_notification():
-            notifications = _Pending(notify_due(efi, first), lambda _: answer, None)
-            return self._advance(notifications, None, time.perf_counter())
-        return answer
+
+    def _blame(self, call: _Call, fault: GuestFault, began: float) -> GuestFault:
+        """Record a call that ends the run, and return its fault with the call's name."""
+        self._note(call, None, None, fault.message, began)
+        return GuestFault(f"call {call.index} {call.service.name}: {fault.message}", fault.way_out)
 
     def _unwind(self, leave: ExitImage) -> Answer:
         """Leave every upcall above the image's own, then the image's."""
