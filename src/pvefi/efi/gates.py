@@ -38,6 +38,7 @@ class Gates:
         if index is None:
             index = self._indices[service.name] = len(self._services)
             self._services.append(service)
+            service.parameters()  # worked out now, so that the guest's first call need not wait for it
         return self._trampoline.gate(index)
 
     def service(self, index: int) -> Service[..., Any] | None:
