@@ -351,10 +351,11 @@ def _measured() -> str:
             for figure in figures
         ),
     )
-    runs = max(len(figure.values) for figure in figures)
+    runs = sorted({len(figure.values) for figure in figures}, reverse=True)
     image, machine = document["image"], document["machine"]
     return (
-        f"{table}\nMedians of {runs} runs, each a process of its own; the spread is lowest to highest.\n\n"
+        f"{table}\nMedians of {' or '.join(map(str, runs))} runs, each a process of its own; the spread is "
+        f"lowest to highest.\n\n"
         f"- kernel: `{image['file']}`, {image['size']:,} bytes, SHA-256 `{image['sha256']}`\n"
         f"- machine: {machine['cpu']}, {machine['cores']} cores, load {machine['load']} at the start, "
         f"{machine['system']}\n"
