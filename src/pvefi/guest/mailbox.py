@@ -19,6 +19,7 @@ __all__ = [
     "Action",
     "Answer",
     "Copy",
+    "Enter",
     "Finish",
     "Function",
     "Mailbox",
@@ -49,6 +50,7 @@ class Action(IntEnum):
     UPCALL = 1
     COPY = 2
     UNWIND = 3
+    ENTER = 4
 
 
 @layout(size=0xE0)
@@ -138,13 +140,21 @@ class Unwind:
 
 
 @dataclass(frozen=True, slots=True)
+class Enter:
+    """Take the EntryState at guest physical `state` and never come back; `enter` is the trampoline's part."""
+
+    state: int
+    enter: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Do not answer: the run ends here. `reason` is the host's and opaque to machines."""
 
     reason: object
 
 
-Answer = Return | Upcall | Copy | Unwind | Finish
+Answer = Return | Upcall | Copy | Unwind | Enter | Finish
 
 
 def _word(name: str) -> int:
@@ -170,7 +180,7 @@ class Mailbox:
         function = words[_FUNCTION] & 0xFFFFFFFF
         return Request(self._taken, function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME])
 
-    def publish(self, answer: Return | Upcall | Copy | Unwind) -> None:
+    def publish(self, answer: Return | Upcall | Copy | Unwind | Enter) -> None:
         """Write `answer` and then, as the last store, `done`: the seq of the call that was taken last.
 
         An answer that comes too late must not be seen as that of a call rung since.
@@ -191,6 +201,9 @@ class Mailbox:
             case Unwind(frame, value):
                 words[_ACTION] = Action.UNWIND
                 words[_A0], words[_A0 + 1] = frame, value
+            case Enter(state, enter):
+                words[_ACTION] = Action.ENTER
+                words[_A0], words[_A0 + 1] = state, enter
         words[_DONE] = self._taken
 
     def hypervisor(self) -> tuple[int, bytes]:

@@ -49,6 +49,31 @@
         .set ACTION_COPY,   2           # copy A2 bytes from A1 to A0, upwards, then ring FUNCTION_COPY_DONE
         .set ACTION_UNWIND, 3           # leave the upcall whose frame is A0 as if it had returned A1
 
+        .set ACTION_ENTER,  4           # take the CPU state at A0 and never come back: enter64 or enter32
+
+# The state that ACTION_ENTER loads; pvefi/guest/entry_state.py declares the same structure.
+        .set STATE_RAX,    0x00         # rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15: 8 bytes each
+        .set STATE_RBX,    0x08
+        .set STATE_RCX,    0x10
+        .set STATE_RDX,    0x18
+        .set STATE_RSI,    0x20
+        .set STATE_RDI,    0x28
+        .set STATE_RBP,    0x30
+        .set STATE_RSP,    0x38
+        .set STATE_R8,     0x40
+        .set STATE_R9,     0x48
+        .set STATE_R10,    0x50
+        .set STATE_R11,    0x58
+        .set STATE_R12,    0x60
+        .set STATE_R13,    0x68
+        .set STATE_R14,    0x70
+        .set STATE_R15,    0x78
+        .set STATE_RIP,    0x80
+        .set STATE_CODE,   0x88         # code segment selector
+        .set STATE_DATA,   0x90         # data segment selector, for ds, es, ss, fs and gs
+        .set STATE_BITS,   0x98         # 64: long mode as it is; 32: protected mode, paging off
+        .set STATE_GDT,    0xa0         # limit (2 bytes), base (8 bytes)
+
         .set DOORBELL, 0x520            # I/O port; free on q35, pc, microvm and Xen's PVH platform
         .set GATE_COUNT, 400
         .set GATE_SIZE,  16
@@ -142,6 +167,8 @@ answered:
         je      copy
         cmpl    $ACTION_UNWIND, %eax
         je      unwind
+        cmpl    $ACTION_ENTER, %eax
+        je      leave_for_good
         movq    MAILBOX_RESULT(%r10), %rax
         movq    $0, MAILBOX_LOCK(%r10)
         popfq
@@ -215,6 +242,12 @@ copy:   pushq   %rsi
         movl    $FUNCTION_COPY_DONE, %r11d
         jmp     ring
 
+leave_for_good:                         # A0 = the state, A1 = enter in the boot part
+        movq    MAILBOX_A0(%r10), %rdi
+        movq    MAILBOX_A1(%r10), %rax
+        movq    $0, MAILBOX_LOCK(%r10)
+        jmp     *%rax
+
         .balign 16
 unsupported:                            # a service that needs no host
         movabsq $EFI_UNSUPPORTED, %rax
@@ -240,7 +273,7 @@ runtime_arena:                          # system table, runtime services table, 
 # ---------------------------------------------------------------- boot part: gone after ExitBootServices
         .section .boot, "awx"
         .code32
-        .globl _start32, page_map_level4, stack_top, boot_arena
+        .globl _start32, enter, page_map_level4, stack_top, boot_arena
 boot_start:
 _start32:
         cli
@@ -312,6 +345,78 @@ start64:
 3:      cli
         hlt
         jmp     3b
+
+# Enters an image in the state at %rdi, interrupts off. The state lies below 4 GiB.
+enter:
+        cli
+        cld
+        lgdt    STATE_GDT(%rdi)
+        cmpl    $32, STATE_BITS(%rdi)
+        je      enter32
+        movl    STATE_DATA(%rdi), %eax
+        movl    %eax, %ds
+        movl    %eax, %es
+        movl    %eax, %ss
+        movl    %eax, %fs
+        movl    %eax, %gs
+        movq    STATE_RSP(%rdi), %rsp
+        pushq   STATE_CODE(%rdi)        # lretq takes these two and leaves %rsp as the state has it
+        pushq   STATE_RIP(%rdi)
+        pushq   $0x2                    # RFLAGS: its one fixed bit
+        popfq
+        movq    STATE_RAX(%rdi), %rax
+        movq    STATE_RBX(%rdi), %rbx
+        movq    STATE_RCX(%rdi), %rcx
+        movq    STATE_RDX(%rdi), %rdx
+        movq    STATE_RSI(%rdi), %rsi
+        movq    STATE_RBP(%rdi), %rbp
+        movq    STATE_R8(%rdi), %r8
+        movq    STATE_R9(%rdi), %r9
+        movq    STATE_R10(%rdi), %r10
+        movq    STATE_R11(%rdi), %r11
+        movq    STATE_R12(%rdi), %r12
+        movq    STATE_R13(%rdi), %r13
+        movq    STATE_R14(%rdi), %r14
+        movq    STATE_R15(%rdi), %r15
+        movq    STATE_RDI(%rdi), %rdi
+        lretq
+enter32:
+        movl    $stack_top, %esp
+        pushq   STATE_CODE(%rdi)        # a 32-bit code segment: compatibility mode first
+        pushq   $compatibility
+        lretq
+        .code32
+compatibility:
+        movl    %cr0, %eax
+        andl    $0x7fffffff, %eax       # CR0.PG off: long mode ends
+        movl    %eax, %cr0
+        movl    $0xc0000080, %ecx       # IA32_EFER
+        xorl    %eax, %eax
+        xorl    %edx, %edx
+        wrmsr
+        movl    %eax, %cr4
+        movl    %eax, %cr3
+        movl    $0x11, %eax             # CR0: ET and PE, all that start_info.h and boot.rst ask for
+        movl    %eax, %cr0
+        movl    STATE_DATA(%edi), %eax
+        movl    %eax, %ds
+        movl    %eax, %es
+        movl    %eax, %ss
+        movl    %eax, %fs
+        movl    %eax, %gs
+        movl    STATE_RSP(%edi), %esp
+        pushl   STATE_RIP(%edi)         # ret takes it and leaves %esp as the state has it
+        pushl   $0x2
+        popfl
+        movl    STATE_RAX(%edi), %eax
+        movl    STATE_RBX(%edi), %ebx
+        movl    STATE_RCX(%edi), %ecx
+        movl    STATE_RDX(%edi), %edx
+        movl    STATE_RSI(%edi), %esi
+        movl    STATE_RBP(%edi), %ebp
+        movl    STATE_RDI(%edi), %edi
+        ret
+        .code64
 
         .balign 8
 mxcsr:  .long   0x1f80                  # UEFI 2.10 §2.3.4: all exceptions masked, round to nearest
