@@ -189,7 +189,7 @@ def read_char16(memory: Memory, address: int) -> str:
     """
     data = bytearray()
     while len(data) < 2 * CHAR16_LIMIT:
-        count = min(memory.contiguous(address), 256) & ~1
+        count = min(memory.contiguous(address), 256, 2 * CHAR16_LIMIT - len(data)) & ~1
         chunk = memory.read(address, count or 2)
         for at in range(0, len(chunk), 2):
             if not chunk[at] and not chunk[at + 1]:
