@@ -39,10 +39,13 @@ def read_start(memory: Memory, address: int) -> Start:
             f"hvm_start_info version {info.version} at {address:#x} has no memory map",
             "the machine has to give version 1 with memmap entries",
         )
-    if max(info.memmap_entries, info.nr_modules) > _ENTRY_LIMIT:
-        raise GuestFault(f"hvm_start_info at {address:#x} claims {info.memmap_entries} memory map entries")
+    for count, what in ((info.memmap_entries, "memory map entries"), (info.nr_modules, "modules")):
+        if count > _ENTRY_LIMIT:
+            raise GuestFault(f"hvm_start_info at {address:#x} claims {count} {what}")
     memmap = memory.read(info.memmap_paddr, info.memmap_entries * HvmMemmapTableEntry.SIZE)
-    modlist = memory.read(info.modlist_paddr, info.nr_modules * HvmModlistEntry.SIZE)
+    modlist = b""
+    if info.nr_modules:
+        modlist = memory.read(info.modlist_paddr, info.nr_modules * HvmModlistEntry.SIZE)
     return Start(
         info,
         tuple(

@@ -16,8 +16,11 @@ def install_table(efi: Environment, cpuid_base: int, signature: bytes) -> int:
     """Place the structure, enter it as a configuration table, and return its guest physical address."""
     start, place = efi.start, efi.runtime_arena.place
     memory_map = b"".join(entry.pack() for entry in start.memory_map)
+    # Where the modules lie is set aside, what the machine said about them is not.
+    modules = b"".join(replace(module, cmdline_paddr=0).pack() for module in start.modules)
     start_info = replace(
         start.info,
+        modlist_paddr=place("hvm_start_info module list copy", modules) if modules else 0,
         memmap_paddr=place("hvm_start_info memory map copy", memory_map),
         cmdline_paddr=place("hvm_start_info command line copy", start.command_line.encode() + b"\0"),
     ).pack()
