@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pvefi.boot import BootOptions, Observer, boot, prepare
 from pvefi.guest import Trampoline
-from pvefi.guest.mailbox import Answer, Function, Request, Upcall
+from pvefi.guest.mailbox import Answer, Request
 from pvefi.machines import Hardware, Stop
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.machines.embedded.guest import EmbeddedGuest
@@ -39,28 +39,16 @@ class WatchedMachine(EmbeddedMachine):
 
     def __init__(self) -> None:
         self.anonymous_memory = 0
-        self.instructions_to_image: int | None = None
 
     def start(
         self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]
     ) -> EmbeddedGuest:
         """Start a guest that is looked at from here."""
         guest = super().start(trampoline, hardware, console)
-        run, engine = guest.run, guest._engine
-
-        def image_starts(_address: int) -> None:
-            count = guest.instructions()
-            if count is not None and self.instructions_to_image is None:
-                self.instructions_to_image = count - 1  # the counter has seen the image's first, too
+        run = guest.run
 
         def watched(answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
-            def answered(request: Request) -> Answer:
-                given = answer(request)
-                if request.function == Function.BOOT and isinstance(given, Upcall) and hardware.count:
-                    engine.on_execution([given.function], image_starts)
-                return given
-
-            stop = run(answered, timeout)
+            stop = run(answer, timeout)
             self.anonymous_memory = anonymous_memory()
             return stop
 
@@ -80,7 +68,7 @@ def sample(image: Path, *, count: bool) -> dict[str, object]:
         "calls": [[call.service, call.host_us] for call in result.calls],
         "anonymous_memory": machine.anonymous_memory,
         "instructions": result.instructions,
-        "instructions_to_image": machine.instructions_to_image,
+        "instructions_to_image": result.instructions_to_image,
     }
 
 

@@ -73,6 +73,7 @@ def make_sample(profile: Profile) -> Environment:
         random=bytes,
         clock=Clock(idle=lambda _seconds: None),
         initrd=memoryview(b"an initial ramdisk"),
+        image_starts=lambda _: None,
         boot_services_ended=lambda: None,
     )
     nobody = Hypervisor(0, bytes(12))

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
@@ -22,16 +22,19 @@ from pvefi.errors import UsageError
 from pvefi.files import read_file
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Mailbox
-from pvefi.handoff import KERNEL_PROPER, KernelWatch, collect, kernel_watch
+from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, kernel_watch
 from pvefi.image import EntryKind, Image, inspect
 from pvefi.judge import MemoryWish, judge
-from pvefi.machines import Guest, Hardware, Machine, Reached, Stop
+from pvefi.machines import Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
 
 __all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare"]
+
+_IMAGE = "image"
+"""The label of the watchpoint at an image's first instruction."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         calls.append(event)
         observer.call(event)
 
+    def started(address: int) -> None:
+        observer.stage(f"{source.name} has control")
+        if options.count:
+            guest.watch([Watchpoint(address, 0, lambda _: True, _IMAGE)])
+
     observer.stage("starting the machine")
     guest = options.machine.start(trampoline, hardware, lambda data: observer.console(visible(data)))
     with closing(guest):
@@ -116,6 +124,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             random=_randomness(options.seed),
             clock=Clock(idle=guest.idle),
             initrd=prepared.initrd,
+            image_starts=started,
             boot_services_ended=lambda: _watch(guest, firmware, watch),
         )
 
@@ -125,14 +134,13 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             return make_environment(guest.memory, trampoline, start_info, hypervisor, profile, surroundings)
 
         def enter(efi: Environment, information: int) -> Steps[Verdict]:
-            observer.stage(f"{source.name} has control")
             return efi_entry.enter(efi, source, information)
 
         firmware = Firmware(environment, enter, record, guest.instructions)
         began = time.monotonic()
-        stop, decompressor = _run(guest, firmware, options.timeout)
+        stop, passed = _run(guest, firmware, options.timeout)
         seconds = time.monotonic() - began
-        handoff = _handoff(guest, firmware, watch, stop, decompressor)
+        handoff = _handoff(guest, firmware, watch, stop, DECOMPRESSOR in passed)
         return BootResult(
             image=str(image.path),
             image_sha256=image.sha256,
@@ -148,7 +156,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             seconds=seconds,
             host_seconds=guest.answering_seconds(),
             instructions=guest.instructions(),
-            instructions_to_image=firmware.instructions_to_image,
+            instructions_to_image=passed.get(_IMAGE),
         )
 
 
@@ -174,20 +182,25 @@ def _watch(guest: Guest, firmware: Firmware, watch: KernelWatch | None) -> None:
             guest.watch(watch.watchpoints(guest.memory, image.base))
 
 
-def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop, str]:
-    """Run to the guest's end or the kernel proper; return the stop and what came of the decompressor."""
-    decompressor = "bypassed"
+def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop, dict[str, int | None]]:
+    """Run to the guest's end or the kernel proper; return the stop, and what was passed on the way.
+
+    That is the label of each watchpoint reached, with the guest's instruction count there.
+    """
+    passed: dict[str, int | None] = {}
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         left = None if end is None else max(0.0, end - time.monotonic())
         stop = guest.run(firmware.answer, left)
+        if isinstance(stop, TimedOut):
+            return replace(stop, seconds=timeout or 0.0), passed
         if not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
-            return stop, decompressor
-        decompressor = "entered"
+            return stop, passed
+        passed.setdefault(stop.watchpoint.label, guest.instructions())
 
 
 def _handoff(
-    guest: Guest, firmware: Firmware, watch: KernelWatch | None, stop: Stop, decompressor: str
+    guest: Guest, firmware: Firmware, watch: KernelWatch | None, stop: Stop, decompressed: bool
 ) -> Handoff | None:
     if not isinstance(stop, Reached) or watch is None or firmware.environment is None:
         return None
@@ -197,7 +210,7 @@ def _handoff(
         guest.memory,
         guest.registers(),
         watch,
-        decompressor=decompressor,
+        decompressor="entered" if decompressed else "bypassed",
         memory_map=efi.final_memory_map,
         configuration_tables=tables,
     )

@@ -20,10 +20,10 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.verdict import ConfigurationTable, Handoff, Proof
 
-__all__ = ["KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch", "virtual_slide"]
+__all__ = ["DECOMPRESSOR", "KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch", "virtual_slide"]
 
 KERNEL_PROPER = "startup_64"
-_DECOMPRESSOR = "decompressor"
+DECOMPRESSOR = "decompressor"
 _PROOF_BYTES = 48
 _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
 _DEFAULT_ALIGNMENT = 2 << 20  # boot protocols before 2.05 do not tell theirs
@@ -61,7 +61,7 @@ class KernelWatch:
             yield Watchpoint(place + self.offset, len(self.code), self.is_kernel_proper, KERNEL_PROPER)
         for offset, code in self.decompressor.items():
             for place in {*places, image_base}:
-                yield Watchpoint(place + offset, len(code), code.__eq__, _DECOMPRESSOR)
+                yield Watchpoint(place + offset, len(code), code.__eq__, DECOMPRESSOR)
 
     def is_kernel_proper(self, found: bytes) -> bool:
         """Whether `found` is the entry's code, as linked or relocated."""

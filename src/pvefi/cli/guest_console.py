@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 __all__ = ["GuestConsole"]
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_MOVE = re.compile(r"\x1b\[[0-9;]*[HJ]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -63,7 +64,7 @@ class GuestConsole:
     def write(self, text: str) -> None:
         """Show what the guest wrote."""
         if not self._terminal:
-            self._put(_SEQUENCE.sub("", text).replace("\r", ""))
+            self._put(self._plain(text))
             return
         if self._live is not None and _SEQUENCE.search(_COLOUR.sub("", text)):
             self._stop_progress()
@@ -74,6 +75,15 @@ class GuestConsole:
         self._partial = lines.pop()
         if lines:
             self._live.console.out("\n".join(line.rstrip("\r") for line in lines), highlight=False)
+
+    def _plain(self, text: str) -> str:
+        """Return `text` for a pipe: no colours, and a new line where the cursor would go elsewhere."""
+        parts = _SEQUENCE.sub("", _MOVE.sub("\0", text).replace("\r", "")).split("\0")
+        plain, last = parts[0], (parts[0] or self._last)[-1]
+        for part in parts[1:]:
+            plain += part if last == "\n" else f"\n{part}"
+            last = part[-1] if part else "\n"
+        return plain
 
     def _progress(self) -> str:
         tail = f" | {_SEQUENCE.sub('', self._partial)}" if self._partial else ""

@@ -54,13 +54,15 @@ class Surroundings:
     """What the host side gives to an environment: where text goes, randomness, time, files.
 
     `random(count)` returns `count` bytes. `initrd` is the initial ramdisk behind LoadFile2, None for none.
-    `boot_services_ended` is called once ExitBootServices has succeeded.
+    `image_starts` is called with the guest physical address of the image's first instruction just before it
+    is executed, `boot_services_ended` once ExitBootServices has succeeded.
     """
 
     console: Callable[[str], None]
     random: Callable[[int], bytes]
     clock: Clock
     initrd: memoryview | None
+    image_starts: Callable[[int], None]
     boot_services_ended: Callable[[], None]
 
 

@@ -83,7 +83,6 @@ class Firmware:
         self._seq = 0
         self._index = 0
         self.environment: Environment | None = None
-        self.instructions_to_image: int | None = None
 
     def answer(self, request: Request) -> Answer:
         """Return what the guest is to do now; whatever the guest got wrong ends the run with a verdict."""
@@ -182,8 +181,6 @@ class Firmware:
         pending.ends_by = Function.COPY_DONE if isinstance(step, Copy) else Function.UPCALL_RETURN
         if isinstance(step, Upcall):
             pending.tag = step.tag
-            if step.tag and self.instructions_to_image is None:
-                self.instructions_to_image = self._instructions()
         self._charge(pending, began)
         return step
 

@@ -38,6 +38,7 @@ def enter(efi: Environment, source: ImageSource, information: int) -> Steps[Verd
     """
     loaded = load(efi, source)
     hypervisor_information.install_protocol(efi, loaded.handle, information)
+    efi.surroundings.image_starts(loaded.entry_point)
     returned = yield Upcall(loaded.entry_point, (loaded.handle, efi.tables.system_table), tag=loaded.handle)
     status = EfiStatus(returned)
     return Verdict(Outcome.EXITED, f"{source.name} ended with {status.efi_name}", status)

@@ -464,7 +464,7 @@ first_page_table:
         .endr
 
         .section .stack, "aw", @nobits
-        .skip   0x20000                 # UEFI 2.10 §2.3.4 asks for 128 KiB
+        .skip   0x24000                 # UEFI 2.10 §2.3.4: 128 KiB for the image, the rest for pvefi's own
 stack_top:
         .section .arena, "aw", @nobits
 boot_arena:                             # boot services table, protocol interfaces, device paths

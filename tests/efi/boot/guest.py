@@ -68,6 +68,7 @@ class FakeGuest:
             random=bytes,
             clock=clock,
             initrd=None,
+            image_starts=lambda _: None,
             boot_services_ended=lambda: None,
         )
         self.efi: Environment

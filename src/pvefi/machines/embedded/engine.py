@@ -11,6 +11,7 @@ from unicorn import unicorn_const as const
 from unicorn import x86_const
 from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 
+from pvefi.machines.embedded.exceptions import PendingException, deliver, find_fields
 from pvefi.memory import GuestMemory
 
 __all__ = ["Engine", "EngineError"]
@@ -71,6 +72,7 @@ class Engine:
             host_address = ctypes.addressof(ctypes.c_char.from_buffer(block.view))
             self._uc.mem_map_ptr(block.address, len(block.view), const.UC_PROT_ALL, host_address)
         self._keep: list[object] = []
+        self._fields = find_fields()
 
     def enter_protected_mode(self, entry: int, start_info: int) -> None:
         """Put the CPU in the PVH entry's state at guest physical `entry`, %ebx = `start_info`."""
@@ -197,6 +199,18 @@ class Engine:
         )
         if status != const.UC_ERR_OK:
             raise EngineError(UcError(status))
+
+    def exception(self, vector: int) -> PendingException:
+        """Return the exception whose hook is running, with its error code."""
+        code = self._fields.read_error_code(self._uc.context_save()) if self._fields else 0
+        return PendingException(vector, code)
+
+    def deliver(self, exception: PendingException) -> bool:
+        """Enter the guest's handler for `exception`; False when it has none. The CPU must be stopped."""
+        if self._fields is None or not deliver(self._uc, self._memory, exception):
+            return False
+        self._fields.forget(self._uc)
+        return True
 
     def run(self) -> None:
         """Run from where the CPU stands until `stop`, HLT, or an error; EngineError for the last."""

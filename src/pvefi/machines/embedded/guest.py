@@ -18,6 +18,7 @@ from pvefi.memory import GuestMemory
 
 if TYPE_CHECKING:
     from pvefi.machines.embedded.engine import Engine
+    from pvefi.machines.embedded.exceptions import PendingException
 
 __all__ = ["EmbeddedGuest"]
 
@@ -77,6 +78,7 @@ class EmbeddedGuest:
         self._ended = threading.Event()
         self._ended.set()
         self._failure: BaseException | None = None
+        self._raised: PendingException | None = None
         self._answering = 0.0
         self._watched: dict[int, list[Watchpoint]] = {}
         engine.on_port(self._ports.write, self._ports.read)
@@ -113,23 +115,37 @@ class EmbeddedGuest:
             self._ended.wait(0.01)
 
     def _emulate(self) -> None:
+        try:
+            while self._run_once() and not self._ending.is_set():
+                pass
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._ended.set()
+
+    def _run_once(self) -> bool:
+        """Run until the CPU stops; True when it is to go on, in the guest's own exception handler."""
         from pvefi.machines.embedded.engine import EngineError
 
         try:
             self._engine.run()
         except EngineError as error:
-            if self._stop is None:
-                undefined = error.invalid_instruction
-                self._stop = Fault(
-                    "invalid opcode" if undefined else str(error),
-                    _INVALID_OPCODE if undefined else None,
-                    None,
-                    self._engine.register("rip"),
-                )
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._ended.set()
+            if not error.invalid_instruction:
+                self._stop = self._stop or self._fault(str(error), None)
+            elif self._stop is None:
+                self._exception(_INVALID_OPCODE)
+        exception, self._raised = self._raised, None
+        if exception is None or self._stop is not None:
+            return False
+        if self._engine.deliver(exception):
+            return True
+        vector = exception.vector
+        self._stop = self._fault(_EXCEPTIONS.get(vector, f"interrupt {vector:#x}"), vector)
+        return False
+
+    def _fault(self, what: str, vector: int | None) -> Fault:
+        touched = self._engine.register("cr2") if vector == _PAGE_FAULT else None
+        return Fault(what, vector, touched, self._engine.register("rip"))
 
     def _rung(self) -> None:
         began = time.perf_counter()
@@ -152,14 +168,8 @@ class EmbeddedGuest:
         self._engine.stop()
 
     def _exception(self, vector: int) -> None:
-        self._halt(
-            Fault(
-                _EXCEPTIONS.get(vector, f"interrupt {vector:#x}"),
-                vector,
-                self._engine.register("cr2") if vector == _PAGE_FAULT else None,
-                self._engine.register("rip"),
-            )
-        )
+        self._raised = self._engine.exception(vector)
+        self._engine.stop()
 
     def _unmapped(self, access: str, address: int) -> None:
         self._halt(Fault(f"{access} of unmapped memory", None, address, self._engine.register("rip")))
@@ -180,6 +190,8 @@ class EmbeddedGuest:
                 continue
             if watchpoint.matches(self.memory.read(address, watchpoint.size)):
                 self._watched[address].remove(watchpoint)
+                if self._counter:
+                    self._counter.take_back()  # the CPU stops before this instruction
                 self._halt(Reached(watchpoint))
                 return
 
