@@ -20,9 +20,18 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.verdict import ConfigurationTable, Handoff, Proof
 
-__all__ = ["DECOMPRESSOR", "KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch", "virtual_slide"]
+__all__ = [
+    "DECOMPRESSOR",
+    "KERNEL_PROPER",
+    "PVH_ENTRY",
+    "KernelWatch",
+    "collect",
+    "kernel_watch",
+    "virtual_slide",
+]
 
 KERNEL_PROPER = "startup_64"
+PVH_ENTRY = "PHYS32_ENTRY"
 DECOMPRESSOR = "decompressor"
 _PROOF_BYTES = 48
 _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
@@ -47,10 +56,10 @@ class KernelWatch:
     alignment: int
     decompressor: Mapping[int, bytes]
 
-    def watchpoints(self, memory: GuestMemory, image_base: int) -> Iterator[Watchpoint]:
+    def watchpoints(self, memory: GuestMemory, loaded_at: tuple[int, ...]) -> Iterator[Watchpoint]:
         """Yield a watchpoint for every place in `memory` where the kernel may start.
 
-        `image_base` is where the image itself was loaded, or 0.
+        `loaded_at` is where the image itself was loaded, aligned or not.
         """
         places = [
             at
@@ -60,7 +69,7 @@ class KernelWatch:
         for place in places:
             yield Watchpoint(place + self.offset, len(self.code), self.is_kernel_proper, KERNEL_PROPER)
         for offset, code in self.decompressor.items():
-            for place in {*places, image_base}:
+            for place in {*places, *loaded_at}:
                 yield Watchpoint(place + offset, len(code), code.__eq__, DECOMPRESSOR)
 
     def is_kernel_proper(self, found: bytes) -> bool:
@@ -129,10 +138,13 @@ def collect(
     watch: KernelWatch,
     *,
     decompressor: str,
+    direct_entry: int | None,
     memory_map: tuple[MemoryDescriptor, ...],
     configuration_tables: tuple[ConfigurationTable, ...],
 ) -> Handoff:
-    """Return what the kernel proper is given, now that the CPU stands at its first instruction.
+    """Return what the kernel proper is given, now that the CPU stands at its startup_64.
+
+    `direct_entry` is where an entry entered it before, None when it gets control only now.
 
     Linux boot.rst "64-bit Boot Protocol": "%rsi must hold the base address of the struct boot_params".
     GuestFault when that, or what it points to, is no memory.
@@ -145,7 +157,8 @@ def collect(
         initrd = memory.read(params.ramdisk_address, params.ramdisk_size)
     return Handoff(
         decompressor=decompressor,
-        kernel_start=KERNEL_PROPER,
+        kernel_start=KERNEL_PROPER if direct_entry is None else PVH_ENTRY,
+        kernel_entry=registers["rip"] if direct_entry is None else direct_entry,
         proof=watch.proof(memory, registers["rip"]),
         registers=registers,
         boot_params_address=address,

@@ -14,6 +14,7 @@ from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.efi.profiles import PROFILES
+from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
 from pvefi.machines.choose import MACHINES, choose_machine
 from pvefi.spec.uefi.status import EfiStatus
@@ -32,10 +33,17 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 @click.option(
     "--entry",
-    type=click.Choice(["efi"]),
+    type=click.Choice([*ENTRIES, "all"]),
     default="efi",
     show_default=True,
     help="The way into the image.",
+)
+@click.option(
+    "--boot-info",
+    type=click.Choice([way.value for way in BootInfo]),
+    default=BootInfo.TABLE.value,
+    show_default=True,
+    help="How the image is told what hypervisor it runs on.",
 )
 @click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial ramdisk.")
 @click.option("--cmdline", default="", metavar="TEXT", help="Kernel command line, or a program's arguments.")
@@ -75,7 +83,8 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 def command(
     image: Path,
     machine: str,
-    entry: str,  # only one so far, and boot() knows it
+    entry: str,
+    boot_info: str,
     initrd: Path | None,
     cmdline: str,
     memory_size: int,
@@ -95,6 +104,8 @@ def command(
     options = BootOptions(
         image=image,
         machine=choose_machine(machine),
+        entry=entry,
+        boot_info=BootInfo(boot_info),
         profile=profile,
         initrd=initrd,
         command_line=cmdline,
@@ -143,7 +154,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         image=str(options.image),
         image_sha256=prepared.image.sha256,
         machine=options.machine.name,
-        entry="efi",
+        entry=options.entry,
         profile=options.profile,
         memory_size=options.memory_size,
         command_line=options.command_line,

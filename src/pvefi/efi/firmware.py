@@ -18,7 +18,7 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
 from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Answer, Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Answer, Copy, Enter, Finish, Function, Request, Return, Unwind
 from pvefi.memory import GuestMemory, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
@@ -56,6 +56,7 @@ class _Pending:
     finish: Callable[[Any], Answer]
     call: _Call | None
     tag: int = 0
+    entered: bool = False
     frame: int | None = None
     ends_by: Function = Function.UPCALL_RETURN
 
@@ -179,8 +180,8 @@ class Firmware:
         self._stack.append(pending)
         pending.frame = None
         pending.ends_by = Function.COPY_DONE if isinstance(step, Copy) else Function.UPCALL_RETURN
-        if isinstance(step, Upcall):
-            pending.tag = step.tag
+        pending.tag = 0 if isinstance(step, Copy) else step.tag
+        pending.entered = isinstance(step, Enter)
         self._charge(pending, began)
         return step
 
@@ -243,6 +244,9 @@ class Firmware:
             raise GuestFault(f"Exit of image {leave.handle:#x}, which was not started")
         while self._stack[-1].tag != leave.handle:
             self._stack.pop().steps.close()
+        if self._stack[-1].entered:  # by a jump: there is no frame to unwind to
+            text = f"the image ended with {leave.status.efi_name}"
+            return Finish(Verdict(Outcome.EXITED, text, leave.status))
         frame = self._stack[-1].frame
         assert frame is not None, "an upcall's frame is known as soon as anything rings from within it"
         return Unwind(frame, int(leave.status))

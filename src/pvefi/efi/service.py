@@ -42,7 +42,7 @@ from typing import (
 )
 
 from pvefi.efi.errors import EfiError
-from pvefi.guest.mailbox import Copy, Upcall
+from pvefi.guest.mailbox import Copy, Enter, Upcall
 from pvefi.layout import Guid, Scalar
 from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
@@ -90,8 +90,11 @@ Pointer = Annotated[Address, Scalar("Q")]
 CHAR16_LIMIT = 0x8000
 """The longest string, in characters, that a service reads from a guest."""
 
-Steps = Generator[Upcall | Copy, int, T]
-"""A service body that needs the guest's CPU: it yields an Upcall or Copy and is sent what came of it."""
+Steps = Generator[Upcall | Copy | Enter, int, T]
+"""A service body that needs the guest's CPU: it yields an Upcall or Copy and is sent what came of it.
+
+An entry may yield Enter, from which nothing comes back.
+"""
 
 
 @dataclass(frozen=True)

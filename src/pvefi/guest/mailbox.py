@@ -141,10 +141,14 @@ class Unwind:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """Take the EntryState at guest physical `state` and never come back; `enter` is the trampoline's part."""
+    """Take the EntryState at guest physical `state` and never come back; `enter` is the trampoline's part.
+
+    `tag` is the host's own name for what is entered, as an Upcall's is.
+    """
 
     state: int
     enter: int
+    tag: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@
         .set ACTION_COPY,   2           # copy A2 bytes from A1 to A0, upwards, then ring FUNCTION_COPY_DONE
         .set ACTION_UNWIND, 3           # leave the upcall whose frame is A0 as if it had returned A1
 
-        .set ACTION_ENTER,  4           # take the CPU state at A0 and never come back: enter64 or enter32
+        .set ACTION_ENTER,  4           # take the CPU state at A0, by the routine at A1, and never come back
 
 # The state that ACTION_ENTER loads; pvefi/guest/entry_state.py declares the same structure.
         .set STATE_RAX,    0x00         # rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15: 8 bytes each
@@ -273,7 +273,7 @@ runtime_arena:                          # system table, runtime services table, 
 # ---------------------------------------------------------------- boot part: gone after ExitBootServices
         .section .boot, "awx"
         .code32
-        .globl _start32, enter, page_map_level4, stack_top, boot_arena
+        .globl _start32, enter, gdt, gdt_end, page_map_level4, first_page_table, stack_top, boot_arena
 boot_start:
 _start32:
         cli

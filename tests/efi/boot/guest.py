@@ -69,7 +69,7 @@ class FakeGuest:
             clock=clock,
             initrd=None,
             image_starts=lambda _: None,
-            boot_services_ended=lambda: None,
+            kernel_may_start=lambda _: None,
         )
         self.efi: Environment
         self.efi, _ = make_environment(
