@@ -30,7 +30,7 @@ from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
 
-__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare"]
+__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare", "prepare_all"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
@@ -85,7 +85,50 @@ class PreparedBoot:
 
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
+    return _prepared(options, *_read(options))
+
+
+def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
+    """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
+
+    An entry that cannot carry hypervisor information as asked carries it by its own means.
+    """
+    read = _read(options)
+    image = read[0]
+    found = [entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits)]
+    if not found:
+        raise UsageError(
+            f"{image.path}: expected an image with one of the entries {', '.join(ENTRIES)}, "
+            f"found {image.kind}, entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
+    return tuple(
+        _prepared(
+            replace(
+                options,
+                entry=entry.kind.value,
+                boot_info=options.boot_info if options.boot_info in entry.boot_info else BootInfo.TABLE,
+            ),
+            *read,
+        )
+        for entry in found
+    )
+
+
+def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
     image = inspect(options.image)
+    data = image.read()
+    initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
+    if initrd is not None and len(initrd) >= options.memory_size:
+        raise UsageError(
+            f"{options.initrd}: expected an initial ramdisk smaller than the guest's memory of "
+            f"{options.memory_size >> 20} MiB, found {len(initrd) >> 20} MiB",
+            "give a larger --memory",
+        )
+    return image, data, initrd
+
+
+def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryview | None) -> PreparedBoot:
     entry = ENTRIES[options.entry]
     if image.entry(entry.kind, entry.bits) is None:
         raise UsageError(
@@ -99,15 +142,7 @@ def prepare(options: BootOptions) -> PreparedBoot:
             f"found {entry.kind.value}",
             "leave --boot-info out",
         )
-    data = image.read()
     request = EntryRequest(image, data, options.command_line, options.boot_info)
-    initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
-    if initrd is not None and len(initrd) >= options.memory_size:
-        raise UsageError(
-            f"{options.initrd}: expected an initial ramdisk smaller than the guest's memory of "
-            f"{options.memory_size >> 20} MiB, found {len(initrd) >> 20} MiB",
-            "give a larger --memory",
-        )
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare
+from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare, prepare_all
 from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SIZE
 from pvefi.cli.status import ExitStatus
@@ -36,7 +36,7 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     type=click.Choice([*ENTRIES, "all"]),
     default="efi",
     show_default=True,
-    help="The way into the image.",
+    help="The way into the image, or all that it has.",
 )
 @click.option(
     "--boot-info",
@@ -99,7 +99,8 @@ def command(
     """Boot IMAGE, a kernel or an EFI program, and say how that ended.
 
     A kernel runs to the hand-off: the moment the kernel proper gets control. A program runs to its end;
-    EFI_SUCCESS is exit status 0, any other status 1.
+    EFI_SUCCESS is exit status 0, any other status 1. With --entry all, every entry that the image has is
+    taken in turn, and a table compares them.
     """
     options = BootOptions(
         image=image,
@@ -114,10 +115,26 @@ def command(
         count=count,
         timeout=timeout,
     )
-    prepared = prepare(options)
+    if entry != "all":
+        result = _boot(prepare(options), trace_file, to_stderr=as_json)
+        _report(result, as_json=as_json)
+        return exit_status(result)
+    if trace_file is not None:
+        raise UsageError("--trace expects one boot, found --entry all", "name one entry")
+    boots = prepare_all(options)
+    results = []
+    for prepared in boots:
+        if not as_json:
+            click.echo(f"--- {prepared.options.entry} ---")
+        results.append(_boot(prepared, None, to_stderr=as_json))
+    _report_all(results, as_json=as_json)
+    return max((exit_status(result) for result in results), default=ExitStatus.OK)
+
+
+def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -> BootResult:
     with ExitStack() as stack:
         trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
-        console = stack.enter_context(GuestConsole(to_stderr=as_json))
+        console = stack.enter_context(GuestConsole(to_stderr=to_stderr))
         result = boot(
             prepared,
             Observer(
@@ -128,8 +145,7 @@ def command(
         )
         if trace:
             trace.end(result.verdict)
-    _report(result, as_json=as_json)
-    return exit_status(result)
+    return result
 
 
 def exit_status(result: BootResult) -> ExitStatus:
@@ -174,3 +190,14 @@ def _report(result: BootResult, *, as_json: bool) -> None:
     from rich.console import Console
 
     render(result, Console())
+
+
+def _report_all(results: list[BootResult], *, as_json: bool) -> None:
+    from pvefi.report.boots import render_all, to_json_all
+
+    if as_json:
+        click.echo(json.dumps(to_json_all(results), indent=2))
+        return
+    from rich.console import Console
+
+    render_all(results, Console())

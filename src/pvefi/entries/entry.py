@@ -36,9 +36,9 @@ class EntryRequest:
 
 @dataclass(frozen=True)
 class Entry:
-    """A way into an image.
+    """A way into an image, in the CPU mode of `bits`.
 
-    `bits` is the CPU mode demanded. `enter(efi, request, information)` places the image in the guest and yields what makes the guest run it;
+    `enter(efi, request, information)` places the image in the guest and yields what makes the guest run it;
     `information` is the guest physical address of the hypervisor information. `wanted_memory(request)` is
     the size in bytes of a guest in which that has room. `kernel_entry(request)` is the guest physical address
     at which this entry enters the kernel proper directly, None where it gets control at its startup_64.

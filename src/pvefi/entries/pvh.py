@@ -107,9 +107,7 @@ def _start_info(efi: Environment, request: EntryRequest) -> int:
         efi.start.info,
         nr_modules=1 if initrd_size else 0,
         modlist_paddr=place(efi, "module list", module.pack()) if initrd_size else 0,
-        cmdline_paddr=place(
-            efi, "command line", (request.command_line or efi.start.command_line).encode() + b"\0"
-        ),
+        cmdline_paddr=place(efi, "command line", text + b"\0"),
         memmap_paddr=place(efi, "memory map", memory_map),
         memmap_entries=len(efi.start.memory_map),
         version=1,

@@ -190,8 +190,6 @@ class EmbeddedGuest:
                 continue
             if watchpoint.matches(self.memory.read(address, watchpoint.size)):
                 self._watched[address].remove(watchpoint)
-                if self._counter:
-                    self._counter.take_back()  # the CPU stops before this instruction
                 self._halt(Reached(watchpoint))
                 return
 
