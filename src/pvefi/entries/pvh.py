@@ -8,6 +8,7 @@ ebx = hvm_start_info. It is the state in which the trampoline itself was entered
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
@@ -30,6 +31,11 @@ __all__ = ["ENTRY"]
 
 _CODE32, _DATA = 0x10, 0x18  # selectors in the trampoline's GDT
 _BELOW_4_GIB = (1 << 32) - 1
+_BELOW_1_GIB = (1 << 30) - 1
+"""Linux 6.12 reads hvm_start_info, and all that it points to, through page tables that map one gibibyte.
+
+arch/x86/platform/pvh/head.S; Xen and QEMU put it low anyhow.
+"""
 _CHUNK = 1 << 20
 _SLACK = 32 << 20
 
@@ -102,17 +108,18 @@ def _start_info(efi: Environment, request: EntryRequest) -> int:
     initrd, initrd_size = place_initrd(efi, below=_BELOW_4_GIB)
     text = (request.command_line or efi.start.command_line).encode()
     memory_map = b"".join(entry.pack() for entry in efi.start.memory_map)
+    low = partial(place, efi, below=_BELOW_1_GIB)
     module = HvmModlistEntry(paddr=initrd, size=initrd_size)
     info = replace(
         efi.start.info,
         nr_modules=1 if initrd_size else 0,
-        modlist_paddr=place(efi, "module list", module.pack()) if initrd_size else 0,
-        cmdline_paddr=place(efi, "command line", text + b"\0"),
-        memmap_paddr=place(efi, "memory map", memory_map),
+        modlist_paddr=low("module list", module.pack()) if initrd_size else 0,
+        cmdline_paddr=low("command line", text + b"\0"),
+        memmap_paddr=low("memory map", memory_map),
         memmap_entries=len(efi.start.memory_map),
         version=1,
     )
-    return place(efi, "hvm_start_info", info.pack())
+    return low("hvm_start_info", info.pack())
 
 
 ENTRY = Entry(EntryKind.PVH, 32, _enter, _wanted_memory, frozenset({BootInfo.TABLE}), _note)
