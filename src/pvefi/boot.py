@@ -35,6 +35,7 @@ __all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class PreparedBoot:
 
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
+    _check_command_line(options.command_line)
     image = inspect(options.image)
     if image.entry(EntryKind.EFI) is None:
         raise UsageError(
@@ -93,6 +95,21 @@ def prepare(options: BootOptions) -> PreparedBoot:
             "give a larger --memory",
         )
     return PreparedBoot(options, image, source, kernel_watch(image, data), initrd)
+
+
+def _check_command_line(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "expected a command line in UTF-8, found bytes that are none", "--cmdline"
+        ) from error
+    if "\0" in text:
+        raise UsageError("expected a command line of text, found a NUL in it", "--cmdline")
+    if size > _COMMAND_LINE_AT_MOST:
+        raise UsageError(
+            f"expected a command line of at most {_COMMAND_LINE_AT_MOST} bytes, found {size}", "--cmdline"
+        )
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
