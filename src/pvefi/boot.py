@@ -34,6 +34,7 @@ __all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare", "prepar
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
 
 
 def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
+    _check_command_line(options.command_line)
     image = inspect(options.image)
     data = image.read()
     initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
@@ -144,6 +146,21 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
         )
     request = EntryRequest(image, data, options.command_line, options.boot_info)
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
+
+
+def _check_command_line(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "expected a command line in UTF-8, found bytes that are none", "--cmdline"
+        ) from error
+    if "\0" in text:
+        raise UsageError("expected a command line of text, found a NUL in it", "--cmdline")
+    if size > _COMMAND_LINE_AT_MOST:
+        raise UsageError(
+            f"expected a command line of at most {_COMMAND_LINE_AT_MOST} bytes, found {size}", "--cmdline"
+        )
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
