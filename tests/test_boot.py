@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,10 +22,13 @@ from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Outcome
-from tests.build.elf import build_elf
+from tests.build.bzimage import SETUP_SIZE, build_bzimage
+from tests.build.elf import PHYSICAL, build_elf
 from tests.build.pe import PeSection, build_pe, reloc_section, relocation_block
+from tests.conftest import Tool
 from tests.efi.test_startup import rsdp
 from tests.efi.test_tables import BOOT_OFFSETS
+from tests.machines.made import Assembler
 
 MIB = 1 << 20
 SYMBOLS = load_trampoline().symbols
@@ -508,3 +512,159 @@ def test_a_command_line_that_cannot_be_passed_on_is_refused(booted: Booted, text
 @pytest.mark.parametrize("text", ["", "quiet", "x" * 8000, "\u00e9\u20ac\U0001f600"])
 def test_a_command_line_reaches_the_image(booted: Booted, text: str) -> None:
     assert booted.code(b"\x31\xc0\xc3", command_line=text).verdict.status == EfiStatus.SUCCESS
+
+
+# ---------------------------------------------------------------- kernels
+
+# An EFI stub: leaves boot services, writes boot_params, puts the kernel proper somewhere, and goes there.
+STUB = """
+        subq    $0x48, %rsp
+        movq    %rdx, %rbx
+        movq    %rcx, %rsi
+again:  movq    $0x4000, size(%rip)
+        leaq    size(%rip), %rcx
+        movl    $buffer, %edx
+        leaq    key(%rip), %r8
+        leaq    stride(%rip), %r9
+        leaq    version(%rip), %rax
+        movq    %rax, 0x20(%rsp)
+        movq    0x60(%rbx), %rax
+        call    *0x38(%rax)             # GetMemoryMap
+        movq    %rsi, %rcx
+        movq    key(%rip), %rdx
+        movq    0x60(%rbx), %rax
+        call    *0xe8(%rax)             # ExitBootServices
+        testq   %rax, %rax
+        jnz     again
+        movl    $params, %edi           # a boot_params of zeroes but for these
+        movl    $0x1000 / 8, %ecx
+        xorl    %eax, %eax
+        rep stosq
+        movl    $text, params + 0x228   # cmd_line_ptr
+        movl    $0x6f6f7470, text       # "ptoo"
+        movl    $0, text + 4
+        movl    $ramdisk, params + 0x218
+        movl    $ramdisk_size, params + 0x21c
+        movl    $0x12345678, ramdisk
+        leaq    kernel(%rip), %rcx
+        movq    %rcx, %r8
+        movabsq $place, %rdi            # the kernel proper's first bytes
+        xorl    %eax, %eax
+1:      leal    bias(%rax), %edx
+        movb    %dl, (%rdi,%rax)
+        incl    %eax
+        cmpl    $0x100, %eax
+        jb      1b
+        movq    $given, %rsi
+        jmp     go
+size:   .quad 0
+key:    .quad 0
+stride: .quad 0
+version: .quad 0
+kernel:
+        .if     through_decompressor
+go:     jmp     startup_64
+        .org    0x1c0                   # from the stub's start at 0x40: 0x200 of the protected-mode code
+startup_64:
+        nop
+        .endif
+        .if     !through_decompressor
+go:
+        .endif
+        movabsq $place, %rax
+        jmp     *%rax
+"""
+STUB_OFFSET = 0x40
+GIVEN = 0x40_0000
+
+
+@pytest.fixture
+def assemble(tool: Tool) -> Assembler:
+    return Assembler(tool("as"), tool("ld"))
+
+
+def kernel(assemble: Assembler, place: int = PHYSICAL, **symbols: int) -> bytes:
+    """Return a bzImage whose EFI entry brings the kernel proper, bytes 0 to 255, to `place`."""
+    known = {
+        "buffer": 0x50_0000,
+        "params": GIVEN,
+        "given": GIVEN,
+        "text": 0x40_2000,
+        "ramdisk": 0x40_3000,
+        "ramdisk_size": 4,
+        "through_decompressor": 0,
+        "bias": 0,
+    } | symbols
+    code = assemble(STUB, {**known, "place": place}, at=SETUP_SIZE + STUB_OFFSET)
+    assert len(code) <= 0x240
+    image = bytearray(build_bzimage(pe={"address_of_entry_point": SETUP_SIZE + STUB_OFFSET}))
+    at = SETUP_SIZE + STUB_OFFSET
+    image[at : at + len(code)] = code
+    return bytes(image)
+
+
+@pytest.mark.parametrize("place", [PHYSICAL, PHYSICAL + 2 * MIB, 40 * MIB, 62 * MIB])
+def test_a_kernel_is_recognised_wherever_it_is_put(booted: Booted, assemble: Assembler, place: int) -> None:
+    result = booted.image(kernel(assemble, place))
+    assert result.verdict.outcome is Outcome.HANDOFF, result.verdict.message
+    assert f"{place:#x}" in result.verdict.message
+    handoff = result.handoff
+    assert handoff is not None
+    assert (handoff.proof.address, handoff.proof.slide) == (place, place - PHYSICAL)
+    assert handoff.proof.found == handoff.proof.expected == bytes(range(48))
+    assert handoff.registers["rip"] == place
+
+
+def test_a_kernel_s_gifts_are_told(booted: Booted, assemble: Assembler) -> None:
+    result = booted.image(kernel(assemble))
+    handoff = result.handoff
+    assert handoff is not None
+    assert (handoff.boot_params_address, len(handoff.boot_params)) == (GIVEN, 4096)
+    assert handoff.command_line == "ptoo"
+    assert (handoff.initrd_address, handoff.initrd_size) == (0x40_3000, 4)
+    assert handoff.initrd_sha256 == hashlib.sha256(bytes.fromhex("78563412")).hexdigest()
+    assert handoff.memory_map
+    assert guids.PVEFI_HYPERVISOR_INFORMATION in {table.guid for table in handoff.configuration_tables}
+    assert [event.service for event in result.calls][-2:] == ["GetMemoryMap", "ExitBootServices"]
+
+
+@pytest.mark.parametrize(("through", "word"), [(0, "bypassed"), (1, "entered")])
+def test_the_decompressor_s_part_is_told(
+    booted: Booted, assemble: Assembler, through: int, word: str
+) -> None:
+    result = booted.image(kernel(assemble, through_decompressor=through))
+    assert result.handoff is not None
+    assert result.handoff.decompressor == word
+
+
+@pytest.mark.parametrize(
+    "symbols", [{"given": 0x7FFF_0000}, {"ramdisk_size": 0x7FFF_FFFF}], ids=["boot_params", "initrd"]
+)
+def test_a_kernel_that_is_given_what_is_no_memory(
+    booted: Booted, assemble: Assembler, symbols: dict[str, int]
+) -> None:
+    result = booted.image(kernel(assemble, **symbols))
+    assert result.verdict.outcome is Outcome.BAD_REQUEST
+    assert result.verdict.message.startswith("the kernel proper has control, but what it was given makes no")
+    assert result.handoff is None
+
+
+def test_a_kernel_without_an_initrd_has_none(booted: Booted, assemble: Assembler) -> None:
+    result = booted.image(kernel(assemble, ramdisk_size=0))
+    assert result.handoff is not None
+    assert (result.handoff.initrd_address, result.handoff.initrd_size) == (0, 0)
+    assert result.handoff.initrd_sha256 == ""
+
+
+def test_something_else_at_a_kernel_s_place_is_no_kernel(booted: Booted, assemble: Assembler) -> None:
+    result = booted.image(kernel(assemble, bias=1), timeout=1.0)
+    assert result.verdict.outcome is not Outcome.HANDOFF
+
+
+@pytest.mark.parametrize("alignment", [0, 1, 3, 0x1000, 0x200001])
+def test_a_header_that_lies_about_the_alignment_costs_nothing(
+    booted: Booted, assemble: Assembler, alignment: int
+) -> None:
+    image = bytearray(kernel(assemble))
+    image[0x230:0x234] = alignment.to_bytes(4, "little")  # kernel_alignment
+    assert booted.image(bytes(image)).verdict.outcome is Outcome.HANDOFF

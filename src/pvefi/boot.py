@@ -17,18 +17,18 @@ from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
-from pvefi.errors import UsageError
+from pvefi.errors import GuestFault, UsageError
 from pvefi.files import read_file
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Mailbox
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, kernel_watch
 from pvefi.image import Image, inspect
 from pvefi.judge import MemoryWish, judge
-from pvefi.machines import Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines import Finished, Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
-from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
+from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Outcome, Verdict
 
 __all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare", "prepare_all"]
 
@@ -208,7 +208,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         began = time.monotonic()
         stop, passed = _run(guest, firmware, options.timeout)
         seconds = time.monotonic() - began
-        handoff = _handoff(
+        stop, handoff = _handoff(
             guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
         )
         return BootResult(
@@ -275,17 +275,22 @@ def _handoff(
     stop: Stop,
     decompressed: bool,
     direct_entry: int | None,
-) -> Handoff | None:
+) -> tuple[Stop, Handoff | None]:
+    """Return the stop, and what the kernel proper was given; another stop when that makes no sense."""
     if not isinstance(stop, Reached) or watch is None or firmware.environment is None:
-        return None
+        return stop, None
     efi = firmware.environment
     tables = tuple(ConfigurationTable(*entry) for entry in efi.tables.configuration_tables)
-    return collect(
-        guest.memory,
-        guest.registers(),
-        watch,
-        decompressor="entered" if decompressed else "bypassed",
-        direct_entry=direct_entry,
-        memory_map=efi.final_memory_map,
-        configuration_tables=tables,
-    )
+    try:
+        return stop, collect(
+            guest.memory,
+            guest.registers(),
+            watch,
+            decompressor="entered" if decompressed else "bypassed",
+            direct_entry=direct_entry,
+            memory_map=efi.final_memory_map,
+            configuration_tables=tables,
+        )
+    except GuestFault as fault:
+        why = f"the kernel proper has control, but what it was given makes no sense: {fault}"
+        return Finished(Verdict(Outcome.BAD_REQUEST, why)), None
