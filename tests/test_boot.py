@@ -234,7 +234,7 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     "a gate that nobody has": (BEGIN + ring(399), "gate 0x18f, which nobody was given"),
     "a function out of range": (BEGIN + ring(0xFFFF_FFFF), "gate 0xffffffff, which nobody was given"),
     "boot again": (BEGIN + ring(0x1000), "BOOT as call 0x2"),
-    "the end of a copy": (BEGIN + ring(0x1002), "COPY_DONE, the end of what the guest was never asked"),
+    "the end of a copy": (BEGIN + ring(0x1002), "DONE, the end of what the guest was never asked"),
     "the end of all": (BEGIN + ring(0x1003), "the trampoline ended before the image did"),
     "a bare doorbell": (OUT_DOORBELL + LOOP, "a doorbell without a call"),
     "a bare doorbell after a call": (

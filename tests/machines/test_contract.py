@@ -14,7 +14,7 @@ import pytest
 
 from pvefi.errors import UsageError
 from pvefi.guest import load_trampoline
-from pvefi.guest.mailbox import Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Copy, Fill, Finish, Function, Request, Return, Unwind, Upcall
 from pvefi.machines import Fault, Finished, Halted, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.machines.choose import choose_machine
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry, HvmStartInfo, MemmapType
@@ -117,8 +117,57 @@ def test_a_copy_is_made_by_the_guest_itself(machine: Machine) -> None:
         run.guest.memory.write(source, b"copied")
         stop = run.go()
         assert run.guest.memory.read(target, 6) == b"copie\0"
-    assert run.script.functions == [Function.BOOT, GATE, Function.COPY_DONE]
+    assert run.script.functions == [Function.BOOT, GATE, Function.DONE]
     assert isinstance(stop, Halted)
+
+
+@pytest.mark.parametrize("distance", [-3, 3])
+def test_a_copy_may_overlap_in_either_direction(machine: Machine, distance: int) -> None:
+    with started(machine, RING + HALT, [Copy(DATA + 16 + distance, DATA + 16, 8), Return(0)]) as run:
+        run.guest.memory.write(DATA + 16, b"12345678")
+        run.go()
+        assert run.guest.memory.read(DATA + 16 + distance, 8) == b"12345678"
+
+
+def test_a_fill_is_made_by_the_guest_itself(machine: Machine) -> None:
+    with started(machine, RING + HALT, [Fill(DATA + 1, 0xAB, 3), Return(0)]) as run:
+        run.go()
+        assert run.guest.memory.read(DATA, 5) == b"\0\xab\xab\xab\0"
+    assert run.script.functions == [Function.BOOT, GATE, Function.DONE]
+
+
+FUNCTION = PROGRAM + 0x800
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Fill(FUNCTION + 1, 2, 1),
+        Copy(FUNCTION, DATA, 6),
+        Copy(FUNCTION + 1, FUNCTION - 0x100, 0x104),  # overlapping: downwards, over the function itself
+    ],
+    ids=["fill", "copy", "overlapping copy"],
+)
+def test_code_that_has_run_is_changed_by_a_copy_or_a_fill(machine: Machine, change: Copy | Fill) -> None:
+    one, two = (b"\xb8" + bytes([n, 0, 0, 0]) + RETURN for n in (1, 2))  # mov $n, %eax; ret
+    show = b"\x89\x04\x25" + DATA.to_bytes(4, "little")  # mov %eax, DATA
+    with started(machine, call(FUNCTION) + RING + call(FUNCTION) + show + HALT, [change, Return(0)]) as run:
+        run.guest.memory.write(FUNCTION, one)
+        run.guest.memory.write(DATA, two)
+        run.guest.memory.write(FUNCTION - 0x100, b"\2\0\0\0" + RETURN)  # for the overlapping copy
+        run.go()
+        assert run.guest.memory.read(DATA, 4) == b"\2\0\0\0"
+
+
+def test_a_time_out_ends_an_answer_that_takes_too_long(machine: Machine) -> None:
+    def endless(_request: Request) -> Return:
+        while True:
+            time.monotonic()
+
+    with started(machine, RING, [endless]) as run:
+        began = time.monotonic()
+        assert isinstance(run.go(timeout=0.1), TimedOut)
+        assert time.monotonic() - began < 5
 
 
 def test_unwinding_leaves_the_program_from_within(machine: Machine) -> None:

@@ -42,11 +42,11 @@ from typing import (
 )
 
 from pvefi.efi.errors import EfiError
-from pvefi.guest.mailbox import Copy, Enter, Upcall
+from pvefi.guest.mailbox import Copy, Enter, Fill, Upcall
 from pvefi.layout import Guid, Scalar
 from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.trace.events import Address, Value
+from pvefi.trace.events import Address, Value, cut
 from pvefi.verdict import Verdict
 
 __all__ = [
@@ -90,8 +90,8 @@ Pointer = Annotated[Address, Scalar("Q")]
 CHAR16_LIMIT = 0x8000
 """The longest string, in characters, that a service reads from a guest."""
 
-Steps = Generator[Upcall | Copy | Enter, int, T]
-"""A service body that needs the guest's CPU: it yields an Upcall or Copy and is sent what came of it.
+Steps = Generator[Upcall | Copy | Fill | Enter, int, T]
+"""A service body that needs the guest's CPU: it yields an Upcall, Copy or Fill and is sent what came of it.
 
 An entry may yield Enter, from which nothing comes back.
 """
@@ -333,6 +333,8 @@ class Service(Generic[P, R]):
 def _traced(value: Any) -> Value:
     if isinstance(value, InOut) and value.given is not None:
         return cast(Value, value.given)
+    if isinstance(value, str):
+        return cut(value)
     return value.address if isinstance(value, Out) else cast(Value, value)
 
 

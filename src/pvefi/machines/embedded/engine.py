@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from unicorn import unicorn_const as const
 from unicorn import x86_const
@@ -72,7 +73,9 @@ class Engine:
             host_address = ctypes.addressof(ctypes.c_char.from_buffer(block.view))
             self._uc.mem_map_ptr(block.address, len(block.view), const.UC_PROT_ALL, host_address)
         self._keep: list[object] = []
-        self._fields = find_fields()
+        # In a thread of its own: Ctrl-C must not strike within a hook, which cannot pass it on.
+        with ThreadPoolExecutor(1) as elsewhere:
+            self._fields = elsewhere.submit(find_fields).result()
 
     def enter_protected_mode(self, entry: int, start_info: int) -> None:
         """Put the CPU in the PVH entry's state at guest physical `entry`, %ebx = `start_info`."""
