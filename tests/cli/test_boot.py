@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -131,6 +132,7 @@ def test_a_killed_boot_leaves_a_trace_that_can_be_read(tmp_path: Path) -> None:
         (["--memory", "900000G"], "expected at most the host's"),
         (["--memory", "lots"], "is not a size"),
         (["--initrd", "/nonexistent/initrd"], "expected an initial ramdisk, found: No such file"),
+        (["--initrd", "/dev/zero"], "expected an initial ramdisk, found a device"),
         (["--entry", "pvh"], "'pvh' is not 'efi'"),
         (["--timeout", "0"], "--timeout"),
         (["--trace", "/nonexistent/trace"], "cannot write the trace"),
@@ -167,6 +169,23 @@ def test_the_trace_never_overwrites_the_input(tmp_path: Path) -> None:
     done = pvefi(image, "--trace", image)
     assert done.returncode == ExitStatus.BAD_INPUT
     assert image.read_bytes() == before
+
+
+def test_a_pipe_that_nobody_reads_is_refused_as_a_trace(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = pvefi(program(tmp_path, returning(0)), "--trace", tmp_path / "pipe")
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "cannot write the trace: nobody reads this pipe" in done.stderr
+
+
+def test_a_trace_may_go_to_a_device_but_not_where_the_report_goes(tmp_path: Path) -> None:
+    image = program(tmp_path, returning(0))
+    assert pvefi(image, "--trace", "/dev/null").returncode == ExitStatus.OK
+    with (tmp_path / "report").open("wb") as report:
+        command = [*PVEFI, str(image), "--trace", "/dev/stdout"]
+        done = subprocess.run(command, stdout=report, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "found the one that the output goes to" in done.stderr
 
 
 def test_an_image_without_an_efi_entry_says_which_entries_it_has(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,7 +51,11 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     help=f"What of EFI is offered. {_PROFILES}.",
 )
 @click.option(
-    "--trace", "trace_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every call here."
+    "--trace",
+    "trace_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write every call here: a file, a device, or a pipe that is read.",
 )
 @click.option("--count", is_flag=True, help="Count the guest's instructions, exactly; slower.")
 @click.option("--seed", type=int, metavar="N", help="Fix all randomness that the guest gets.")
@@ -139,6 +144,10 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
     for used in (options.image, options.initrd):
         if used is not None and path.exists() and path.samefile(used):
             raise UsageError(f"{path}: expected a file to write the trace to, found the input itself")
+    if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
+        raise UsageError(
+            f"{path}: expected a file to write the trace to, found the one that the output goes to"
+        )
     header = TraceHeader(
         image=str(options.image),
         image_sha256=prepared.image.sha256,
