@@ -217,6 +217,8 @@ class EmbeddedGuest:
         return self._answering
 
     def close(self) -> None:
-        """Let go of the guest's memory; the engine goes with its last reference."""
+        """Free the CPU and the guest's memory."""
         self._end()
         self._mailbox.release()
+        self._engine.close()
+        self.memory.release()
