@@ -13,7 +13,8 @@ from pvefi.spec.uefi.status import EfiStatus
 
 __all__ = ["install"]
 
-_CHUNK = 1 << 16
+_AT_MOST = 1 << 20
+"""More random bytes than any guest needs at once; the host must not be kept busy making them."""
 
 
 def install(efi: Environment) -> None:
@@ -46,10 +47,13 @@ def get_rng(
     """Fill a buffer with random bytes.
 
     INVALID_PARAMETER: `value` is NULL or `value_length` 0. UNSUPPORTED: an algorithm other than raw.
+    NOT_READY: `value_length` is more than there is at once.
     """
     if algorithm is not None and algorithm != guids.RNG_ALGORITHM_RAW:
         raise EfiError(EfiStatus.UNSUPPORTED, f"{guids.guid_name(algorithm)} is not offered")
     if not value or not value_length:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "no buffer to fill")
-    for at in range(0, value_length, _CHUNK):
-        efi.memory.write(value + at, efi.surroundings.random(min(_CHUNK, value_length - at)))
+    # EFI_NOT_READY: "There is not enough random data available to satisfy the length requested".
+    if value_length > _AT_MOST:
+        raise EfiError(EfiStatus.NOT_READY, f"{value_length:#x} random bytes at once, of {_AT_MOST:#x}")
+    efi.memory.write(value, efi.surroundings.random(value_length))
