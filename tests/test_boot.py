@@ -478,7 +478,7 @@ def test_an_image_without_the_entry_is_refused(
 
 
 def test_an_initrd_larger_than_memory_is_refused(booted: Booted) -> None:
-    with pytest.raises(UsageError, match="smaller than the guest's memory of 16 MiB, found 16 MiB"):
+    with pytest.raises(UsageError, match="of less than 16 MiB, found 16 MiB"):
         booted.code(HLT, initrd=bytes(16 * MIB), memory_size=16 * MIB)
 
 

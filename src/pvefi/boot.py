@@ -87,12 +87,13 @@ def prepare(options: BootOptions) -> PreparedBoot:
         )
     data = image.read()
     source = efi_entry.source_of(image, data, options.command_line)
-    initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
-    if initrd is not None and len(initrd) >= options.memory_size:
-        raise UsageError(
-            f"{options.initrd}: expected an initial ramdisk smaller than the guest's memory of "
-            f"{options.memory_size >> 20} MiB, found {len(initrd) >> 20} MiB",
-            "give a larger --memory",
+    initrd = None
+    if options.initrd is not None:
+        initrd = read_file(
+            options.initrd,
+            "an initial ramdisk",
+            less_than=options.memory_size,
+            way_out="give a larger --memory",
         )
     return PreparedBoot(options, image, source, kernel_watch(image, data), initrd)
 

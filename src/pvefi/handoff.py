@@ -29,8 +29,6 @@ _PROOF_BYTES = 48
 _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
 _LEAST_ALIGNMENT = 2 << 20  # of a 64-bit kernel; boot protocols before 2.05 do not tell theirs
 _FIELD = 4  # bytes; a 64-bit field's upper half never changes, the kernel stays in its top 2 GiB
-_FIELD_RANGE = 1 << 32
-_LARGEST_SLIDE = 1 << 30  # KERNEL_IMAGE_SIZE, arch/x86/include/asm/page_64_types.h
 _COMMAND_LINE_LIMIT = 1 << 16
 
 
@@ -124,18 +122,36 @@ def _relocated(linked: bytes, found: bytes, alignment: int, at: int, slide: int)
         at += 1
     if at == len(linked):
         return slide
-    # The low bytes of a field stay, so it begins up to three bytes before the first one that differs.
-    for start in range(max(0, at - _FIELD + 1), at + 1):
+    # A multiple of 2 MiB leaves a field's two low bytes alone: the first that differs is one of the others.
+    for start in (at - 3, at - 2):
         end = start + _FIELD
         if end > len(linked):
             return slide  # a field that is cut off at the end tells nothing
-        change = int.from_bytes(found[start:end], "little") - int.from_bytes(linked[start:end], "little")
-        forward = change % _FIELD_RANGE if change % _FIELD_RANGE < _LARGEST_SLIDE else -change % _FIELD_RANGE
-        if forward % alignment == 0 and forward < _LARGEST_SLIDE and slide in (0, forward):
-            whole = _relocated(linked, found, alignment, end, forward)
+        if start < 0:
+            continue
+        change = _change(linked[start:end], found[start:end])
+        if change > 0 and change % alignment == 0 and slide in (0, change):
+            whole = _relocated(linked, found, alignment, end, change)
             if whole is not None:
                 return whole
     return None
+
+
+def _change(linked: bytes, found: bytes) -> int:
+    """Return by how much the low half of a field was relocated; 0 when it holds no address.
+
+    Addresses lie in the gigabyte from 0xffffffff80000000 (KERNEL_IMAGE_SIZE,
+    arch/x86/include/asm/page_64_types.h), and are added to; distances from there to the per-CPU area, near
+    0, have them taken away.
+    """
+    before, after = int.from_bytes(linked, "little"), int.from_bytes(found, "little")
+    match before >> 30, after >> 30:
+        case 2, 2:
+            return after - before
+        case 1, 1:
+            return before - after
+        case _:
+            return 0
 
 
 def collect(
