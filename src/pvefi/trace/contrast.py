@@ -14,6 +14,7 @@ __all__ = ["WIDTH", "Contrast", "contrast_lines", "shown_apart"]
 WIDTH = 100
 _GAP = "  "
 _LEAST_MEANING = 20
+_MEANING_LINES = 2
 _LONGEST_VALUE = 24 * WIDTH  # a damaged document must not fill screens
 _CONTEXT = 12
 
@@ -50,7 +51,7 @@ def contrast_lines(rows: Sequence[Contrast], *, head: str = "", indent: int = 0)
         start = " " * indent + f"{row.mark} {row.name:<{names}}"
         if row in beside:
             start += f"{_GAP}{row.a:<{widths[0]}}{_GAP}{row.b:<{widths[1]}}"
-        lines += _with_meaning(start, row.meaning)
+        lines += _with_meaning(start, row.meaning, indent + 4)
         if row not in beside:
             lines += [
                 Text(line)
@@ -60,14 +61,24 @@ def contrast_lines(rows: Sequence[Contrast], *, head: str = "", indent: int = 0)
     return lines
 
 
-def _with_meaning(start: str, meaning: str) -> Iterator[Text]:
+def _with_meaning(start: str, meaning: str, indent: int) -> Iterator[Text]:
+    """Yield the row with its meaning beside it, or below where there is no room."""
     if not meaning:
         yield Text(start.rstrip())
         return
     column = len(start) + len(_GAP)
-    for at, part in enumerate(wrap(meaning, max(WIDTH - column, _LEAST_MEANING), break_on_hyphens=False)):
-        before = start + _GAP if at == 0 else " " * column
-        yield Text.assemble(before, (part, "dim"))
+    parts = _wrapped(meaning, WIDTH - column) if column < WIDTH - _LEAST_MEANING else []
+    if parts and len(parts) <= _MEANING_LINES and all(len(part) <= WIDTH - column for part in parts):
+        for at, part in enumerate(parts):
+            yield Text.assemble(start + _GAP if at == 0 else " " * column, (part, "dim"))
+        return
+    yield Text(start.rstrip())
+    for part in _wrapped(meaning, WIDTH - indent):
+        yield Text.assemble(" " * indent, (part, "dim"))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _below(side: str, value: str, indent: int) -> list[str]:
