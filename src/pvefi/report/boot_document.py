@@ -134,10 +134,8 @@ def _select(path: str, boots: Sequence[Node], chosen: str) -> Node:
         return fitting[0]
     has = ", ".join(f"{number} {entry:.20}" for number, entry in enumerate(entries[:20], 1)) or "none"
     wanted = f"one boot through {chosen}" if chosen else "one boot"
-    raise UsageError(
-        f"{path}: expected {wanted}, found {len(fitting) or 'none'}; it has: {has}",
-        "" if not boots else f"write {path}:{entries[0]:.20}" if not chosen else f"write {path}:1",
-    )
+    found = f"{path}: expected {wanted}, found {len(fitting) or 'none'}; it has: {has}"
+    raise UsageError(found, f"write {path}:{entries[0]:.20} or {path}:1" if len(boots) > 1 else "")
 
 
 def _boot(node: Node) -> BootDocument:

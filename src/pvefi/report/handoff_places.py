@@ -48,8 +48,6 @@ class Surroundings:
         """Return what `address` points into and how far, '' when nothing known is there."""
         if address < _LOWEST:
             return ""
-        if address == self.virtual_slide:
-            return "virtual slide"
         offset = address - _VIRTUAL_BASE
         if 0 <= offset < _VIRTUAL_SIZE:
             if self.virtual_slide is None or offset < self.virtual_slide:
@@ -57,7 +55,7 @@ class Surroundings:
             return f"virtual {address - self.virtual_slide:#x} as linked"
         here = [span for span in self.spans if span.start <= address <= span.end]
         if not here:
-            return ""
+            return "virtual slide" if address == self.virtual_slide else ""
         span = min(here, key=lambda one: (one.end - one.start, one.name))
         return span.name + (f"+{address - span.start:#x}" if address != span.start else "")
 
@@ -100,7 +98,11 @@ def _surroundings(handoff: HandoffDocument, kernel_size: int) -> Surroundings:
         *((guid_name(guid), address, 0) for guid, address in handoff.tables),
     ]
     spans = tuple(Span(name, start, start + size) for name, start, size in sizes if start)
-    found = {span.name: one for span in spans if (one := _descriptor(handoff, span.start)) is not None}
+    found = {
+        span.name: one
+        for span in spans
+        if (one := _descriptor(handoff, span.start)) and one.type is not MemoryType.CONVENTIONAL
+    }
     return Surroundings(
         spans,
         MappingProxyType({name: Span(name, one.physical_start, _end(one)) for name, one in found.items()}),
