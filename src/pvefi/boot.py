@@ -18,23 +18,24 @@ from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.entries import efi as efi_entry
-from pvefi.errors import UsageError
+from pvefi.errors import GuestFault, UsageError
 from pvefi.files import read_file
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Mailbox
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, kernel_watch
 from pvefi.image import EntryKind, Image, inspect
 from pvefi.judge import MemoryWish, judge
-from pvefi.machines import Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines import Finished, Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
-from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Verdict
+from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Outcome, Verdict
 
 __all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class PreparedBoot:
 
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
+    _check_command_line(options.command_line)
     image = inspect(options.image)
     if image.entry(EntryKind.EFI) is None:
         raise UsageError(
@@ -85,14 +87,30 @@ def prepare(options: BootOptions) -> PreparedBoot:
         )
     data = image.read()
     source = efi_entry.source_of(image, data, options.command_line)
-    initrd = read_file(options.initrd, "an initial ramdisk") if options.initrd else None
-    if initrd is not None and len(initrd) >= options.memory_size:
-        raise UsageError(
-            f"{options.initrd}: expected an initial ramdisk smaller than the guest's memory of "
-            f"{options.memory_size >> 20} MiB, found {len(initrd) >> 20} MiB",
-            "give a larger --memory",
+    initrd = None
+    if options.initrd is not None:
+        initrd = read_file(
+            options.initrd,
+            "an initial ramdisk",
+            less_than=options.memory_size,
+            way_out="give a larger --memory",
         )
     return PreparedBoot(options, image, source, kernel_watch(image, data), initrd)
+
+
+def _check_command_line(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "expected a command line in UTF-8, found bytes that are none", "--cmdline"
+        ) from error
+    if "\0" in text:
+        raise UsageError("expected a command line of text, found a NUL in it", "--cmdline")
+    if size > _COMMAND_LINE_AT_MOST:
+        raise UsageError(
+            f"expected a command line of at most {_COMMAND_LINE_AT_MOST} bytes, found {size}", "--cmdline"
+        )
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
@@ -140,7 +158,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         began = time.monotonic()
         stop, passed = _run(guest, firmware, options.timeout)
         seconds = time.monotonic() - began
-        handoff = _handoff(guest, firmware, watch, stop, DECOMPRESSOR in passed)
+        stop, handoff = _handoff(guest, firmware, watch, stop, DECOMPRESSOR in passed)
         return BootResult(
             image=str(image.path),
             image_sha256=image.sha256,
@@ -201,16 +219,21 @@ def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop,
 
 def _handoff(
     guest: Guest, firmware: Firmware, watch: KernelWatch | None, stop: Stop, decompressed: bool
-) -> Handoff | None:
+) -> tuple[Stop, Handoff | None]:
+    """Return the stop, and what the kernel proper was given; another stop when that makes no sense."""
     if not isinstance(stop, Reached) or watch is None or firmware.environment is None:
-        return None
+        return stop, None
     efi = firmware.environment
     tables = tuple(ConfigurationTable(*entry) for entry in efi.tables.configuration_tables)
-    return collect(
-        guest.memory,
-        guest.registers(),
-        watch,
-        decompressor="entered" if decompressed else "bypassed",
-        memory_map=efi.final_memory_map,
-        configuration_tables=tables,
-    )
+    try:
+        return stop, collect(
+            guest.memory,
+            guest.registers(),
+            watch,
+            decompressor="entered" if decompressed else "bypassed",
+            memory_map=efi.final_memory_map,
+            configuration_tables=tables,
+        )
+    except GuestFault as fault:
+        why = f"the kernel proper has control, but what it was given makes no sense: {fault}"
+        return Finished(Verdict(Outcome.BAD_REQUEST, why)), None

@@ -1,26 +1,121 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads the files that a user names, with a clear line for each way in which that fails."""
+"""Opens the files that a user names, with a clear line for each way in which that fails.
+
+Opening never waits: a FIFO without its other end is refused, not waited for.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import mmap
+import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from pvefi.errors import UsageError
 
-__all__ = ["read_file"]
+__all__ = ["create_file", "kind_of_file", "open_file", "read_file"]
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-def read_file(path: Path, what: str) -> memoryview:
-    """Return the bytes of `path`, mapped rather than copied; UsageError says why it cannot be read.
+def kind_of_file(mode: int) -> str:
+    """Return in words what a file of this `st_mode` is."""
+    match stat.S_IFMT(mode):
+        case stat.S_IFREG:
+            return "a file"
+        case stat.S_IFDIR:
+            return "a directory"
+        case stat.S_IFIFO:
+            return "a pipe"
+        case stat.S_IFSOCK:
+            return "a socket"
+        case _:
+            return "a device"
 
-    `what` names the file's role, such as "an initial ramdisk". An empty file is an empty view.
+
+def open_file(path: Path, what: str) -> BinaryIO:
+    """Open the regular file `path` for reading; UsageError when it is none or cannot be read.
+
+    `what` names the file's role, such as "an initial ramdisk".
     """
     try:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{path}: expected {what}, found: {reason}") from error
+        raise _refusal(path, what, error) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise UsageError(f"{path}: expected {what}, found {kind_of_file(mode)}")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path, what: str, *, less_than: int, way_out: str) -> memoryview:
+    """Return the bytes of `path`, which may change afterwards: they are copied, once, outside the heap.
+
+    UsageError says why the file cannot be read, that it is empty, or that it has not `less_than` bytes; then
+    `way_out` says what may help.
+    """
+    with open_file(path, what) as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise UsageError(f"{path}: expected {what}, found an empty file")
+        if size >= less_than:
+            expected = f"{what} of less than {less_than >> 20} MiB"
+            raise UsageError(f"{path}: expected {expected}, found {size >> 20} MiB", way_out)
+        copy = os.memfd_create("pvefi", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            try:
+                copied = _copy(file.fileno(), copy, size)
+            except OSError as error:
+                raise _refusal(path, what, error) from error
+            if copied < size:
+                raise UsageError(
+                    f"{path}: expected {what} of {size} bytes, found {copied}: it is being changed"
+                )
+            fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+            # Linux before 6.7 refuses shared mappings of what is sealed; a private one copies nothing either.
+            return memoryview(mmap.mmap(copy, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+        finally:
+            os.close(copy)
+
+
+def _copy(source: int, target: int, size: int) -> int:
+    """Copy up to `size` bytes within the kernel and return how many there were."""
+    done = 0
+    while done < size:
+        count = os.sendfile(target, source, None, size - done)
+        if not count:
+            break
+        done += count
+    return done
+
+
+def create_file(path: Path) -> BinaryIO:
+    """Open `path` for writing, empty; OSError when it refuses.
+
+    Besides a regular file it may be a device, such as /dev/null, or a pipe that somebody reads.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO and path.is_fifo():
+            raise OSError(errno.ENXIO, "nobody reads this pipe") from error
+        raise
+    mode = os.fstat(descriptor).st_mode
+    try:
+        if stat.S_ISREG(mode):
+            os.ftruncate(descriptor, 0)
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "wb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _refusal(path: Path, what: str, error: Exception) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return UsageError(f"{path}: expected {what}, found: {reason}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pvefi.errors import GuestFault
 from pvefi.image import Image
+from pvefi.image.pe import PeImage
 from pvefi.machines.machine import Watchpoint
 from pvefi.memory import GuestMemory
 from pvefi.spec.linux.boot_params import BootParams
@@ -26,10 +27,8 @@ KERNEL_PROPER = "startup_64"
 DECOMPRESSOR = "decompressor"
 _PROOF_BYTES = 48
 _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
-_DEFAULT_ALIGNMENT = 2 << 20  # boot protocols before 2.05 do not tell theirs
+_LEAST_ALIGNMENT = 2 << 20  # of a 64-bit kernel; boot protocols before 2.05 do not tell theirs
 _FIELD = 4  # bytes; a 64-bit field's upper half never changes, the kernel stays in its top 2 GiB
-_FIELD_RANGE = 1 << 32
-_LARGEST_SLIDE = 1 << 30  # KERNEL_IMAGE_SIZE, arch/x86/include/asm/page_64_types.h
 _COMMAND_LINE_LIMIT = 1 << 16
 
 
@@ -37,7 +36,8 @@ _COMMAND_LINE_LIMIT = 1 << 16
 class KernelWatch:
     """What to look for: the entry's bytes, where they were linked, and the decompressor's entries.
 
-    `decompressor` maps an offset from the loaded kernel to the bytes there.
+    `decompressor` maps an offset from the loaded kernel to the bytes there; `protected_mode_rva` is where the
+    image has its own copy of the kernel as it is loaded.
     """
 
     code: bytes
@@ -46,11 +46,12 @@ class KernelWatch:
     offset: int
     alignment: int
     decompressor: Mapping[int, bytes]
+    protected_mode_rva: int
 
     def watchpoints(self, memory: GuestMemory, image_base: int) -> Iterator[Watchpoint]:
         """Yield a watchpoint for every place in `memory` where the kernel may start.
 
-        `image_base` is where the image itself was loaded, or 0.
+        `image_base` is where the image itself was loaded.
         """
         places = [
             at
@@ -60,7 +61,7 @@ class KernelWatch:
         for place in places:
             yield Watchpoint(place + self.offset, len(self.code), self.is_kernel_proper, KERNEL_PROPER)
         for offset, code in self.decompressor.items():
-            for place in {*places, image_base}:
+            for place in {*places, image_base + self.protected_mode_rva}:
                 yield Watchpoint(place + offset, len(code), code.__eq__, DECOMPRESSOR)
 
     def is_kernel_proper(self, found: bytes) -> bool:
@@ -82,16 +83,28 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
     segment = image.vmlinux.load_segments[code.segment_index]
     first = image.vmlinux.load_segments[0]
     start = image.bzimage.protected_mode_offset
+    alignment = image.bzimage.header.kernel_alignment
+    if alignment < _LEAST_ALIGNMENT or alignment & (alignment - 1):
+        alignment = _LEAST_ALIGNMENT
     return KernelWatch(
         code=code.data[:_PROOF_BYTES],
         file_offset=segment.file_offset + code.segment_offset,
         linked_address=code.physical_address,
         offset=code.physical_address - first.physical_address,
-        alignment=image.bzimage.header.kernel_alignment or _DEFAULT_ALIGNMENT,
+        alignment=alignment,
         decompressor={
             offset: data[start + offset : start + offset + _PROOF_BYTES] for offset in (0, _STARTUP_64_OFFSET)
         },
+        protected_mode_rva=_rva(image.pe, start) if image.pe is not None else start,
     )
+
+
+def _rva(pe: PeImage, offset: int) -> int:
+    """Return where the byte at file `offset` is when `pe` is loaded."""
+    for section in pe.sections:
+        if section.raw_offset <= offset < section.raw_offset + section.file_size:
+            return section.virtual_address + offset - section.raw_offset
+    return offset  # in the headers
 
 
 def virtual_slide(linked: bytes, found: bytes, alignment: int) -> int | None:
@@ -109,18 +122,36 @@ def _relocated(linked: bytes, found: bytes, alignment: int, at: int, slide: int)
         at += 1
     if at == len(linked):
         return slide
-    # The low bytes of a field stay, so it begins up to three bytes before the first one that differs.
-    for start in range(max(0, at - _FIELD + 1), at + 1):
+    # A multiple of 2 MiB leaves a field's two low bytes alone: the first that differs is one of the others.
+    for start in (at - 3, at - 2):
         end = start + _FIELD
         if end > len(linked):
             return slide  # a field that is cut off at the end tells nothing
-        change = int.from_bytes(found[start:end], "little") - int.from_bytes(linked[start:end], "little")
-        forward = change % _FIELD_RANGE if change % _FIELD_RANGE < _LARGEST_SLIDE else -change % _FIELD_RANGE
-        if forward % alignment == 0 and forward < _LARGEST_SLIDE and slide in (0, forward):
-            whole = _relocated(linked, found, alignment, end, forward)
+        if start < 0:
+            continue
+        change = _change(linked[start:end], found[start:end])
+        if change > 0 and change % alignment == 0 and slide in (0, change):
+            whole = _relocated(linked, found, alignment, end, change)
             if whole is not None:
                 return whole
     return None
+
+
+def _change(linked: bytes, found: bytes) -> int:
+    """Return by how much the low half of a field was relocated; 0 when it holds no address.
+
+    Addresses lie in the gigabyte from 0xffffffff80000000 (KERNEL_IMAGE_SIZE,
+    arch/x86/include/asm/page_64_types.h), and are added to; distances from there to the per-CPU area, near
+    0, have them taken away.
+    """
+    before, after = int.from_bytes(linked, "little"), int.from_bytes(found, "little")
+    match before >> 30, after >> 30:
+        case 2, 2:
+            return after - before
+        case 1, 1:
+            return before - after
+        case _:
+            return 0
 
 
 def collect(
@@ -140,9 +171,9 @@ def collect(
     address = registers["rsi"]
     page = memory.read(address, BootParams.SIZE)
     params = BootParams.unpack(page)
-    initrd = b""
+    initrd = memoryview(b"")
     if params.ramdisk_size:
-        initrd = memory.read(params.ramdisk_address, params.ramdisk_size)
+        initrd = memory.view(params.ramdisk_address, params.ramdisk_size)
     return Handoff(
         decompressor=decompressor,
         kernel_start=KERNEL_PROPER,

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import lzma
 import struct
+import zlib
 from typing import Any
 
 from pvefi.spec.linux.setup_header import SETUP_HEADER_OFFSET, SetupHeader
@@ -41,6 +42,10 @@ def compress(data: bytes, compression: str, declared_size: int | None = None) ->
             return packed if declared_size is None else packed[:-4] + size
         case "bzip2":
             return bz2.compress(data) + size
+        case "lzma":
+            return lzma.compress(data, lzma.FORMAT_ALONE) + size
+        case "lzo":
+            return lzop(data) + size
         case "xz":
             return lzma.compress(data, lzma.FORMAT_XZ, check=lzma.CHECK_CRC32) + size
         case "lz4":
@@ -50,6 +55,26 @@ def compress(data: bytes, compression: str, declared_size: int | None = None) ->
 
             return zstandard.ZstdCompressor(write_content_size=False).compress(data) + size
     raise ValueError(compression)
+
+
+LZO_CHUNK = 256 << 10
+
+
+def lzop(data: bytes, *, version: int = 0x1040, flags: int = 3, name: bytes = b"") -> bytes:
+    """Return a file as `lzop -9` makes it: blocks of 256 KiB with the Adler-32 of what is in them."""
+    from lzallright import LZOCompressor
+
+    header = struct.pack(">HHH", version, 0x20A0, 0x0940) + b"\x03"
+    header += b"\x09" if version >= 0x940 else b""
+    header += struct.pack(">I", flags) + (bytes(4) if flags & 0x800 else b"")
+    header += bytes(12 if version >= 0x940 else 8) + bytes([len(name)]) + name
+    packed = b"\x89LZO\0\r\n\x1a\n" + header + struct.pack(">I", zlib.adler32(header))
+    for at in range(0, len(data), LZO_CHUNK):
+        chunk = data[at : at + LZO_CHUNK]
+        block = LZOCompressor().compress(chunk)
+        block = chunk if len(block) >= len(chunk) else block
+        packed += struct.pack(">3I", len(chunk), len(block), zlib.adler32(chunk)) + block
+    return packed + bytes(4)
 
 
 def _lz4(data: bytes) -> bytes:

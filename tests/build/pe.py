@@ -139,7 +139,7 @@ def build_pe(
     for section in sections:
         made = _defaults(section, address, offset)
         laid.append((made, section.data))
-        address = _up(address + max(made["virtual_size"], 1), PAGE)
+        address = _up(address + max(made["virtual_size"], 1), PAGE) & 0xFFFFFFFF
         offset += _up(len(section.data), ALIGNMENT)
     reloc = next((made for made, _ in laid if made["name"] == b".reloc"), None)
     size_of_optional = struct.calcsize("<" + "".join({**OPTIONAL_FIELDS, **DIRECTORY_FIELDS}.values()))

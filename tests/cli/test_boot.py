@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -102,6 +103,58 @@ def test_a_fault_names_the_place_in_the_image(tmp_path: Path) -> None:
     assert done.stdout.startswith("faulted: page fault at program.efi+0x1000 (0x1001000) for address 0x0;")
 
 
+@pytest.mark.parametrize(
+    ("code", "options", "line"),
+    [
+        (returning(EfiStatus.ABORTED), [], "pvefi: exited: program.efi ended with EFI_ABORTED"),
+        (FAULT, [], "pvefi: faulted: page fault at program.efi+0x1000 "),
+        (LOOP, ["--timeout", "0.3"], "pvefi: timed out: no end within 0.3 s, "),
+    ],
+    ids=["exited", "faulted", "timed out"],
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_a_boot_that_fails_says_why_in_one_line_on_stderr(
+    tmp_path: Path, code: str, options: list[str], line: str, as_json: list[str]
+) -> None:
+    done = pvefi(program(tmp_path, code), *options, *as_json)
+    assert done.returncode != ExitStatus.OK
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm_and_no_file_gets_their_numbers(tmp_path: Path, closed: str) -> None:
+    trace = tmp_path / "trace"
+    words = [*PVEFI, str(program(tmp_path, GREET)), "--trace", str(trace)]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *words], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (ExitStatus.OK, "")
+    assert done.stdout.startswith("Hi\n" if closed == "2>&-" else "")
+    assert len(read_trace(trace).events) == 1
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+    ids=["ascii", "the C locale"],
+)
+def test_text_that_the_output_s_encoding_lacks_is_spelled_out(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    image = program(tmp_path, GREET.replace("48006900", "e5004e78"))  # "\xe5" and a Han character
+    image = image.rename(tmp_path / "\xe5.efi")
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [*PVEFI, str(image), *options], capture_output=True, check=False, env=os.environ | environment
+        )
+        assert done.returncode == ExitStatus.OK, done.stderr
+        assert b"\\xe5\\u784e\n" in done.stdout + done.stderr
+
+
 def test_a_trace_is_written_call_by_call(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     pvefi(program(tmp_path, GREET), "--trace", trace)
@@ -131,8 +184,13 @@ def test_a_killed_boot_leaves_a_trace_that_can_be_read(tmp_path: Path) -> None:
         (["--memory", "900000G"], "expected at most the host's"),
         (["--memory", "lots"], "is not a size"),
         (["--initrd", "/nonexistent/initrd"], "expected an initial ramdisk, found: No such file"),
+        (["--initrd", "/dev/zero"], "expected an initial ramdisk, found a device"),
         (["--entry", "pvh"], "'pvh' is not 'efi'"),
-        (["--timeout", "0"], "--timeout"),
+        (["--timeout", "0"], "'0' is no time"),
+        (["--timeout", "nan"], "'nan' is no time"),
+        (["--timeout", "inf"], "'inf' is no time"),
+        (["--timeout", "1e300"], "'1e300' is no time (write seconds: more than 0, at most 2592000)"),
+        (["--timeout", "soon"], "'soon' is no time"),
         (["--trace", "/nonexistent/trace"], "cannot write the trace"),
     ],
 )
@@ -167,6 +225,23 @@ def test_the_trace_never_overwrites_the_input(tmp_path: Path) -> None:
     done = pvefi(image, "--trace", image)
     assert done.returncode == ExitStatus.BAD_INPUT
     assert image.read_bytes() == before
+
+
+def test_a_pipe_that_nobody_reads_is_refused_as_a_trace(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = pvefi(program(tmp_path, returning(0)), "--trace", tmp_path / "pipe")
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "cannot write the trace: nobody reads this pipe" in done.stderr
+
+
+def test_a_trace_may_go_to_a_device_but_not_where_the_report_goes(tmp_path: Path) -> None:
+    image = program(tmp_path, returning(0))
+    assert pvefi(image, "--trace", "/dev/null").returncode == ExitStatus.OK
+    with (tmp_path / "report").open("wb") as report:
+        command = [*PVEFI, str(image), "--trace", "/dev/stdout"]
+        done = subprocess.run(command, stdout=report, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == ExitStatus.BAD_INPUT
+    assert "found the one that the output goes to" in done.stderr
 
 
 def test_an_image_without_an_efi_entry_says_which_entries_it_has(tmp_path: Path) -> None:

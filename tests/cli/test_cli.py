@@ -19,6 +19,8 @@ from pvefi import cli
 from pvefi.cli.options import SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.errors import GuestFault, ImageError, MachineError, UsageError
+from pvefi.trace.jsonl import TraceHeader, TraceWriter
+from tests.build.pe import PeSection, build_pe
 
 Captured = pytest.CaptureFixture[str]
 Call = Callable[[Callable[[], object]], tuple[int, str]]
@@ -169,16 +171,49 @@ def test_the_version_is_the_packages() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "pvefi 0.1.0\n", "")
 
 
-def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["boot", "program.efi"],
+        ["boot", "program.efi", "--json"],
+        ["inspect", "program.efi"],
+        ["inspect", "program.efi", "--json"],
+        ["trace", "show", "trace"],
+        ["trace", "show", "trace", "--json"],
+        ["trace", "summary", "trace"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path, words: list[str]) -> None:
+    returning_success = PeSection(data=bytes.fromhex("31c0c3").ljust(0x200, b"\0"))
+    (tmp_path / "program.efi").write_bytes(build_pe(sections=[returning_success]))
+    TraceWriter(tmp_path / "trace", TraceHeader("program.efi")).close()
     read, write = os.pipe()
     os.close(read)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pvefi", "--help"], check=False, stdout=write, stderr=subprocess.PIPE
+            [sys.executable, "-m", "pvefi", *words],
+            check=False,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
         )
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (ExitStatus.BROKEN_PIPE, b"")
+
+
+def test_a_reader_of_errors_that_goes_away_ends_it_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pvefi", "bot"], check=False, stdout=subprocess.PIPE, stderr=write
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stdout) == (ExitStatus.BAD_INPUT, b"")
 
 
 def test_a_full_disk_under_the_output_is_said() -> None:

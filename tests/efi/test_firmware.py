@@ -61,7 +61,7 @@ class Bell:
         self.seq = self.seq + 1 if seq is None else seq
         rcx, rdx, r8, r9 = (*arguments, 0, 0, 0, 0)[:4]
         return self.firmware.answer(
-            Request(self.seq, function, rcx, rdx, r8, r9, stack, self.cr3, 0, self.frame)
+            Request(self.seq, function, rcx, rdx, r8, r9, stack, self.cr3, 0, self.frame, self.seq - 1)
         )
 
     def boot(self) -> Bell:
@@ -175,6 +175,11 @@ def test_a_gate_that_nobody_was_given_is_refused(bell: Bell, function: int) -> N
 @pytest.mark.parametrize("seq", [0, 1, 3, 1 << 63, (1 << 64) - 1])
 def test_a_call_out_of_sequence_is_refused(bell: Bell, seq: int) -> None:
     refused(bell.ring(0, seq=seq), "the mailbox was overwritten", "expected call 2", f"{seq:#x}")
+
+
+def test_a_doorbell_without_a_call_is_refused(bell: Bell) -> None:
+    again = Request(1, Function.BOOT, 0, 0, 0, 0, SCRATCH, bell.cr3, 0, 0, done=1)
+    refused(bell.firmware.answer(again), "a doorbell without a call", "0x1")
 
 
 def test_boot_again_without_a_reset_is_refused(bell: Bell) -> None:

@@ -78,6 +78,7 @@ class Started:
             random=bytes,
             clock=Clock(idle=lambda _: None),
             initrd=None if initrd is None else memoryview(initrd),
+            image_starts=lambda _: None,
             boot_services_ended=lambda: None,
         )
         self.efi: Environment

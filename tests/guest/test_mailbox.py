@@ -74,12 +74,14 @@ def test_the_mailbox_fits_in_its_page() -> None:
 
 
 def test_a_request_is_a_copy_of_the_words() -> None:
-    made = page(seq=9, function=0xFFFF_FFFF_0000_0007, rcx=1, rdx=2, r8=3, r9=4, rsp=5, cr3=6, cr4=7, frame=8)
+    made = page(
+        seq=9, done=8, function=0xFFFF_FFFF_0000_0007, rcx=1, rdx=2, r8=3, r9=4, rsp=5, cr3=6, cr4=7, frame=8
+    )
     request = Mailbox(memoryview(made)).request()
     made[:] = bytes(4096)
-    assert (request.seq, request.function, request.frame) == (9, 7, 8)  # the guest writes 32 bits of function
+    assert (request.seq, request.done, request.function) == (9, 8, 7)  # the guest writes 32 bits of function
     assert (request.rcx, request.rdx, request.r8, request.r9) == (1, 2, 3, 4)
-    assert (request.rsp, request.cr3, request.cr4) == (5, 6, 7)
+    assert (request.rsp, request.cr3, request.cr4, request.frame) == (5, 6, 7, 8)
 
 
 ANSWERS: list[tuple[Answer, dict[str, int]]] = [

@@ -134,5 +134,10 @@ def test_a_bzimage_without_payload_has_no_decompressor(tmp_path: Path) -> None:
     assert {entry.decompressor for entry in image.entries} == {Decompressor.NONE}
 
 
-def test_a_machine_that_is_not_x86_has_no_entry_that_can_be_started(tmp_path: Path) -> None:
-    assert inspected(tmp_path, build_pe(machine=0xAA64)).entries == ()
+def test_an_efi_program_for_arm64_has_the_entry_of_its_machine(tmp_path: Path) -> None:
+    (entry,) = inspected(tmp_path, build_pe(machine=0xAA64)).entries
+    assert (entry.kind, entry.bits, entry.source) == (EntryKind.EFI_ARM64, 64, "UEFI 2.10 §2.3.6")
+
+
+def test_a_machine_of_another_kind_has_no_entry_that_pvefi_knows(tmp_path: Path) -> None:
+    assert inspected(tmp_path, build_pe(machine=0x5064)).entries == ()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pvefi.errors import ImageError, PvefiError, UsageError
-from pvefi.image import EntryKind, inspect
+from pvefi.image import inspect
 from pvefi.image.inspection import MAX_FILE_SIZE
 from tests.build.bzimage import build_bzimage
 from tests.build.elf import build_elf, linux_notes
@@ -54,6 +54,7 @@ KINDS = [
     (build_pe(subsystem=11), "EFI boot service driver for x86-64"),
     (build_pe(subsystem=12, machine=0x14C), "EFI runtime driver for i386"),
     (build_pe(machine=0xAA64), "EFI application for arm64"),
+    (bytes(0x38) + b"ARM\x64" + bytes(100), "Linux arm64 Image"),
     (build_elf(), "ELF kernel, 64-bit, X86_64"),
     (build_elf(bits=32), "ELF kernel, 32-bit, I386"),
     (build_bzimage(with_pe=False), "Linux bzImage, boot protocol 2.15"),
@@ -78,13 +79,12 @@ NO_IMAGES = [
     (b"#!/bin/sh\n", "a script"),
     (b"070701" + bytes(100), "an initrd (cpio archive)"),
     (gzip.compress(b"070701" + bytes(100)), "an initrd (cpio archive, gzip)"),
-    (gzip.compress(b"\x7fELF" + bytes(100)), "a gzip-compressed ELF file; decompress it first"),
-    (gzip.compress(b"other"), "a gzip file"),
+    (gzip.compress(build_elf(machine=243)), "an ELF file for RISCV"),
+    (gzip.compress(b"other"), "a gzip file that holds a text file"),
     (b"\x1f\x8b" + bytes(10), "a damaged gzip file"),
-    (b"\xfd7zXZ\0" + bytes(20), "an xz file, perhaps an initrd"),
-    (b"\x28\xb5\x2f\xfd" + bytes(20), "a zstd file, perhaps an initrd"),
+    (b"\xfd7zXZ\0" + bytes(20), "a damaged xz file"),
+    (b"\x28\xb5\x2f\xfd" + bytes(20), "a damaged zstd file"),
     (bytes(0x28) + b"_FVH" + bytes(100), "a firmware volume (OVMF and the like)"),
-    (bytes(0x38) + b"ARM\x64" + bytes(100), "a raw arm64 kernel Image"),
     (b"MZ" + bytes(100), "a DOS program, or a PE file whose header is damaged"),
     (bytes(0x1FE) + b"\x55\xaa", "a boot sector or disk image"),
     (bytes(0x1FE) + b"\x55\xaaEFI PART", "a disk image with a GPT"),
@@ -154,18 +154,6 @@ def test_a_bomb_in_a_kernel_is_refused(tmp_path: Path) -> None:
     path.write_bytes(build_bzimage(payload=bomb))
     with pytest.raises(ImageError):
         inspect(path)
-
-
-def test_a_payload_of_a_kind_that_is_not_read_leaves_the_rest(tmp_path: Path) -> None:
-    path = tmp_path / "vmlinuz"
-    path.write_bytes(build_bzimage(payload=b"\x89LZO" + bytes(96) + struct.pack("<I", 1 << 20)))
-    image = inspect(path)
-    assert image.payload is not None
-    assert image.payload.compression == "lzo"
-    assert image.vmlinux is None
-    linux64 = image.entry(EntryKind.LINUX64)
-    assert linux64 is not None
-    assert "not readable" in linux64.kernel_entry
 
 
 def test_a_kernel_in_a_raw_elf_is_read_without_its_section_headers(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-import struct
 import tracemalloc
 from array import array
 from functools import cache
@@ -12,7 +11,7 @@ from pvefi.errors import ImageError
 from pvefi.image.payload import MAX_UNCOMPRESSED_SIZE, PayloadStream, PlainStream, read_payload
 from tests.build.bzimage import compress
 
-READ = ["gzip", "bzip2", "xz", "lz4", "zstd"]
+READ = ["gzip", "bzip2", "lzma", "xz", "lz4", "lzo", "zstd"]
 DATA = b"\x7fELF" + array("I", range(1 << 18)).tobytes()
 ZEROS = 64 << 20
 
@@ -113,12 +112,6 @@ def test_a_range_past_the_declared_size_is_refused() -> None:
 def test_an_unknown_format_is_refused_with_its_bytes() -> None:
     with pytest.raises(ImageError, match="de ad be ef"):
         read_payload("k", b"\xde\xad\xbe\xef" * 4, 0, 16)
-
-
-def test_a_format_that_cannot_be_read_is_named() -> None:
-    source = stream(b"\x89LZO" + bytes(100) + struct.pack("<I", 1000))
-    with pytest.raises(ImageError, match=r"\(gzip, .*\), found lzo"):
-        source.read(0, 1)
 
 
 def test_a_payload_too_short_for_its_size_is_refused() -> None:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -300,15 +302,16 @@ def test_start_info_describes_the_memory_that_is_there(machine: Machine, size: i
         info = HvmStartInfo.read(memory.read(at, HvmStartInfo.SIZE))
         table = memory.read(info.memmap_paddr, info.memmap_entries * HvmMemmapTableEntry.SIZE)
         text = memory.read(info.cmdline_paddr, 21)
-    entries = [HvmMemmapTableEntry.unpack(table, at) for at in range(0, len(table), HvmMemmapTableEntry.SIZE)]
+        entries = [
+            HvmMemmapTableEntry.unpack(table, at) for at in range(0, len(table), HvmMemmapTableEntry.SIZE)
+        ]
+        ram = [entry for entry in entries if entry.type == MemmapType.RAM]
+        assert all(memory.contiguous(entry.addr) >= entry.size for entry in ram)
     assert text == b"quiet root=/dev/ram0\0"
     assert (info.nr_modules, info.modlist_paddr) == (0, 0)
-    ram = [entry for entry in entries if entry.type == MemmapType.RAM]
     legacy_hole = 0x60000
     assert sum(entry.size for entry in ram) == size - legacy_hole
     assert all(before.addr + before.size <= after.addr for before, after in itertools.pairwise(ram))
-    for entry in ram:
-        assert memory.contiguous(entry.addr) >= entry.size
     assert not any(entry.addr < 4 * GIB < entry.addr + entry.size for entry in entries)
 
 
@@ -396,6 +399,21 @@ REFUSED: dict[str, Callable[[], Hardware]] = {
 def test_hardware_that_cannot_be_had_is_refused(machine: Machine, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         machine.start(load_trampoline(), REFUSED[message](), lambda _: None)
+
+
+def test_a_closed_guest_leaves_nothing_behind(machine: Machine) -> None:
+    descriptors, maps = Path("/proc/self/fd"), Path("/proc/self/maps")
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(list(descriptors.iterdir()))
+        for _ in range(3):
+            with started(machine, RING, [Return(0)]) as run:
+                run.go()
+        assert len(list(descriptors.iterdir())) == before
+        assert "pvefi-ram" not in maps.read_text()
+    finally:
+        gc.enable()
 
 
 def test_two_guests_of_one_process_do_not_meet(machine: Machine) -> None:

@@ -19,7 +19,9 @@ from types import TracebackType
 import click
 
 from pvefi import __version__
+from pvefi.cli import streams
 from pvefi.cli.status import ExitStatus
+from pvefi.cli.streams import one_line
 from pvefi.errors import GuestFault, MachineError, PvefiError
 
 __all__ = ["main"]
@@ -84,14 +86,23 @@ def pvefi() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `pvefi` with these arguments (the process's own by default) and return its exit status."""
     try:
+        streams.prepare()
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
-        _flush()
+        streams.flush()
     except BrokenPipeError:
-        _silence_stdout()
-        return ExitStatus.BROKEN_PIPE
+        return _lost_reader()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich's Console makes the one of the other
+            return _lost_reader()
+        raise
     except (Exception, KeyboardInterrupt) as error:
         return _report(error)
     return status
+
+
+def _lost_reader() -> int:
+    streams.silence()
+    return ExitStatus.BROKEN_PIPE
 
 
 def _run(words: list[str]) -> int:
@@ -114,12 +125,11 @@ def _report(error: BaseException) -> int:
         traceback.print_exception(error)
     status, text = _judge(error)
     try:
-        _flush()
+        streams.flush()
     except OSError:
-        _silence_stdout()
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            print(f"pvefi: {_one_line(text)}", file=sys.stderr, flush=True)
+        streams.silence()
+    with contextlib.suppress(OSError):
+        print(f"pvefi: {one_line(text)}", file=sys.stderr, flush=True)
     return status
 
 
@@ -169,20 +179,3 @@ def _sentence(text: str) -> str:
     """Return a message of another library in our style: no capital, no full stop."""
     text = text.strip().removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
-
-
-def _one_line(text: str) -> str:
-    """Return `text` on one line, with whatever could steer a terminal spelled out."""
-    line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def _flush() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from writing what is left over at its end."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

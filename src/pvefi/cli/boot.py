@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare
+from pvefi.cli import streams
 from pvefi.cli.guest_console import GuestConsole
-from pvefi.cli.options import SIZE
+from pvefi.cli.options import SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
+from pvefi.cli.streams import one_line
 from pvefi.efi.profiles import PROFILES
 from pvefi.errors import UsageError
 from pvefi.machines.choose import MACHINES, choose_machine
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
+from pvefi.trace.show import verdict_line
 from pvefi.verdict import BootResult, Outcome
 
 __all__ = ["command"]
@@ -50,7 +54,11 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     help=f"What of EFI is offered. {_PROFILES}.",
 )
 @click.option(
-    "--trace", "trace_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every call here."
+    "--trace",
+    "trace_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write every call here: a file, a device, or a pipe that is read.",
 )
 @click.option("--count", is_flag=True, help="Count the guest's instructions, exactly; slower.")
 @click.option("--seed", type=int, metavar="N", help="Fix all randomness that the guest gets.")
@@ -63,11 +71,11 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up after this much time.",
+    help="Give up after this much time, at most 30 days.",
 )
 @click.option(
     "as_json", "--json", is_flag=True, help="One JSON document on stdout; the guest's text goes to stderr."
@@ -118,7 +126,11 @@ def command(
         if trace:
             trace.end(result.verdict)
     _report(result, as_json=as_json)
-    return exit_status(result)
+    status = exit_status(result)
+    if status != ExitStatus.OK:
+        streams.flush()
+        click.echo(f"pvefi: {one_line(verdict_line(result.verdict))}", err=True)
+    return status
 
 
 def exit_status(result: BootResult) -> ExitStatus:
@@ -139,6 +151,10 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
     for used in (options.image, options.initrd):
         if used is not None and path.exists() and path.samefile(used):
             raise UsageError(f"{path}: expected a file to write the trace to, found the input itself")
+    if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
+        raise UsageError(
+            f"{path}: expected a file to write the trace to, found the one that the output goes to"
+        )
     header = TraceHeader(
         image=str(options.image),
         image_sha256=prepared.image.sha256,

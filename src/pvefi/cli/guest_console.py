@@ -39,9 +39,10 @@ class GuestConsole:
     def __enter__(self) -> Self:
         if self._terminal or sys.stderr.isatty():
             stream = self._stream if self._terminal else sys.stderr
+            spinner = "dots" if stream.encoding.lower().startswith("utf") else "line"
             self._live = Live(
                 console=Console(file=stream),
-                get_renderable=lambda: Spinner("dots", text=self._progress()),
+                get_renderable=lambda: Spinner(spinner, text=self._progress()),
                 transient=True,
                 refresh_per_second=8,
                 redirect_stdout=False,

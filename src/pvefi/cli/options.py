@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
 import click
 
-__all__ = ["SIZE", "Size"]
+__all__ = ["SECONDS", "SIZE", "Seconds", "Size"]
 
 _UNITS = "KMG"
+_DAYS = 30
+"""More than any boot takes, and less than what a clock of the system can wait for."""
 
 if TYPE_CHECKING:
     SizeBase = click.ParamType[int]
+    SecondsBase = click.ParamType[float]
 else:
-    SizeBase = click.ParamType  # not generic at run time in older releases of click 8
+    SizeBase = SecondsBase = click.ParamType  # not generic at run time in older releases of click 8
 
 
 class Size(SizeBase):
@@ -39,3 +43,23 @@ class Size(SizeBase):
 
 
 SIZE = Size()
+
+
+class Seconds(SecondsBase):
+    """A time span in seconds, more than none and at most 30 days."""
+
+    name = "seconds"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number of seconds; click's BadParameter says what is wrong with `value`."""
+        most = _DAYS * 24 * 60 * 60
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds <= most:  # which a NaN is not
+            self.fail(f"{value!r} is no time (write seconds: more than 0, at most {most})", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds()

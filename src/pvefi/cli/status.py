@@ -32,4 +32,4 @@ class ExitStatus(IntEnum):
     BUG = 70, "a bug of pvefi; PVEFI_DEBUG=1 shows the traceback that a report needs"
     TIMEOUT = 124, "the time given by --timeout ran out"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
-    BROKEN_PIPE = 141, "whoever read the output has gone"
+    BROKEN_PIPE = 141, "whoever read the output has gone; nothing is said"

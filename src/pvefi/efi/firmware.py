@@ -93,6 +93,8 @@ class Firmware:
             return Finish(Verdict(Outcome.BAD_REQUEST, str(fault)))
 
     def _dispatch(self, request: Request, began: float) -> Answer:
+        if request.seq == request.done:
+            raise GuestFault(f"a doorbell without a call: call {request.seq:#x} was answered before")
         if request.function == Function.BOOT:
             if request.seq != 1:  # a guest that was reset counts from the start
                 raise GuestFault(f"a doorbell for BOOT as call {request.seq:#x}, which only the first may be")

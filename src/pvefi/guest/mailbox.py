@@ -89,7 +89,7 @@ class MailboxLayout(Structure):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The words of one doorbell, copied out before anything else can ring."""
+    """The words of one doorbell, copied out before anything else can ring; `done` is the answer before."""
 
     seq: int
     function: int
@@ -101,6 +101,7 @@ class Request:
     cr3: int
     cr4: int
     frame: int
+    done: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class Mailbox:
         self._taken = words[_SEQ]
         rcx, rdx, r8, r9, rsp, cr3, cr4 = words[_FUNCTION + 1 : _FUNCTION + 8]
         function = words[_FUNCTION] & 0xFFFFFFFF
-        return Request(self._taken, function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME])
+        return Request(self._taken, function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME], words[_DONE])
 
     def publish(self, answer: Return | Upcall | Copy | Unwind | Enter) -> None:
         """Write `answer` and then, as the last store, `done`: the seq of the call that was taken last.

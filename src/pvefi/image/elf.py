@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ELF header and program headers, as `@layout` declarations.
+"""The ELF header, program headers and section headers, as `@layout` declarations.
 
-Source: the ELF gABI, "ELF Header" and "Program Header". pyelftools is not used here: it reads the section
-headers when it opens a file, and those of a vmlinux stand at its end, behind 50 MB of decompression.
+Source: the ELF gABI, "ELF Header", "Program Header" and "Section Header". pyelftools is not used here: it
+reads the section headers when it opens a file, and those of a vmlinux stand at its end, behind 50 MB of
+decompression.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ __all__ = [
     "ELF_MAGIC",
     "Elf32Header",
     "Elf32ProgramHeader",
+    "Elf32SectionHeader",
     "Elf64Header",
     "Elf64ProgramHeader",
+    "Elf64SectionHeader",
     "ElfClass",
     "ElfMachine",
     "ElfType",
     "IDENT_CLASS",
     "IDENT_DATA",
     "LITTLE_ENDIAN",
+    "SECTION_NOTE",
     "SegmentType",
 ]
 
@@ -30,6 +34,8 @@ ELF_MAGIC = b"\x7fELF"
 IDENT_CLASS = 4
 IDENT_DATA = 5
 LITTLE_ENDIAN = 1
+SECTION_NOTE = 7
+"""SHT_NOTE, the sh_type of sections that hold notes."""
 
 
 class ElfClass(OpenEnum):
@@ -145,3 +151,35 @@ class Elf32ProgramHeader(Structure):
     memory_size: U32
     flags: U32
     alignment: U32
+
+
+@layout(size=64)
+class Elf64SectionHeader(Structure):
+    """Elf64_Shdr."""
+
+    name: U32
+    type: U32
+    flags: U64
+    address: U64
+    offset: U64
+    section_size: U64  # sh_size
+    link: U32
+    info: U32
+    alignment: U64  # sh_addralign
+    entry_size: U64
+
+
+@layout(size=40)
+class Elf32SectionHeader(Structure):
+    """Elf32_Shdr."""
+
+    name: U32
+    type: U32
+    flags: U32
+    address: U32
+    offset: U32
+    section_size: U32
+    link: U32
+    info: U32
+    alignment: U32
+    entry_size: U32

@@ -9,12 +9,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from pvefi.errors import UsageError
+from pvefi.image.arm64 import Arm64Image, Zboot
 from pvefi.image.bzimage import BzImage
-from pvefi.image.payload import Payload
+from pvefi.image.multiboot import Multiboot, Multiboot2
+from pvefi.image.payload import Payload, unwrapped
 from pvefi.image.pe import PeImage
+from pvefi.image.sbat import SbatEntry
+from pvefi.image.signatures import Signature
+from pvefi.image.uki import Unified
 from pvefi.image.vmlinux import Vmlinux
 
-__all__ = ["AddressKind", "Decompressor", "Entry", "EntryKind", "Image"]
+__all__ = ["AddressKind", "Contents", "Decompressor", "Entry", "EntryKind", "Image"]
 
 
 class EntryKind(StrEnum):
@@ -22,12 +27,16 @@ class EntryKind(StrEnum):
 
     EFI = "efi"
     EFI32 = "efi32"
+    EFI_ARM64 = "efi-arm64"
     EFI_HANDOVER = "efi-handover"
     LINUX16 = "linux16"
     LINUX32 = "linux32"
     LINUX64 = "linux64"
     PVH = "pvh"
     XEN_PV = "xen-pv"
+    MULTIBOOT = "multiboot"
+    MULTIBOOT2 = "multiboot2"
+    ARM64 = "arm64"
 
 
 class AddressKind(StrEnum):
@@ -41,7 +50,10 @@ class AddressKind(StrEnum):
 
 
 class Decompressor(StrEnum):
-    """What an entry does with the decompressor in a bzImage, its own startup_32 or startup_64."""
+    """What an entry does with the decompressor in a bzImage, its own startup_32 or startup_64.
+
+    Or with the one in a zboot image, which is its EFI entry.
+    """
 
     ENTERED = "entered"
     BYPASSED = "bypassed"
@@ -65,30 +77,57 @@ class Entry:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A kernel or EFI program file; `kind` says what it is in a few words."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """The containers and headers found in a file; a bzImage of Linux has most of them at once.
+
+    With a `wrapper` the file is compressed as a whole, and all else is about what is in it.
+    """
+
+    wrapper: Payload | None = None
+    pe: PeImage | None = None
+    bzimage: BzImage | None = None
+    payload: Payload | None = None
+    vmlinux: Vmlinux | None = None
+    arm64: Arm64Image | None = None
+    zboot: Zboot | None = None
+    multiboot: Multiboot | None = None
+    multiboot2: Multiboot2 | None = None
+    unified: Unified | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Contents):
+    """A kernel or EFI program; `kind` says what it is in a few words.
+
+    One inside another image says by `inside` where, such as ".linux"; its offsets count from its own start.
+    `sha256` is empty where only the start of an image was decompressed.
+    """
 
     path: Path
     size: int
     sha256: str
     kind: str
-    pe: PeImage | None
-    bzimage: BzImage | None
-    payload: Payload | None
-    vmlinux: Vmlinux | None
     entries: tuple[Entry, ...]
+    signatures: tuple[Signature, ...] = ()
+    sbat: tuple[SbatEntry, ...] = ()
+    inside: str = ""
+    embedded: tuple[Image, ...] = ()
 
     def entry(self, kind: EntryKind, bits: int | None = None) -> Entry | None:
         """Return the entry of this kind (and CPU mode)."""
         return next((e for e in self.entries if e.kind == kind and bits in (None, e.bits)), None)
 
     def read(self) -> bytes:
-        """Return the file's bytes; UsageError when it is no longer the file that was inspected."""
+        """Return the bytes that were inspected; UsageError when the file is no longer the same.
+
+        Those of a compressed file are what it decompresses to. An image inside another has no file.
+        """
+        assert not self.inside, "only a file can be read"
         try:
             data = self.path.read_bytes()
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be read any more: {error.strerror}") from error
         if len(data) != self.size or hashlib.sha256(data).hexdigest() != self.sha256:
             raise UsageError(f"{self.path}: changed since it was inspected", "run the command again")
-        return data
+        return unwrapped(str(self.path), data)[1] if self.wrapper is not None else data

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pvefi.errors import ImageError
 from pvefi.spec.xen.elfnote import NOTE_NAME, NoteForm, XenElfNote, note_form
 
-__all__ = ["GNU_BUILD_ID", "Note", "NoteValue", "parse_notes"]
+__all__ = ["GNU_BUILD_ID", "MAX_NOTES", "Note", "NoteValue", "parse_notes"]
 
 NoteValue = int | str | tuple[int, ...] | bytes
 

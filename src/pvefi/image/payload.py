@@ -1,60 +1,46 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Decompresses a kernel's payload forwards, keeping only the ranges asked for, within fixed bounds.
+"""Reads a compressed kernel within fixed bounds, keeping only the ranges asked for.
 
-Source: Linux boot.rst "payload_offset" (the magic numbers) and arch/x86/boot/compressed/Makefile, which
-appends the uncompressed size in 4 bytes to every format but gzip, whose own trailer is just that.
+Source: Linux boot.rst "payload_offset" and arch/x86/boot/compressed/Makefile, which appends the uncompressed
+size in 4 bytes to every format but gzip, whose own trailer is just that.
 """
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
 from pvefi.errors import ImageError
+from pvefi.image.decompression import LONGEST_MAGIC, DamagedStream, compression_of, decompressed
+from pvefi.image.elf import ELF_MAGIC
 
 __all__ = [
-    "COMPRESSIONS",
     "MAX_UNCOMPRESSED_SIZE",
+    "MAX_UNWRAPPED_SIZE",
+    "NOT_COMPRESSED",
     "Payload",
     "PayloadStream",
     "PlainStream",
-    "READABLE",
+    "peek",
     "read_payload",
+    "unwrapped",
 ]
 
 MAX_UNCOMPRESSED_SIZE = 1 << 30
 """Nothing is decompressed past 1 GiB: the largest distribution kernels reach 100 MB."""
+MAX_UNWRAPPED_SIZE = 128 << 20
+"""A file that is compressed as a whole is held in memory: vmlinux and arm64 Image reach 80 MB."""
+NOT_COMPRESSED = "none"
 
 _PIECE_SIZE = 1 << 20
-_MAX_DICTIONARY_SIZE = 128 << 20
-"""Linux scripts/Makefile.lib: zstd --ultra -22 takes a window of 128 MiB; xz at most the same."""
-_LZ4_CHUNK_SIZE = 8 << 20
-"""lz4 legacy frame (lz4_Frame_format.md "Legacy frame"): every block but the last holds 8 MiB."""
-_LZ4_MAX_BLOCK = _LZ4_CHUNK_SIZE + _LZ4_CHUNK_SIZE // 255 + 16
 _WORD = struct.Struct("<I")
-
-COMPRESSIONS: dict[bytes, str] = {
-    b"\x1f\x8b": "gzip",
-    b"\x1f\x9e": "gzip",
-    b"BZh": "bzip2",
-    b"\x5d\x00": "lzma",
-    b"\xfd7zXZ\0": "xz",
-    b"\x02\x21\x4c\x18": "lz4",
-    b"\x89LZO": "lzo",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x7fELF": "none",
-}
-"""Magic numbers (Linux boot.rst "payload_offset", lib/decompress.c)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The compressed kernel inside a bzImage: where it stands and how large it says it is."""
+    """A compressed kernel in a file: where it stands and how large it says it is."""
 
     compression: str
     offset: int
@@ -64,14 +50,14 @@ class Payload:
 
 def read_payload(path: str, data: bytes, offset: int, size: int) -> Payload:
     """Return what stands at `offset`; ImageError when it is no known format or claims too much."""
-    magic = data[offset : offset + max(map(len, COMPRESSIONS))]
-    compression = next((name for start, name in COMPRESSIONS.items() if magic.startswith(start)), "")
+    magic = data[offset : offset + LONGEST_MAGIC]
+    if magic.startswith(ELF_MAGIC):
+        return Payload(NOT_COMPRESSED, offset, size, size)
+    compression = compression_of(magic)
     if not compression:
         raise ImageError(
             path, offset, "a compressed kernel (gzip, xz, lz4, zstd, ...)", f"bytes {magic.hex(' ')}"
         )
-    if compression == "none":
-        return Payload(compression, offset, size, size)
     if size < _WORD.size:
         raise ImageError(path, offset, "a payload with a size at its end", f"{size} bytes")
     (declared,) = _WORD.unpack_from(data, offset + size - _WORD.size)
@@ -83,6 +69,40 @@ def read_payload(path: str, data: bytes, offset: int, size: int) -> Payload:
             f"a payload that claims {declared >> 20} MiB, a decompression bomb or a corrupt size",
         )
     return Payload(compression, offset, size, declared)
+
+
+def peek(compression: str, data: bytes | memoryview, size: int) -> bytes:
+    """Return up to `size` bytes from the start of a compressed file; fewer where it is damaged."""
+    held = bytearray()
+    try:
+        for piece in decompressed(compression, memoryview(data)):
+            held += piece
+            if len(held) >= size:
+                break
+    except DamagedStream:
+        pass
+    return bytes(held[:size])
+
+
+def unwrapped(path: str, data: bytes) -> tuple[Payload, bytes]:
+    """Return what a file that is compressed as a whole holds; ImageError when it is damaged or a bomb."""
+    compression = compression_of(data)
+    pieces, total = [], 0
+    try:
+        for piece in decompressed(compression, memoryview(data)):
+            pieces.append(piece)
+            total += len(piece)
+            if total > MAX_UNWRAPPED_SIZE:
+                raise ImageError(
+                    path,
+                    None,
+                    f"a compressed kernel of at most {MAX_UNWRAPPED_SIZE >> 20} MiB",
+                    "more, perhaps a decompression bomb",
+                    "decompress it first",
+                )
+    except DamagedStream as error:
+        raise _damage(path, 0, compression, total, error) from error
+    return Payload(compression, 0, len(data), total), b"".join(pieces)
 
 
 class PayloadStream:
@@ -147,18 +167,11 @@ class PlainStream:
 
 
 def _bounded(path: str, data: bytes, payload: Payload) -> Iterator[bytes]:
-    decompress = _DECOMPRESSORS.get(payload.compression)
-    if decompress is None:
-        raise ImageError(
-            path,
-            payload.offset,
-            f"a payload of a format that pvefi reads ({', '.join(_DECOMPRESSORS)})",
-            payload.compression,
-        )
     total = 0
-    compressed = memoryview(data)[payload.offset : payload.offset + payload.size]
+    packed = memoryview(data)[payload.offset : payload.offset + payload.size]
+    plain = payload.compression == NOT_COMPRESSED
     try:
-        for piece in decompress(compressed):
+        for piece in _plain(packed) if plain else decompressed(payload.compression, packed):
             total += len(piece)
             if total > payload.uncompressed_size:
                 raise ImageError(
@@ -168,21 +181,8 @@ def _bounded(path: str, data: bytes, payload: Payload) -> Iterator[bytes]:
                     f"more than {total:#x}, a decompression bomb or a corrupt size",
                 )
             yield piece
-    except _broken() as error:
-        raise ImageError(
-            path,
-            payload.offset,
-            f"a sound {payload.compression} stream",
-            f"damage {total:#x} bytes in: {error}",
-            "the file is truncated or corrupt",
-        ) from error
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    from lz4.block import LZ4BlockError  # native modules, only when a payload is read
-    from zstandard import ZstdError
-
-    return (zlib.error, lzma.LZMAError, OSError, EOFError, LZ4BlockError, ZstdError)  # OSError: bz2
+    except DamagedStream as error:
+        raise _damage(path, payload.offset, payload.compression, total, error) from error
 
 
 def _plain(data: memoryview) -> Iterator[bytes]:
@@ -190,69 +190,11 @@ def _plain(data: memoryview) -> Iterator[bytes]:
         yield bytes(data[at : at + _PIECE_SIZE])
 
 
-def _gzip(data: memoryview) -> Iterator[bytes]:
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    feed: bytes | memoryview = data
-    while not stream.eof:
-        piece = stream.decompress(feed, _PIECE_SIZE)
-        feed = stream.unconsumed_tail
-        if not piece and not feed:
-            return
-        yield piece
-
-
-def _xz(data: memoryview) -> Iterator[bytes]:
-    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_DICTIONARY_SIZE + _PIECE_SIZE)
-    feed: bytes | memoryview = data
-    while not stream.eof:
-        piece = stream.decompress(feed, _PIECE_SIZE)
-        feed = b""
-        if not piece and stream.needs_input:
-            return
-        yield piece
-
-
-def _bzip2(data: memoryview) -> Iterator[bytes]:
-    stream = bz2.BZ2Decompressor()
-    feed: bytes | memoryview = data
-    while not stream.eof:
-        piece = stream.decompress(feed, _PIECE_SIZE)
-        feed = b""
-        if not piece and stream.needs_input:
-            return
-        yield piece
-
-
-def _lz4(data: memoryview) -> Iterator[bytes]:
-    from lz4.block import decompress
-
-    at = _WORD.size
-    while at + _WORD.size < len(data):  # the last 4 bytes are the kernel's size trailer
-        (size,) = _WORD.unpack_from(data, at)
-        at += _WORD.size
-        if size > _LZ4_MAX_BLOCK or at + size > len(data):
-            raise EOFError(f"an lz4 block of {size:#x} bytes where {len(data) - at:#x} are left")
-        yield decompress(data[at : at + size], uncompressed_size=_LZ4_CHUNK_SIZE)
-        at += size
-
-
-def _zstd(data: memoryview) -> Iterator[bytes]:
-    from zstandard import ZstdDecompressor
-
-    decompressor = ZstdDecompressor(max_window_size=_MAX_DICTIONARY_SIZE)
-    with decompressor.stream_reader(data) as stream:
-        while piece := stream.read(_PIECE_SIZE):
-            yield piece
-
-
-_DECOMPRESSORS: dict[str, Callable[[memoryview], Iterator[bytes]]] = {
-    "gzip": _gzip,
-    "xz": _xz,
-    "lz4": _lz4,
-    "zstd": _zstd,
-    "bzip2": _bzip2,
-    "none": _plain,
-}
-
-READABLE = frozenset(_DECOMPRESSORS)
-"""The compressions that `PayloadStream` reads; lzma and lzo are not among them yet."""
+def _damage(path: str, offset: int, compression: str, total: int, error: DamagedStream) -> ImageError:
+    return ImageError(
+        path,
+        offset,
+        f"a sound {compression} stream",
+        f"damage {total:#x} bytes in: {error}",
+        "the file is truncated or corrupt",
+    )

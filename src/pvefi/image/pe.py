@@ -18,6 +18,7 @@ from pvefi.errors import ImageError
 from pvefi.image.pe_checks import check_pe
 from pvefi.spec.pe import (
     SECTION_HEADER_SIZE,
+    SYMBOL_SIZE,
     Characteristic,
     CompatEntry,
     Directory,
@@ -36,6 +37,7 @@ __all__ = ["CompatImage", "PeImage", "Section", "has_pe_header", "parse_pe"]
 _COMPAT_SECTION = ".compat"
 _MZ = b"MZ"
 _PE = b"PE\0\0"
+_MAX_SECTION_NAME = 64
 _LFANEW = struct.Struct("<I")
 _LFANEW_OFFSET = 0x3C
 
@@ -148,8 +150,11 @@ def has_pe_header(data: bytes) -> bool:
     return bool(data[at : at + len(_PE)] == _PE)
 
 
-def parse_pe(path: Path | str, data: bytes) -> PeImage:
-    """Return the headers of the PE file `data`; ImageError when they contradict the file or themselves."""
+def parse_pe(path: Path | str, data: bytes, file_size: int | None = None) -> PeImage:
+    """Return the headers of the PE file `data`; ImageError when they contradict the file or themselves.
+
+    `file_size` is the size of the file when `data` is only its start.
+    """
     import pefile  # 20 ms: only for files that are PE
 
     try:
@@ -158,18 +163,20 @@ def parse_pe(path: Path | str, data: bytes) -> PeImage:
         raise ImageError(path, None, "a PE/COFF file", f"a broken header: {error}") from error
     except Exception as error:  # pefile raises struct.error, TypeError, ... on headers that lie
         raise ImageError(path, None, "a PE/COFF file", f"a header that cannot be read: {error}") from error
-    image = _image(str(path), data, parsed)
+    image = _image(str(path), data, parsed, len(data) if file_size is None else file_size)
     check_pe(image)
     return image
 
 
-def _image(path: str, data: bytes, parsed: pefile.PE) -> PeImage:
+def _image(path: str, data: bytes, parsed: pefile.PE, file_size: int) -> PeImage:
     file_header, optional = parsed.FILE_HEADER, parsed.OPTIONAL_HEADER
     if file_header is None or optional is None or not hasattr(optional, "SizeOfHeaders"):
         raise ImageError(path, None, "a whole PE optional header", "one that is cut short")
     header_offset = int(parsed.DOS_HEADER.e_lfanew)
     table = optional.get_file_offset() + file_header.SizeOfOptionalHeader
-    sections = tuple(_sections(path, data, table, file_header.NumberOfSections))
+    symbols = file_header.PointerToSymbolTable
+    strings = symbols + file_header.NumberOfSymbols * SYMBOL_SIZE if symbols else 0
+    sections = tuple(_sections(path, data, table, file_header.NumberOfSections, strings))
     magic = OptionalMagic(optional.Magic)
     if not magic.known:
         raise ImageError(
@@ -177,7 +184,7 @@ def _image(path: str, data: bytes, parsed: pefile.PE) -> PeImage:
         )
     return PeImage(
         path=path,
-        file_size=len(data),
+        file_size=file_size,
         header_offset=header_offset,
         magic=magic,
         machine=Machine(file_header.Machine),
@@ -206,7 +213,19 @@ _SECTION = struct.Struct("<8s4I12xI")
 objects cost a regular expression and an entropy cache each."""
 
 
-def _sections(path: str, data: bytes, table: int, count: int) -> Iterator[Section]:
+def _long_name(data: bytes, strings: int, name: bytes) -> bytes:
+    """Return the name that "/14" stands for, as GNU ld writes names of more than 8 characters.
+
+    PE Format "Section Table (Section Headers)" has them in object files only; shim and others have them.
+    """
+    if not strings or name[:1] != b"/" or not name[1:].isdigit():
+        return name
+    start = strings + int(name[1:])
+    long_name, end, _ = data[start : start + _MAX_SECTION_NAME].partition(b"\0")
+    return long_name if end and long_name else name
+
+
+def _sections(path: str, data: bytes, table: int, count: int, strings: int) -> Iterator[Section]:
     if table + count * SECTION_HEADER_SIZE > len(data):
         raise ImageError(
             path,
@@ -218,7 +237,7 @@ def _sections(path: str, data: bytes, table: int, count: int) -> Iterator[Sectio
     for at in range(table, table + count * SECTION_HEADER_SIZE, SECTION_HEADER_SIZE):
         name, virtual_size, address, raw_size, raw_offset, flags = _SECTION.unpack_from(data, at)
         yield Section(
-            name=name.rstrip(b"\0").decode("ascii", "backslashreplace"),
+            name=_long_name(data, strings, name.rstrip(b"\0")).decode("ascii", "backslashreplace"),
             virtual_address=address,
             virtual_size=virtual_size,
             raw_offset=raw_offset,

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import NoReturn
 
 from pvefi.errors import ImageError
-from pvefi.image.bzimage import BzImage
-from pvefi.image.elf import ELF_MAGIC, IDENT_CLASS, IDENT_DATA, Elf64Header, ElfClass, ElfMachine, ElfType
+from pvefi.image.decompression import compression_of
+from pvefi.image.elf import IDENT_CLASS, IDENT_DATA, Elf64Header, ElfClass, ElfMachine, ElfType
+from pvefi.image.initrd import initrd_text
+from pvefi.image.model import Contents, Entry, EntryKind
+from pvefi.image.payload import peek
 from pvefi.image.pe import PeImage
 from pvefi.image.vmlinux import Vmlinux
+from pvefi.layout import Guid
 from pvefi.spec.pe import Machine, Subsystem
 
 __all__ = ["EXPECTED", "describe", "recognize", "refuse", "refuse_foreign_elf", "refuse_program"]
@@ -33,18 +36,15 @@ _MACHINES = {
     Machine.EBC: "EFI byte code",
 }
 
+_FIRMWARE_VOLUME = (0x28, b"_FVH")
+"""EFI_FIRMWARE_VOLUME_HEADER.Signature (PI 1.8 vol. 3 "Firmware Volume Header")."""
+_FILE_SYSTEM_GUID_AT = 0x10
+_VARIABLE_STORE_GUID = Guid.parse("fff12b8d-7696-4c8b-a985-2747075b4f50")  # EFI_SYSTEM_NV_DATA_FV_GUID
+
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (0x28, b"_FVH", "a firmware volume (OVMF and the like)"),
-    (0x38, b"ARM\x64", "a raw arm64 kernel Image"),
-    (0x38, b"RSC\x05", "a raw RISC-V kernel Image"),
-    (0, b"070701", "an initrd (cpio archive)"),
-    (0, b"070702", "an initrd (cpio archive)"),
-    (0, b"070707", "a cpio archive"),
-    (0, b"\xfd7zXZ\0", "an xz file, perhaps an initrd"),
-    (0, b"\x28\xb5\x2f\xfd", "a zstd file, perhaps an initrd"),
-    (0, b"\x02\x21\x4c\x18", "an lz4 file, perhaps an initrd"),
+    (0x38, b"RSC\x05", "a raw RISC-V kernel Image without an EFI stub"),
+    (0, b"070707", "a cpio archive of the old kind"),
     (0, b"\x04\x22\x4d\x18", "an lz4 file"),
-    (0, b"BZh", "a bzip2 file"),
     (0, b"\x27\x05\x19\x56", "a U-Boot image"),
     (0, b"\xd0\x0d\xfe\xed", "a device tree blob or FIT image"),
     (0, b"!<arch>\n", "a Debian package or ar archive"),
@@ -57,29 +57,42 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0x8001, b"CD001", "an ISO 9660 image"),
 )
 _KERNEL_NOTE_OWNERS = frozenset({"Xen", "Linux"})
-_GZIP = b"\x1f\x8b"
 _BOOT_SECTOR = (0x1FE, b"\x55\xaa")
 _TEXT_SAMPLE = 512
 _TEXT_BYTES = frozenset(b"\t\n\f\r") | frozenset(range(0x20, 0x7F)) | frozenset(range(0x80, 0x100))
 _PEEK = 4096
+_ARTICLES = {"xz": "an", "lz4": "an", "lzma": "an", "lzo": "an"}
 
 
-def describe(pe: PeImage | None, bzimage: BzImage | None, vmlinux: Vmlinux | None) -> str:
+def describe(contents: Contents, entries: tuple[Entry, ...]) -> str:
     """Return what an image is, in the words of its containers."""
-    parts = []
+    kernel = _kernel(contents)
+    parts = [kernel] if kernel else []
+    if contents.unified is not None:
+        parts.append(contents.unified.kind.value)
+    if contents.pe is not None:
+        kind = _SUBSYSTEMS.get(contents.pe.subsystem, f"subsystem {contents.pe.subsystem.name}")
+        parts.append(f"{kind} for {_MACHINES.get(contents.pe.machine, contents.pe.machine.name)}")
+    kinds = [entry.kind for entry in entries]
+    multiboot = [kind.value for kind in (EntryKind.MULTIBOOT, EntryKind.MULTIBOOT2) if kind in kinds]
+    if multiboot:
+        parts.append(f"kernel for {' and '.join(multiboot)}")
+    told = "; ".join(parts) or "multiboot header without an entry"
+    return f"{contents.wrapper.compression}-compressed {told}" if contents.wrapper is not None else told
+
+
+def _kernel(contents: Contents) -> str:
+    bzimage, vmlinux = contents.bzimage, contents.vmlinux
     if bzimage is not None:
-        parts.append(
-            f"Linux bzImage, boot protocol {bzimage.protocol_name}"
-            if bzimage.header.payload_length
-            else f"program in the form of a bzImage, boot protocol {bzimage.protocol_name}"
-        )
-    elif vmlinux is not None:
-        bits = 64 if vmlinux.is_64bit else 32
-        parts.append(f"ELF kernel, {bits}-bit, {vmlinux.machine.name}")
-    if pe is not None:
-        kind = _SUBSYSTEMS.get(pe.subsystem, f"subsystem {pe.subsystem.name}")
-        parts.append(f"{kind} for {_MACHINES.get(pe.machine, pe.machine.name)}")
-    return "; ".join(parts)
+        form = "Linux bzImage" if bzimage.header.payload_length else "program in the form of a bzImage"
+        return f"{form}, boot protocol {bzimage.protocol_name}"
+    if contents.zboot is not None:
+        return f"EFI zboot image ({contents.zboot.payload.compression})"
+    if contents.arm64 is not None:
+        return "Linux arm64 Image"
+    if vmlinux is not None:
+        return f"ELF kernel, {64 if vmlinux.is_64bit else 32}-bit, {vmlinux.machine.name}"
+    return ""
 
 
 def refuse(path: str, data: bytes, pe: PeImage | None) -> NoReturn:
@@ -121,11 +134,18 @@ def recognize(data: bytes) -> str:
     """Return what `data`, which is no image, is."""
     if not data:
         return "an empty file"
+    offset, magic = _FIRMWARE_VOLUME
+    if data[offset : offset + len(magic)] == magic:
+        return _firmware_volume(data)
+    initrd = initrd_text(data)
+    if initrd is not None:
+        return initrd
+    compression = compression_of(data)
+    if compression:
+        return _compressed(compression, data)
     for offset, magic, name in _MAGIC:
         if data[offset : offset + len(magic)] == magic:
             return name
-    if data[: len(_GZIP)] == _GZIP:
-        return _gzipped(data)
     if data[:2] == b"MZ":
         return "a DOS program, or a PE file whose header is damaged"
     offset, magic = _BOOT_SECTOR
@@ -136,16 +156,20 @@ def recognize(data: bytes) -> str:
     return f"a file that begins with the bytes {data[:8].hex(' ')}"
 
 
-def _gzipped(data: bytes) -> str:
-    try:
-        start = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data[:_PEEK], _PEEK)
-    except zlib.error:
-        return "a damaged gzip file"
-    if start[: len(ELF_MAGIC)] == ELF_MAGIC:
-        return "a gzip-compressed ELF file; decompress it first"
-    if start[:5] == b"07070":
-        return "an initrd (cpio archive, gzip)"
-    return "a gzip file"
+def _firmware_volume(data: bytes) -> str:
+    guid = data[_FILE_SYSTEM_GUID_AT : _FILE_SYSTEM_GUID_AT + Guid.SIZE]
+    if guid == _VARIABLE_STORE_GUID.wire:
+        return "a firmware volume with EFI variables (OVMF_VARS and the like)"
+    return "a firmware volume (OVMF and the like)"
+
+
+def _compressed(compression: str, data: bytes) -> str:
+    article = _ARTICLES.get(compression, "a")
+    start = peek(compression, data, _PEEK)
+    if not start:
+        return f"a damaged {compression} file"
+    held = recognize(start) if not compression_of(start) else "a compressed file"
+    return f"{article} {compression} file that holds {held}"
 
 
 def _is_text(sample: bytes) -> bool:

@@ -25,7 +25,9 @@ from pvefi.image.elf import (
     ElfType,
     SegmentType,
 )
-from pvefi.image.notes import Note, parse_notes
+from pvefi.image.note_places import NotePlace, note_sections, note_segments
+from pvefi.image.notes import MAX_NOTES, Note, parse_notes
+from pvefi.image.payload import PlainStream
 from pvefi.spec.xen.elfnote import NOTE_NAME, XenElfNote
 
 __all__ = ["CODE_SIZE", "Code", "LoadSegment", "Vmlinux", "read_vmlinux"]
@@ -34,8 +36,8 @@ CODE_SIZE = 256
 """Bytes of code kept from e_entry on."""
 _HEAD_SIZE = 64 << 10
 """ELF header and program headers lie in the first 64 KiB of every kernel (Linux vmlinux.lds: at once)."""
-_MAX_NOTE_SEGMENT_SIZE = 1 << 20
 _MAX_PROGRAM_HEADERS = 1024
+_IS_CODE = 0  # in place of an alignment
 _PERMISSIONS = (("r", 4), ("w", 2), ("x", 1))  # ELF gABI "Segment Permissions"
 
 
@@ -143,7 +145,10 @@ def read_vmlinux(path: str, source: Source, where: int = 0) -> Vmlinux:
     loads = _segments(path, source, programs, where)
     if any(p.type is SegmentType.INTERP for p in programs):
         raise ImageError(path, where, "a kernel", "an ELF program for user space (it has an interpreter)")
-    notes, code = _read_parts(path, source, programs, loads, entry=header.entry, where=where)
+    places = note_segments(path, where, source.size, programs)
+    if not places and isinstance(source, PlainStream):
+        places = note_sections(path, where, source.read(0, source.size), header)
+    notes, code = _read_parts(path, source, places, loads, entry=header.entry, where=where)
     return Vmlinux(
         machine=header.machine,
         elf_class=ElfClass(header.ident[IDENT_CLASS]),
@@ -227,42 +232,27 @@ def _segments(
 def _read_parts(
     path: str,
     source: Source,
-    programs: list[Elf64ProgramHeader | Elf32ProgramHeader],
+    note_places: list[NotePlace],
     loads: tuple[LoadSegment, ...],
     *,
     entry: int,
     where: int,
 ) -> tuple[tuple[Note, ...], Code | None]:
     """Read notes and code in one ascending pass over the source."""
+    wanted = [(place.offset, place.size, place.alignment) for place in note_places]
     place = _place(loads, entry)
-    wanted: list[tuple[int, int, int]] = []  # file offset, size, alignment of notes or 0 for code
     if place is not None:
         index, into = place
-        wanted.append((loads[index].file_offset + into, min(CODE_SIZE, loads[index].file_size - into), 0))
-    for p in programs:
-        if p.type is SegmentType.NOTE and p.file_size:
-            if p.file_size > _MAX_NOTE_SEGMENT_SIZE:
-                raise ImageError(
-                    path,
-                    where,
-                    f"a note segment of at most {_MAX_NOTE_SEGMENT_SIZE:#x} bytes",
-                    f"one of {p.file_size:#x}",
-                )
-            if p.offset + p.file_size > source.size:
-                raise ImageError(
-                    path,
-                    where,
-                    f"notes within the kernel's {source.size:#x} bytes",
-                    f"notes up to {p.offset + p.file_size:#x}",
-                    "the file is truncated or corrupt",
-                )
-            wanted.append((p.offset, p.file_size, p.alignment or 1))
+        size = min(CODE_SIZE, loads[index].file_size - into)
+        wanted.append((loads[index].file_offset + into, size, _IS_CODE))
     notes: list[Note] = []
     code = None
     for offset, size, alignment in sorted(wanted):
         data = source.read(offset, size)
-        if alignment:
+        if alignment != _IS_CODE:
             notes += parse_notes(path, data, where, alignment)
+            if len(notes) > MAX_NOTES:
+                raise ImageError(path, where, f"at most {MAX_NOTES} notes", "more")
         elif place is not None:
             index, into = place
             code = Code(index, into, loads[index].physical_address + into, data)

@@ -14,16 +14,21 @@ from pvefi.layout import U8, U32, OpenEnum, Scalar, Structure, layout
 
 __all__ = [
     "Characteristic",
+    "CHECK_SUM_OFFSET",
     "CompatEntry",
+    "DIRECTORIES_OFFSET",
     "Directory",
+    "DirectoryEntry",
     "DllCharacteristic",
     "MAX_IMAGE_SIZE",
     "Machine",
+    "OPTIONAL_HEADER_OFFSET",
     "OptionalMagic",
     "RELOCATION_BLOCK_HEADER_SIZE",
     "RelocationBlock",
     "RelocationType",
     "SECTION_HEADER_SIZE",
+    "SYMBOL_SIZE",
     "SectionCharacteristic",
     "Subsystem",
 ]
@@ -34,8 +39,16 @@ SECTION_HEADER_SIZE = 40
 RELOCATION_BLOCK_HEADER_SIZE = 8
 """Page RVA and block size (PE Format "Base Relocation Block")."""
 
+SYMBOL_SIZE = 18
+"""One entry of the COFF symbol table; the string table stands after it (PE Format "COFF Symbol Table")."""
+
 MAX_IMAGE_SIZE = 1 << 31
 """No loader maps more: relative addresses in code reach 2 GiB, and RVAs above it are not used."""
+
+OPTIONAL_HEADER_OFFSET = 4 + 20
+"""Where the optional header stands after the PE signature and the COFF header (PE Format)."""
+CHECK_SUM_OFFSET = 64
+"""CheckSum in the optional header (PE Format "Optional Header Windows-Specific Fields")."""
 
 
 class Machine(OpenEnum):
@@ -62,6 +75,10 @@ class OptionalMagic(OpenEnum):
 
     PE32 = 0x10B
     PE32_PLUS = 0x20B
+
+
+DIRECTORIES_OFFSET: dict[OptionalMagic, int] = {OptionalMagic.PE32: 96, OptionalMagic.PE32_PLUS: 112}
+"""Where the data directories begin in the optional header (PE Format "Optional Header")."""
 
 
 class Subsystem(OpenEnum):
@@ -159,6 +176,14 @@ class Directory(OpenEnum):
     IAT = 12
     DELAY_IMPORT = 13
     COM_DESCRIPTOR = 14
+
+
+@layout(size=8)
+class DirectoryEntry(Structure):
+    """IMAGE_DATA_DIRECTORY."""
+
+    virtual_address: U32
+    size: U32
 
 
 class RelocationType(OpenEnum):

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from pvefi.errors import UsageError
+from pvefi.files import create_file
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent, Value
 from pvefi.trace.values import Json, value_from_json, value_to_json
@@ -79,7 +80,7 @@ class TraceWriter:
     def __init__(self, path: Path | str, header: TraceHeader) -> None:
         self._path = str(path)
         try:
-            self._file = Path(path).open("wb")  # noqa: SIM115  # this class is the context manager
+            self._file = create_file(Path(path))
         except OSError as error:
             raise self._refusal(error) from error
         self._encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -23,6 +23,7 @@ __all__ = [
     "is_refusal",
     "render",
     "select",
+    "verdict_line",
     "verdict_message",
 ]
 
@@ -126,6 +127,11 @@ def end_text(trace: Trace) -> Text:
         return Text.assemble("+++ ", (trace.note, "bold red"), " +++")
     verdict = trace.verdict
     return Text.assemble("+++ ", (verdict.outcome.value, "bold"), f": {verdict_message(verdict)}", " +++")
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Return a verdict on a line: the outcome and its message."""
+    return f"{verdict.outcome.value}: {verdict_message(verdict)}"
 
 
 def verdict_message(verdict: Verdict) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.service import UINTN, InOut, Pointer, service
+from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.protocols import RngProtocol
@@ -51,5 +52,16 @@ def get_rng(
         raise EfiError(EfiStatus.UNSUPPORTED, f"{guids.guid_name(algorithm)} is not offered")
     if not value or not value_length:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "no buffer to fill")
+    _check_buffer(efi, value, value_length)
     for at in range(0, value_length, _CHUNK):
         efi.memory.write(value + at, efi.surroundings.random(min(_CHUNK, value_length - at)))
+
+
+def _check_buffer(efi: Environment, address: int, size: int) -> None:
+    """Refuse a buffer that is not all memory before any of it is written; GuestFault."""
+    end, at = address + size, address
+    while at < end:
+        reachable = efi.memory.contiguous(at) if size <= efi.physical.size else 0
+        if not reachable:
+            raise GuestFault(f"a buffer of {size:#x} bytes at {address:#x}: there is no memory at {at:#x}")
+        at += reachable

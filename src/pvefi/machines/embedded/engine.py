@@ -72,6 +72,7 @@ class Engine:
             host_address = ctypes.addressof(ctypes.c_char.from_buffer(block.view))
             self._uc.mem_map_ptr(block.address, len(block.view), const.UC_PROT_ALL, host_address)
         self._keep: list[object] = []
+        self._hooks: list[int] = []
         self._fields = find_fields()
 
     def enter_protected_mode(self, entry: int, start_info: int) -> None:
@@ -112,8 +113,8 @@ class Engine:
         def inp(_uc: Uc, port: int, size: int, _data: object) -> int:
             return read(port, size)
 
-        self._uc.hook_add(const.UC_HOOK_INSN, out, None, 1, 0, x86_const.UC_X86_INS_OUT)
-        self._uc.hook_add(const.UC_HOOK_INSN, inp, None, 1, 0, x86_const.UC_X86_INS_IN)
+        self._hook(const.UC_HOOK_INSN, out, instruction=x86_const.UC_X86_INS_OUT)
+        self._hook(const.UC_HOOK_INSN, inp, instruction=x86_const.UC_X86_INS_IN)
 
     def on_time_stamp(self, read: Callable[[], int]) -> None:
         """Let RDTSC return what `read()` does, instead of the host's counter."""
@@ -135,7 +136,7 @@ class Engine:
         def interrupt(_uc: Uc, vector: int, _data: object) -> None:
             callback(vector)
 
-        self._uc.hook_add(const.UC_HOOK_INTR, interrupt)
+        self._hook(const.UC_HOOK_INTR, interrupt)
 
     def on_unmapped(self, callback: Callable[[str, int], None]) -> None:
         """Call callback("read"|"write"|"fetch", address) when the CPU touches what is no memory.
@@ -152,7 +153,7 @@ class Engine:
         for block in [*self._memory.blocks, None]:
             end = block.address if block else 1 << 64
             if end > start:
-                self._uc.hook_add(const.UC_HOOK_MEM_UNMAPPED, unmapped, None, start, end - 1)
+                self._hook(const.UC_HOOK_MEM_UNMAPPED, unmapped, start, end - 1)
             start = block.end if block else end
 
     def on_execution(self, addresses: list[int], callback: Callable[[int], None]) -> None:
@@ -175,6 +176,11 @@ class Engine:
         `begin` > `end` means everywhere. One address costs nothing but the comparison at translation.
         """
         self._add_hook(const.UC_HOOK_CODE, function, user_data, begin, end)
+
+    def _hook(
+        self, kind: int, callback: Callable[..., object], begin: int = 1, end: int = 0, instruction: int = 0
+    ) -> None:
+        self._hooks.append(self._uc.hook_add(kind, callback, None, begin, end, instruction))
 
     def _add_hook(
         self,
@@ -218,6 +224,13 @@ class Engine:
             self._uc.emu_start(self.register("rip"), _NOWHERE)
         except UcError as error:
             raise EngineError(error) from error
+
+    def close(self) -> None:
+        """Free the CPU, and all that its hooks hold on to; nothing may be called after that."""
+        for hook in self._hooks:  # each holds on to the CPU, and the CPU to each
+            self._uc.hook_del(hook)
+        self._keep.clear()
+        del self._uc
 
     def stop(self) -> None:
         """End the run: from a hook at a safe place; from another thread only to never go on."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pvefi.errors import GuestFault
 from pvefi.guest.mailbox import Answer, Finish, Mailbox, Request
 from pvefi.machines.embedded.counting import InstructionCounter
 from pvefi.machines.embedded.ports import Ports
@@ -137,10 +138,14 @@ class EmbeddedGuest:
         exception, self._raised = self._raised, None
         if exception is None or self._stop is not None:
             return False
-        if self._engine.deliver(exception):
-            return True
         vector = exception.vector
-        self._stop = self._fault(_EXCEPTIONS.get(vector, f"interrupt {vector:#x}"), vector)
+        what = _EXCEPTIONS.get(vector, f"interrupt {vector:#x}")
+        try:
+            if self._engine.deliver(exception):
+                return True
+        except GuestFault as fault:
+            what += f" whose handler has no stack ({fault})"
+        self._stop = self._fault(what, vector)
         return False
 
     def _fault(self, what: str, vector: int | None) -> Fault:
@@ -212,6 +217,8 @@ class EmbeddedGuest:
         return self._answering
 
     def close(self) -> None:
-        """Let go of the guest's memory; the engine goes with its last reference."""
+        """Free the CPU and the guest's memory."""
         self._end()
         self._mailbox.release()
+        self._engine.close()
+        self.memory.release()

@@ -10,7 +10,17 @@ from enum import StrEnum
 
 from pvefi.layout import OpenEnum
 
-__all__ = ["NOTE_NAME", "NoteForm", "XenElfNote", "feature_names", "note_form"]
+__all__ = [
+    "LEAST_RELOCATION_ALIGNMENT",
+    "NOTE_NAME",
+    "NoteForm",
+    "PVH_V1_FEATURES",
+    "RELOCATION_FIELDS",
+    "XenElfNote",
+    "feature_names",
+    "feature_words",
+    "note_form",
+]
 
 NOTE_NAME = "Xen"
 """elfnote.h: the notes have "Xen" in the name field."""
@@ -87,6 +97,32 @@ def feature_names(features: int) -> list[str]:
     bits = [bit for bit in range(features.bit_length()) if features >> bit & 1]
     return [_FEATURES[bit] if bit < len(_FEATURES) else f"bit {bit}" for bit in bits]
 
+
+PVH_V1_FEATURES = frozenset(
+    {
+        "writable_descriptor_tables",
+        "auto_translated_physmap",
+        "supervisor_mode_kernel",
+        "hvm_callback_vector",
+    }
+)
+"""A Xen PV kernel that supports all of these can be started as a PVH v1 guest.
+
+Xen 4.4 to 4.9 had PVH v1, Linux 3.14 to 4.10 (arch/x86/xen/xen-head.S PVH_FEATURES_STR); PVH of today has an
+entry of its own, PHYS32_ENTRY, and asks for no feature.
+"""
+
+
+def feature_words(text: str) -> list[tuple[str, bool]]:
+    """Return the features of a FEATURES note, "|" between them, each with whether it is required ("!")."""
+    words = [word.strip() for word in text.split("|")]
+    return [(word.removeprefix("!"), word.startswith("!")) for word in words if word]
+
+
+RELOCATION_FIELDS = (("alignment", 0x200000), ("lowest_address", 0), ("highest_address", 0xFFFFFFFF))
+"""The values of a PHYS32_RELOC note in order, each with what holds when it is absent (elfnote.h)."""
+LEAST_RELOCATION_ALIGNMENT = 0x1000
+"""Without an alignment in the note the largest p_align counts, if it is as large as this (elfnote.h)."""
 
 _TEXT = frozenset(
     {
