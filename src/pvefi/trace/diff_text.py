@@ -13,7 +13,7 @@ from pvefi.trace.contrast import WIDTH, Contrast, contrast_lines, shown_apart
 from pvefi.trace.diff import CallPair, PartDifference, TraceDiff
 from pvefi.trace.jsonl import Trace
 from pvefi.trace.roles import ComparedCall, Part
-from pvefi.trace.show import verdict_message
+from pvefi.trace.show import verdict_line
 from pvefi.trace.spelling import TEXT_LIMIT, escaped, spell
 
 __all__ = ["diff_lines", "first_sentence", "part_texts"]
@@ -49,7 +49,7 @@ def _calls(trace: Trace) -> str:
 def _end(trace: Trace) -> str:
     if trace.verdict is None:
         return escaped(trace.note)
-    return f"{trace.verdict.outcome.value}: {verdict_message(trace.verdict)}"
+    return verdict_line(trace.verdict)
 
 
 def _header_texts(a: object, b: object) -> tuple[str, str]:
