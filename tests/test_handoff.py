@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -32,9 +33,9 @@ CODE = bytes(range(48))
 
 
 def memory(size: int = 64 * MIB, high: int = 0) -> GuestMemory:
-    blocks = [RamBlock(0, memoryview(bytearray(size)))]
+    blocks = [RamBlock(0, memoryview(mmap.mmap(-1, size)))]
     if high:
-        blocks.append(RamBlock(4 * GIB, memoryview(bytearray(high))))
+        blocks.append(RamBlock(4 * GIB, memoryview(mmap.mmap(-1, high))))
     return GuestMemory(blocks)
 
 

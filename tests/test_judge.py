@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -21,6 +22,7 @@ ENOUGH = MemoryWish(64 * MIB, 64 * MIB)
 AT = 0x100_1000
 
 
+@cache
 def efi() -> Environment:
     made = FakeGuest().efi
     made.images[1] = LoadedImage(1, "vmlinuz", 0x100_0000, 0x20_0000, AT)
@@ -132,6 +134,6 @@ def test_a_stop_that_nobody_knows_is_our_mistake() -> None:
 
 
 def test_an_image_in_another_s_range_is_named_by_the_smaller() -> None:
-    environment = efi()
+    environment = replace(efi(), images=dict(efi().images))
     environment.images[2] = replace(environment.images[1], handle=2, name="inner.efi", base=AT, size=0x100)
     assert "inner.efi+0x0" in judged(Halted(AT), environment=environment).message

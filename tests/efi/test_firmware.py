@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvefi.efi.environment import Environment, LoadedImage, Phase
@@ -199,6 +199,7 @@ def test_the_trampoline_s_end_before_the_image_s_is_refused(bell: Bell) -> None:
     refused(bell.ring(Function.END), "the trampoline ended before the image did")
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(*[st.integers(0, 0x1010), *[st.integers(0, (1 << 64) - 1)] * 5]), max_size=8))
 def test_no_garbage_gets_past_the_firmware(rings: list[tuple[int, ...]]) -> None:
     bell = Bell().boot()
@@ -214,6 +215,7 @@ WORDS = POINTERS | st.integers(0, 32) | st.integers(0, (1 << 64) - 1)
 SLOTS = [*BOOT_SERVICES_SLOTS, *RUNTIME_SERVICES_SLOTS]
 
 
+@settings(max_examples=60)
 @given(
     st.sampled_from(SLOTS),
     st.tuples(WORDS, WORDS, WORDS, WORDS),

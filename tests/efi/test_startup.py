@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import struct
 from dataclasses import replace
 
@@ -55,7 +56,7 @@ class Started:
         hypervisor: Hypervisor = XEN,
         initrd: bytes | None = None,
     ) -> None:
-        self.memory = GuestMemory([RamBlock(0, memoryview(bytearray(SIZE)))])
+        self.memory = GuestMemory([RamBlock(0, memoryview(mmap.mmap(-1, SIZE)))])
         write = self.memory.write
         write(MEMMAP, b"".join(entry.pack() for entry in memory_map))
         write(MODULES, b"".join(module.pack() for module in modules))
