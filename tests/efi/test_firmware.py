@@ -15,7 +15,7 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.service import UINTN, EndRun, ExitImage, Handle, Out, Pointer, Service, Steps, service
 from pvefi.errors import GuestFault, UsageError
-from pvefi.guest.mailbox import Answer, Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Answer, Copy, Fill, Finish, Function, Request, Return, Unwind, Upcall
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
@@ -339,7 +339,7 @@ def leave(efi: Environment, handle: Handle) -> ExitImage:
 @service("Stop", "UEFI 2.10 §8.5.1", returns_status=False)
 def stop(efi: Environment) -> EndRun:
     """End the run."""
-    return EndRun(Verdict(Outcome.RESET, "the guest asked for a reset"))
+    return EndRun(Verdict(Outcome.HALTED, "the guest asked for it"))
 
 
 def test_a_body_may_call_the_guest_several_times(bell: Bell) -> None:
@@ -403,7 +403,7 @@ def test_what_returns_no_status_fails_with_0(bell: Bell) -> None:
 
 
 def test_a_body_may_end_the_run(bell: Bell) -> None:
-    assert verdict(bell.call(stop)) == Verdict(Outcome.RESET, "the guest asked for a reset")
+    assert verdict(bell.call(stop)) == Verdict(Outcome.HALTED, "the guest asked for it")
     assert [call.service for call in bell.calls] == ["Stop"]
 
 
