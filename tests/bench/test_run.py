@@ -15,7 +15,6 @@ from bench.run import image_facts, machine_facts, main, measure, print_tables
 from tests.bench.made import boot_sample, samples
 from tests.build.pe import build_pe
 
-
 WIDE = ["all-entries", "inspect-directory", "inspect-directory-memory"]
 """Figures that take many boots or files, and a round of the bench's own."""
 
