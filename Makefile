@@ -5,7 +5,7 @@ KERNEL ?=
 ARGS   ?=
 PYTHON := .venv/bin/python
 
-.PHONY: help boot test test-all bench docs guest environment environment-dev packages clean
+.PHONY: help boot test test-all golden bench docs guest environment environment-dev packages clean
 
 help: ## list the targets
 	@echo 'pvefi: boot unmodified kernels through their EFI entry'
@@ -27,6 +27,9 @@ test: packages environment-dev ## run the tests, the linters and the type checke
 test-all: packages environment-dev ## run the tests with the full cross products
 	@echo 'running all tests, the full cross products too'
 	@$(PYTHON) -m pytest -q $(ARGS)
+
+golden: environment-dev ## record the golden traces of tests/golden anew
+	@$(PYTHON) -m pytest -q tests/test_corpus_boots.py -k golden --renew-golden $(ARGS)
 
 bench: environment-dev ## measure the figures of docs/figures.md
 	@$(PYTHON) bench/run.py $(if $(KERNEL),--kernel '$(KERNEL)') $(ARGS)
