@@ -30,8 +30,6 @@ class Outcome(Enum):
     """The guest waits for an event that nothing can signal."""
     BAD_REQUEST = "bad request"
     """A doorbell whose mailbox makes no sense, or a service pointer that is no memory of the guest."""
-    RESET = "reset"
-    """The guest asked for a reset or a power-off."""
     TIMED_OUT = "timed out"
     """The time given by --timeout passed first."""
 

@@ -85,3 +85,36 @@ def test_a_file_that_is_no_trace_is_one_line_and_bad_input(
     assert captured.out == ""
     assert captured.err.startswith(f"pvefi: {path} is no trace of pvefi")
     assert captured.err.count("\n") == 1
+
+
+def test_a_trace_does_not_differ_from_itself(trace_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "equal: the same 2 calls and the same end" in output(capsys, "diff", trace_file, trace_file)
+
+
+def test_a_difference_is_status_1_and_named(
+    trace_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    with TraceWriter(other, TraceHeader("vmlinuz")) as writer:
+        writer.append(allocate_pages())
+        writer.end(Verdict(Outcome.HANDOFF, "the kernel proper got control"))
+    assert main(["trace", "diff", trace_file, str(other)]) == 1
+    out = capsys.readouterr().out
+    assert "first difference: A calls LocateProtocol(Protocol=TCG2_PROTOCOL) as call 13 where" in out
+
+
+def test_a_diff_as_json_is_one_document(trace_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(output(capsys, "diff", "--json", trace_file, trace_file))
+    assert (document["schema"], document["equal"]) == ("pvefi/trace-diff", True)
+    assert document["a"]["file"] == trace_file
+
+
+def test_a_diff_with_a_file_that_is_no_trace_is_bad_input(
+    trace_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"MZ")
+    assert main(["trace", "diff", trace_file, str(other)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"pvefi: {other} is no trace of pvefi")
+    assert captured.err.count("\n") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from bench.figures import figures_of, to_json
@@ -13,9 +13,12 @@ from build_docs import DOCS
 from pvefi.image import inspect
 from pvefi.layout import Guid
 from pvefi.report import boot as boot_report
+from pvefi.report.handoff_diff_text import diff_to_json as handoff_diff_to_json
 from pvefi.report.inspect_json import inspect_to_json
-from pvefi.trace.events import CallEvent
-from pvefi.trace.jsonl import TraceHeader, TraceWriter, trace_to_json
+from pvefi.trace.diff import diff_traces
+from pvefi.trace.diff_json import diff_to_json as trace_diff_to_json
+from pvefi.trace.events import Address, CallEvent
+from pvefi.trace.jsonl import Trace, TraceHeader, TraceWriter, trace_to_json
 from pvefi.trace.jsonl import read_trace as read
 from pvefi.trace.summary import summarize
 from pvefi.trace.summary import to_json as summary_to_json
@@ -23,6 +26,7 @@ from pvefi.trace.values import value_to_json
 from pvefi.verdict import Outcome, Verdict
 from tests.bench.made import samples
 from tests.build.bzimage import build_bzimage
+from tests.report.diffs import compare
 from tests.report.made import CALLS, result
 
 # Their keys are names of other documents: registers, boot_params, setup header, arguments, PE directories.
@@ -85,3 +89,24 @@ def test_the_bench_document_s_page_names_every_field() -> None:
     machine = {"cpu": "", "cores": 1, "load": 0.0, "system": "", "python": "", "unicorn": ""}
     image = {"file": "vmlinuz", "size": 1, "sha256": ""}
     assert not unnamed("json-documents.md", keys(to_json(machine, image, figures_of(samples()))))
+
+
+def test_the_trace_diff_document_s_page_names_every_field() -> None:
+    header = TraceHeader("vmlinuz")
+    calls = [
+        replace(CALLS[0], arguments=(("Handle", value),), outputs=(("Interface", Address(5)),))
+        for value in (1, 2)
+    ]
+    a, b = (Trace(replace(header, seed=at), (call, *CALLS[1:][at:]), None) for at, call in enumerate(calls))
+    document = trace_diff_to_json(diff_traces(a, b), ("a", "b"))
+    known = {field.name for kind in (TraceHeader, CallEvent) for field in fields(kind)}
+    assert not unnamed("json-documents.md", set(keys(document)) - known)
+    assert not unnamed("json-documents.md", ["equal", "only in a", "only in b", "changed", "given_by"])
+
+
+def test_the_handoff_diff_document_s_page_names_every_field() -> None:
+    diff = compare({}, {"command_line": "nokaslr"})
+    document = handoff_diff_to_json(diff)
+    sections = {row.section.removesuffix(", by type") for row in diff.rows}
+    wanted = {key for key in keys(document) if key not in {row.section for row in diff.rows}}
+    assert not unnamed("json-documents.md", [*wanted, *sections])

@@ -339,7 +339,7 @@ def leave(efi: Environment, handle: Handle) -> ExitImage:
 @service("Stop", "UEFI 2.10 §8.5.1", returns_status=False)
 def stop(efi: Environment) -> EndRun:
     """End the run."""
-    return EndRun(Verdict(Outcome.RESET, "the guest asked for a reset"))
+    return EndRun(Verdict(Outcome.HALTED, "the guest asked for it"))
 
 
 def test_a_body_may_call_the_guest_several_times(bell: Bell) -> None:
@@ -403,7 +403,7 @@ def test_what_returns_no_status_fails_with_0(bell: Bell) -> None:
 
 
 def test_a_body_may_end_the_run(bell: Bell) -> None:
-    assert verdict(bell.call(stop)) == Verdict(Outcome.RESET, "the guest asked for a reset")
+    assert verdict(bell.call(stop)) == Verdict(Outcome.HALTED, "the guest asked for it")
     assert [call.service for call in bell.calls] == ["Stop"]
 
 

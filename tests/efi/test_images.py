@@ -48,7 +48,7 @@ def loaded_image(guest: FakeGuest, handle: int) -> LoadedImageProtocol:
 
 
 def path_at(guest: FakeGuest, address: int) -> bytes:
-    return device_path.read_device_path(guest.memory.read, address)
+    return device_path.read_device_path(guest.memory, address)
 
 
 # ---------------------------------------------------------------- placement

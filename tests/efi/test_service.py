@@ -279,7 +279,7 @@ def test_the_longest_string(memory: GuestMemory, at: int) -> None:
     memory.write(at, b"x\0" * (CHAR16_LIMIT - 1))
     assert len(read_char16(memory, at)) == CHAR16_LIMIT - 1
     memory.write(at, b"x\0" * CHAR16_LIMIT)
-    with pytest.raises(EfiError, match="a string of more than"):
+    with pytest.raises(EfiError, match="a string without an end"):
         read_char16(memory, at)
 
 

@@ -29,6 +29,7 @@ __all__ = ["main"]
 VERBS: Mapping[str, str] = {
     "boot": "Boot a kernel or an EFI program through one of its entries.",
     "inspect": "Say what an image is and which entries it has.",
+    "handoff": "Compare what kernels were given at their hand-off.",
     "trace": "Read the trace that a boot has written.",
 }
 
@@ -67,8 +68,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     subcommand_metavar="VERB [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=False,
-    epilog="Exit status: 0 ok, 1 the guest failed, 2 bad input or usage, 3 machine not available, "
-    "70 a bug of pvefi, 124 time-out, 130 interrupted.",
+    epilog="Exit status: 0 ok, 1 the guest failed or a diff found a difference, 2 bad input or usage, "
+    "3 machine not available, 70 a bug of pvefi, 124 time-out, 130 interrupted.",
 )
 @click.option(
     "--version",

@@ -24,8 +24,9 @@ class ExitStatus(IntEnum):
     OK = 0, "what was asked for happened"
     GUEST_FAILED = (
         1,
-        "the guest failed: a fault, a dead end, or a status other than EFI_SUCCESS",
+        "the guest failed: a fault, a dead end, or a status other than EFI_SUCCESS; of `diff`: they differ",
     )
+    DIFFERENT = GUEST_FAILED
     BAD_INPUT = 2, "a file or an option is at fault; nothing was run, or nothing more"
     NO_MACHINE = 3, "the machine is not available, or failed for reasons outside the guest"
     BUG = 70, "a bug of pvefi; PVEFI_DEBUG=1 shows the traceback that a report needs"

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from pvefi.cli.status import ExitStatus
 from pvefi.trace import show as showing
 from pvefi.trace import summary as summing
+from pvefi.trace.columns import print_lines
 from pvefi.trace.jsonl import event_to_json, read_trace, trace_to_json
 from pvefi.trace.spelling import TEXT_LIMIT
 
@@ -70,3 +72,35 @@ def summary(file: Path, as_json: bool) -> None:
     summing.render(counts, console)
     console.print()
     console.print(showing.end_text(trace), soft_wrap=True)
+
+
+@command.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option(
+    "-U",
+    "--context",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Show N equal calls around each difference.",
+)
+@click.option("as_json", "--json", is_flag=True, help="Print one JSON document.")
+def diff(a: Path, b: Path, context: int, as_json: bool) -> ExitStatus:
+    """Compare the calls of two traces: what differs first, then everything, then the counts by service.
+
+    Service, arguments and outputs by name, and statuses are compared; addresses and map keys by the part they
+    play, times and reasons not at all. Exit status 1 says that calls or ends differ.
+    """
+    from pvefi.trace.diff import diff_traces
+    from pvefi.trace.diff_json import diff_to_json
+    from pvefi.trace.diff_text import diff_lines
+
+    names = str(a), str(b)
+    made = diff_traces(read_trace(a), read_trace(b))
+    if as_json:
+        click.echo(json.dumps(diff_to_json(made, names), indent=2))
+    else:
+        print_lines(diff_lines(made, names, context), Console())
+    return ExitStatus.OK if made.equal else ExitStatus.DIFFERENT

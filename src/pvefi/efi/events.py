@@ -254,11 +254,6 @@ class Events:
         # Below TPL_APPLICATION is nothing: a guest that restores to 0 means "as it was at the beginning".
         self.tpl = max(old, Tpl.APPLICATION)
 
-    def due(self) -> bool:
-        """Return whether a notification is to be made now, timers that have run out included."""
-        self.expire()
-        return any(queue and tpl > self.tpl for tpl, queue in self._queues.items())
-
     def next_notification(self) -> Notification | None:
         """Take the notification to make now: highest level first, then the oldest; None for none."""
         ready = [tpl for tpl, queue in self._queues.items() if queue and tpl > self.tpl]

@@ -27,8 +27,11 @@ twice, so that one that outlived its protocols is recognised.
 FIRST_REGISTRATION = 0xEF1_8000_0000
 """Registrations are told from handles by their value, too."""
 
-_LIMIT = 1 << 16
-"""More handles, interfaces and openings than any guest needs; a runaway one must not fill the host."""
+_LIMIT = 1 << 14
+"""More handles, interfaces and openings than any guest needs; a runaway one must not fill the host.
+
+A service may have to look at all of them: this bounds its time, too.
+"""
 
 _BY_DRIVER = OpenProtocolAttributes.BY_DRIVER
 _EXCLUSIVE = OpenProtocolAttributes.EXCLUSIVE
@@ -204,12 +207,6 @@ class HandleDatabase:
             raise EfiError(
                 EfiStatus.NOT_FOUND, f"{agent:#x} does not have {guid_name(guid)} open on {handle:#x}"
             )
-
-    def close_all(self, agent: int) -> None:
-        """Forget every opening by `agent`, an image that is unloaded."""
-        for by_handle in self._by_protocol.values():
-            for found in by_handle.values():
-                self._drop(found, [key for key in found.openers if key[0] == agent])
 
     def open_information(self, handle: int, guid: Guid) -> tuple[OpenProtocolInformationEntry, ...]:
         """Return who has `guid` open on `handle` — UEFI 2.10 §7.3.11; EfiError NOT_FOUND."""

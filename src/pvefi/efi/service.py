@@ -15,8 +15,9 @@ Parameter annotations and what they decode to:
 | Handle, Pointer | an address or handle | Address, 0 allowed |
 | Guid | EFI_GUID * | the Guid; NULL is INVALID_PARAMETER |
 | str | CHAR16 * | the text; NULL is INVALID_PARAMETER |
-| Out[T], InOut[T] | T * | a typed pointer; NULL is INVALID_PARAMETER |
-| `... | None` of the three above | NULL allowed | None for NULL |
+| In[T], Out[T], InOut[T] | T * | a typed pointer; NULL is INVALID_PARAMETER |
+| Text | CHAR16 * | the text once the body has asked for it; NULL is INVALID_PARAMETER |
+| `... | None` of the four above | NULL allowed | None for NULL |
 | VarArgs | ... | the further arguments, one by one |
 """
 
@@ -61,12 +62,14 @@ __all__ = [
     "Arguments",
     "ExitImage",
     "Handle",
+    "In",
     "InOut",
     "Out",
     "Pointer",
     "EndRun",
     "Service",
     "Steps",
+    "Text",
     "VarArgs",
     "read_char16",
     "service",
@@ -104,7 +107,7 @@ class ExitImage:
 
 @dataclass(frozen=True)
 class EndRun:
-    """What a body returns to end the run: ResetSystem(), or WaitForEvent() when nothing can signal."""
+    """What a body returns to end the run, as WaitForEvent() does when nothing can signal."""
 
     verdict: Verdict
 
@@ -113,13 +116,35 @@ _WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
 
 @dataclass(slots=True)
-class Out(Generic[T]):
-    """A pointer that a service writes a T through; `address` is the guest's own."""
+class _TypedPointer(Generic[T]):
+    """A pointer to a T in the guest; `address` is the guest's own."""
 
     memory: Memory
     address: Address
     size: int
     convert: Callable[[int], T] | None
+
+    def _fetch(self) -> T:
+        data = self.memory.read(self.address, self.size)
+        return self.convert(int.from_bytes(data, "little")) if self.convert else cast(T, Guid(data))
+
+
+@dataclass(slots=True)
+class In(_TypedPointer[T]):
+    """A pointer that a service reads a T from, when it needs to; `given` is what it read."""
+
+    given: T | None = None
+
+    def get(self) -> T:
+        """Return what the guest stored; GuestFault when the pointer is wild."""
+        self.given = self._fetch()
+        return self.given
+
+
+@dataclass(slots=True)
+class Out(_TypedPointer[T]):
+    """A pointer that a service writes a T through."""
+
     value: T | None = None
 
     def set(self, value: T) -> None:
@@ -137,12 +162,27 @@ class InOut(Out[T]):
 
     def get(self) -> T:
         """Return what the guest stored; GuestFault when the pointer is wild."""
-        data = self.memory.read(self.address, self.size)
-        convert = self.convert
-        found = convert(int.from_bytes(data, "little")) if convert else cast(T, Guid(data))
+        found = self._fetch()
         if self.given is None:
             self.given = found
         return found
+
+
+@dataclass(slots=True)
+class Text:
+    """A string in a buffer of the guest that another argument gives the size of; `given` is what it read."""
+
+    memory: Memory
+    address: Address
+    given: str | None = None
+
+    def get(self, size: int) -> str:
+        """Return the string in a buffer of `size` bytes; GuestFault when the pointer is wild.
+
+        EfiError: INVALID_PARAMETER when nothing ends it in the buffer, or within CHAR16_LIMIT characters.
+        """
+        self.given = read_char16(self.memory, self.address, min(size // 2, CHAR16_LIMIT))
+        return self.given
 
 
 @dataclass(slots=True)
@@ -182,21 +222,21 @@ class VarArgs:
             index += 1
 
 
-def read_char16(memory: Memory, address: int) -> str:
+def read_char16(memory: Memory, address: int, limit: int = CHAR16_LIMIT) -> str:
     """Return the NUL-terminated UCS-2 string at `address` (guest).
 
-    GuestFault where memory ends before it does; EfiError beyond CHAR16_LIMIT characters.
+    GuestFault where memory ends before it does; EfiError when no NUL is among its first `limit` characters.
     """
     data = bytearray()
-    while len(data) < 2 * CHAR16_LIMIT:
-        count = min(memory.contiguous(address), 256, 2 * CHAR16_LIMIT - len(data)) & ~1
+    while len(data) < 2 * limit:
+        count = min(memory.contiguous(address), 256, 2 * limit - len(data)) & ~1
         chunk = memory.read(address, count or 2)
         for at in range(0, len(chunk), 2):
             if not chunk[at] and not chunk[at + 1]:
                 return (data + chunk[:at]).decode("utf-16-le", "surrogatepass")
         data += chunk
         address += len(chunk)
-    raise EfiError(EfiStatus.INVALID_PARAMETER, f"a string of more than {CHAR16_LIMIT} characters")
+    raise EfiError(EfiStatus.INVALID_PARAMETER, f"a string without an end in {limit} characters")
 
 
 _Decoder = Callable[[Arguments, int], Any]
@@ -240,9 +280,11 @@ def _decoder(name: str, hint: Any) -> _Decoder:
         return _nullable(optional, name, lambda memory, word: Guid(memory.read(word, 16)))
     if hint is str:
         return _nullable(optional, name, read_char16)
+    if hint is Text:
+        return _nullable(optional, name, lambda memory, word: Text(memory, Address(word)))
     if hint is VarArgs:
         return VarArgs
-    if kind in (Out, InOut):
+    if kind in (In, Out, InOut):
         (target,) = get_args(hint)
         size: int = Guid.SIZE
         convert: Callable[[int], Any] | None = None
@@ -328,9 +370,9 @@ class Service(Generic[P, R]):
 
 
 def _traced(value: Any) -> Value:
-    if isinstance(value, InOut) and value.given is not None:
+    if isinstance(value, In | InOut | Text) and value.given is not None:
         return cast(Value, value.given)
-    return value.address if isinstance(value, Out) else cast(Value, value)
+    return value.address if isinstance(value, _TypedPointer | Text) else cast(Value, value)
 
 
 def service(

@@ -19,7 +19,14 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.trace.columns import Cell, columns
 from pvefi.trace.values import Json
 
-__all__ = ["Field", "FieldValue", "boot_params_fields", "boot_params_lines", "boot_params_to_json"]
+__all__ = [
+    "Field",
+    "FieldValue",
+    "boot_params_fields",
+    "boot_params_lines",
+    "boot_params_to_json",
+    "value_text",
+]
 
 FieldValue = int | bytes | tuple[int, ...]
 
@@ -71,14 +78,15 @@ def _parts(name: str, value: object) -> Iterator[tuple[str, FieldValue]]:
 def boot_params_lines(params: BootParams, width: int | None = None) -> list[Text]:
     """Return the fields that are not zero, a line each: name, value, meaning."""
     rows: list[list[Cell]] = [
-        [field.name, _value_text(field.value), field.meaning]
+        [field.name, value_text(field.value), field.meaning]
         for field in boot_params_fields(params)
         if not field.is_zero
     ]
     return columns(rows, "<><", indent=2, width=width)
 
 
-def _value_text(value: FieldValue) -> str:
+def value_text(value: FieldValue) -> str:
+    """Return a field's value in hexadecimal; bytes are cut where they get long."""
     if isinstance(value, int):
         return f"{value:#x}"
     if isinstance(value, bytes):

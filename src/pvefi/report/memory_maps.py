@@ -21,7 +21,7 @@ from pvefi.trace.columns import columns
 from pvefi.trace.spelling import spell
 from pvefi.trace.values import Json
 
-__all__ = ["Interval", "e820_name", "interval_lines", "intervals", "intervals_to_json"]
+__all__ = ["Interval", "attribute_names", "e820_name", "interval_lines", "intervals", "intervals_to_json"]
 
 _NAMES: Mapping[E820Type, str] = MappingProxyType(
     {  # as a kernel's log has them: Linux arch/x86/kernel/e820.c, e820_print_type()
@@ -117,7 +117,7 @@ def interval_lines(table: Sequence[Interval], width: int | None = None) -> list[
             _mark(one).append(f"{one.start:0{digits}x}-{one.end - 1:0{digits}x}"),
             Text(size_text(one.end - one.start)),
             Text("+".join(spell(entry.type) for entry in one.efi) or "-"),
-            Text("+".join(_attributes(entry) for entry in one.efi)),
+            Text("+".join(attribute_names(entry) for entry in one.efi)),
             _e820_text(one),
         ]
         for one in table
@@ -136,7 +136,7 @@ def _e820_text(one: Interval) -> Text:
     return Text.assemble((names, "bold red"), f" (stub: {'+'.join(map(e820_name, one.expected)) or '-'})")
 
 
-def _attributes(descriptor: MemoryDescriptor) -> str:
+def attribute_names(descriptor: MemoryDescriptor) -> str:
     """Return the attributes by their short names, RUNTIME first, as a kernel's log has them."""
     names = [
         "RUN" if bit is MemoryAttribute.RUNTIME else bit.name or ""

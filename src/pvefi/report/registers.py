@@ -12,7 +12,7 @@ from rich.text import Text
 from pvefi.trace.columns import Cell, columns
 from pvefi.trace.values import Json
 
-__all__ = ["register_lines", "registers_to_json"]
+__all__ = ["bit_names", "register_lines", "registers_to_json"]
 
 _ACROSS = 4
 _REGISTER_WIDTH = 2 + 3 + 2 + 16
@@ -97,8 +97,9 @@ _BITS: Mapping[str, type[IntFlag]] = MappingProxyType(
 )
 
 
-def _bit_names(name: str, value: int) -> list[str]:
-    return [bit.name or "" for bit in _BITS[name] if bit & value]
+def bit_names(name: str, value: int) -> list[str]:
+    """Return the names of the bits that are set, none for a register that does not consist of bits."""
+    return [bit.name or "" for bit in _BITS.get(name, ()) if bit & value]
 
 
 def register_lines(registers: Mapping[str, int], width: int | None = None) -> list[Text]:
@@ -108,7 +109,7 @@ def register_lines(registers: Mapping[str, int], width: int | None = None) -> li
     across = _ACROSS if width is None else max(1, min(_ACROSS, width // _REGISTER_WIDTH))
     lines = _across(registers, plain, 16, across) + _across(registers, segments, 4, len(segments))
     flagged: list[list[Cell]] = [
-        [Text(name, "dim"), f"{registers[name]:016x}", " ".join(_bit_names(name, registers[name]))]
+        [Text(name, "dim"), f"{registers[name]:016x}", " ".join(bit_names(name, registers[name]))]
         for name in _BITS
         if name in registers
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES
-from pvefi.efi.service import Arguments, EndRun, InOut, Out, VarArgs
+from pvefi.efi.service import Arguments, EndRun, In, InOut, Out, Text, VarArgs
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.guest.mailbox import Copy, Upcall
 from pvefi.guest.trampoline import load_trampoline
@@ -89,6 +89,14 @@ class FakeGuest:
 
     def guid(self, guid: Guid) -> Address:
         return self.put(guid.wire)
+
+    def named(self, guid: Guid) -> In[Guid]:
+        """Return a pointer to a GUID that a body may look at."""
+        return In(self.memory, self.guid(guid), Guid.SIZE, None)
+
+    def text(self, text: str) -> Text:
+        """Return a pointer to a string in a buffer."""
+        return Text(self.memory, self.put(f"{text}\0".encode("utf-16-le")))
 
     def pointer(self, value: int = 0) -> InOut[Address]:
         """Return an InOut of a pointer or handle."""

@@ -144,4 +144,4 @@ def test_a_configuration_table_comes_changes_and_goes(guest: FakeGuest) -> None:
 def test_a_configuration_table_signals_the_group_of_its_name(guest: FakeGuest) -> None:
     guest.efi.events.create(EventType.NOTIFY_SIGNAL, Tpl.CALLBACK, 0x5000, 0, TABLE)
     install_configuration_table(guest.efi, TABLE, A)
-    assert guest.efi.events.due()
+    assert guest.efi.events.next_notification()

@@ -139,7 +139,7 @@ def test_an_installation_signals_those_that_registered(guest: FakeGuest) -> None
     event = guest.efi.events.create(EventType.NOTIFY_SIGNAL, Tpl.CALLBACK, 0x5000)
     register_protocol_notify(guest.efi, DISK, Address(event), guest.pointer())
     made(guest, OTHER)
-    assert not guest.efi.events.due()
+    assert not guest.efi.events.next_notification()
     handle = made(guest)
     assert guest.efi.events.next_notification()
     reinstall_protocol_interface(guest.efi, handle, DISK, INTERFACE, INTERFACE)
@@ -186,8 +186,19 @@ def test_one_device_path_is_on_one_handle(guest: FakeGuest) -> None:
     install_multiple_protocol_interfaces(guest.efi, guest.pointer(), guest.arguments(guid, path, 0))
     with pytest.raises(EfiError, match="EFI_ALREADY_STARTED"):
         install_multiple_protocol_interfaces(guest.efi, guest.pointer(), guest.arguments(guid, same, 0))
-    other = guest.put(vendor_media(OTHER) + END)
-    install_multiple_protocol_interfaces(guest.efi, guest.pointer(), guest.arguments(guid, other, 0))
+    for longer in (vendor_media(OTHER), vendor_media(DISK) + vendor_media(OTHER)):
+        other = guest.put(longer + END)
+        install_multiple_protocol_interfaces(guest.efi, guest.pointer(), guest.arguments(guid, other, 0))
+
+
+def test_two_device_paths_on_one_handle_are_refused(guest: FakeGuest) -> None:
+    guid, place = guest.guid(guids.DEVICE_PATH_PROTOCOL), guest.pointer()
+    paths = [guest.put(vendor_media(one) + END) for one in (DISK, OTHER)]
+    with pytest.raises(EfiError, match="EFI_INVALID_PARAMETER"):
+        install_multiple_protocol_interfaces(
+            guest.efi, place, guest.arguments(guid, paths[0], guid, paths[1], 0)
+        )
+    assert value_of(place) == 0
 
 
 def test_an_empty_list_changes_nothing(guest: FakeGuest) -> None:

@@ -43,7 +43,7 @@ def test_the_stub_finds_it_by_its_device_path(started: Started) -> None:
     efi = started.efi
     (handle,) = efi.handles.handles_with(guids.LOAD_FILE2_PROTOCOL)
     address = efi.handles.interface(handle, guids.DEVICE_PATH_PROTOCOL) or 0
-    path = device_path.read_device_path(started.memory.read, address)
+    path = device_path.read_device_path(started.memory, address)
     media = Guid.parse("5568e427-68fc-4f3d-ac74-ca555231cc68")  # LINUX_EFI_INITRD_MEDIA_GUID, linux/efi.h
     assert path == b"\x04\x03\x14\x00" + media.wire + b"\x7f\xff\x04\x00"
     interface = efi.handles.interface(handle, guids.LOAD_FILE2_PROTOCOL) or 0

@@ -64,14 +64,21 @@ def test_other_algorithms_are_unsupported(guest: FakeGuest) -> None:
         rng.get_rng(guest.efi, THIS, guids.RNG_PROTOCOL, 8, BUFFER)
 
 
-@pytest.mark.parametrize("length", [SIZE, 1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("length", [2, 65_537, 1 << 20])
 def test_a_buffer_that_is_not_all_memory_is_a_fault_and_nothing_is_written(
     guest: FakeGuest, length: int
 ) -> None:
-    before = bytes(guest.memory.view(BUFFER, 0x1000))
+    start = SIZE - length + 1
     with pytest.raises(GuestFault):
+        rng.get_rng(guest.efi, THIS, None, length, Address(start))
+    assert guest.memory.read(start, length - 1) == bytes(length - 1)
+
+
+@pytest.mark.parametrize("length", [(1 << 20) + 1, SIZE, 1 << 40, (1 << 64) - 1])
+def test_more_than_there_is_at_once_is_refused_before_any_work(guest: FakeGuest, length: int) -> None:
+    guest.efi.surroundings = replace(guest.efi.surroundings, random=lambda _count: pytest.fail("work"))
+    with refused(EfiStatus.NOT_READY):
         rng.get_rng(guest.efi, THIS, None, length, BUFFER)
-    assert guest.memory.read(BUFFER, 0x1000) == before
 
 
 def test_the_only_algorithm_is_raw(guest: FakeGuest) -> None:

@@ -7,18 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvefi.errors import GuestFault
 from pvefi.layout import Guid
+from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.uefi.device_path import (
     END,
     END_INSTANCE,
     PATH_LIMIT,
+    Beginnings,
     DevicePathError,
     DevicePathType,
     Node,
     file_path,
     memory_mapped,
     nodes,
-    prefix_size,
     read_device_path,
     text,
     vendor_media,
@@ -100,34 +102,32 @@ def test_what_is_no_device_path_is_refused_with_what_was_found(data: bytes, comp
         text(data)
 
 
+def memory_of(data: bytes) -> GuestMemory:
+    return GuestMemory([RamBlock(0x1000, memoryview(bytearray(data)))])
+
+
 def test_reading_stops_at_the_end_node() -> None:
     path = MEMORY + INSTANCE + INITRD + END
-    asked: list[int] = []
-
-    def read(address: int, size: int) -> bytes:
-        asked.append(address + size)
-        return (path + b"\xff" * 8)[address - 0x1000 : address - 0x1000 + size]
-
-    assert read_device_path(read, 0x1000) == path
-    assert max(asked) == 0x1000 + len(path)
+    for behind in (b"", b"\xff", b"\xff" * 2 * PATH_LIMIT):
+        assert read_device_path(memory_of(path + behind), 0x1000) == path
 
 
 def test_reading_a_path_without_end_stops_soon() -> None:
-    calls = 0
+    with pytest.raises(DevicePathError, match=f"no end within {PATH_LIMIT:#x}"):
+        read_device_path(memory_of(b"\x04\x03\x04\x00" * PATH_LIMIT), 0x1000)
+    with pytest.raises(DevicePathError, match="a node runs to 0xffff"):
+        read_device_path(memory_of(b"\x04\x03\xff\xff" + bytes(1 << 16) + END), 0x1000)
 
-    def read(_address: int, size: int) -> bytes:
-        nonlocal calls
-        calls += 1
-        return (b"\x04\x03\x04\x00" * (size // 4 + 1))[:size]
 
-    with pytest.raises(DevicePathError, match="no end within 0x10000"):
-        read_device_path(read, 0)
-    assert calls <= PATH_LIMIT
+@pytest.mark.parametrize("cut", [len(INITRD + END) - 1, len(INITRD), len(INITRD) - 1, 3, 0])
+def test_reading_a_path_beyond_memory_is_the_guests_fault(cut: int) -> None:
+    with pytest.raises(GuestFault):
+        read_device_path(memory_of((INITRD + END)[:cut]), 0x1000)
 
 
 def test_reading_a_node_shorter_than_its_header_is_refused() -> None:
     with pytest.raises(DevicePathError, match="claims 0 bytes"):
-        read_device_path(lambda _address, size: bytes(size), 0x1000)
+        read_device_path(memory_of(bytes(64)), 0x1000)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,32 @@ def test_reading_a_node_shorter_than_its_header_is_refused() -> None:
         (INITRD + END, MEMORY + END, None),
         (MEMORY + END, MEMORY + INSTANCE + INITRD + END, 24),
         (MEMORY + INSTANCE + INITRD + END, MEMORY + INSTANCE + INITRD + END, None),
+        (MEMORY[:8] + END, MEMORY + END, None),
+        (MEMORY + b"\x7f\xff\x03\x00", MEMORY + END, None),
+        (MEMORY[:-1] + b"\xff" + END, MEMORY + END, None),
+        (b"", MEMORY + END, None),
     ],
 )
 def test_a_path_matches_where_it_is_the_beginning_of_the_wanted_one(
     path: bytes, wanted: bytes, size: int | None
 ) -> None:
-    assert prefix_size(path, wanted) == size
+    beginnings = Beginnings(wanted)
+    assert beginnings.size(path[:-1]) is None
+    for behind in (b"", b"\0", b"\xff" * 100):
+        assert beginnings.size(path + behind) == size
+        assert beginnings.size((path + behind)[: beginnings.read_size]) == size
+
+
+SOME_NODES = st.lists(st.sampled_from([MEMORY, INITRD, INSTANCE, MEMORY[:-1] + b"\x01"]), max_size=4)
+
+
+@given(SOME_NODES, SOME_NODES)
+def test_a_match_is_one_node_for_node(path_nodes: list[bytes], wanted_nodes: list[bytes]) -> None:
+    instance = wanted_nodes[: wanted_nodes.index(INSTANCE)] if INSTANCE in wanted_nodes else wanted_nodes
+    matches = INSTANCE not in path_nodes and path_nodes == instance[: len(path_nodes)]
+    expected = sum(map(len, path_nodes)) if matches else None
+    found = Beginnings(b"".join(wanted_nodes) + END).size(b"".join(path_nodes) + END)
+    assert found == expected
 
 
 @given(st.binary(max_size=200))

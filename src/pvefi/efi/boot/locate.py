@@ -6,14 +6,14 @@ from __future__ import annotations
 import struct
 from typing import Annotated
 
+from pvefi.efi.boot.device_paths import longest_match
 from pvefi.efi.boot.memory import allocate_result
-from pvefi.efi.boot.protocols import read_path
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
-from pvefi.efi.service import UINTN, Handle, InOut, Out, Pointer, service
+from pvefi.efi.service import UINTN, Handle, In, InOut, Out, Pointer, service
 from pvefi.layout import Guid, Scalar
-from pvefi.spec.uefi.device_path import DevicePathError, prefix_size, read_device_path, text
-from pvefi.spec.uefi.guids import DEVICE_PATH_PROTOCOL, guid_name
+from pvefi.spec.uefi.device_path import DevicePathError, read_device_path, text
+from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.handles import LocateSearchType
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import Address
@@ -25,7 +25,7 @@ _SEARCH_TYPE = Annotated[LocateSearchType, Scalar("I")]
 
 
 def _search(
-    efi: Environment, search_type: LocateSearchType, protocol: Guid | None, search_key: int
+    efi: Environment, search_type: LocateSearchType, protocol: In[Guid] | None, search_key: int
 ) -> tuple[int, ...]:
     """Return the handles that match, at least one.
 
@@ -40,7 +40,9 @@ def _search(
         case LocateSearchType.BY_PROTOCOL:
             if protocol is None:
                 raise EfiError(EfiStatus.INVALID_PARAMETER, "Protocol is NULL")
-            found, why = efi.handles.handles_with(protocol), efi.why_absent(protocol)
+            # "Protocol ... is only valid if SearchType is ByProtocol": what else it points at is nothing.
+            wanted = protocol.get()
+            found, why = efi.handles.handles_with(wanted), efi.why_absent(wanted)
         case _:
             raise EfiError(EfiStatus.INVALID_PARAMETER, f"{search_type.name} is no way to search")
     if not found:
@@ -58,7 +60,7 @@ def _found(efi: Environment, search_type: LocateSearchType, search_key: int) -> 
 def locate_handle(
     efi: Environment,
     search_type: _SEARCH_TYPE,
-    protocol: Guid | None,
+    protocol: In[Guid] | None,
     search_key: Pointer,
     buffer_size: InOut[UINTN],
     buffer: Pointer,
@@ -86,7 +88,7 @@ def locate_handle(
 def locate_handle_buffer(
     efi: Environment,
     search_type: _SEARCH_TYPE,
-    protocol: Guid | None,
+    protocol: In[Guid] | None,
     search_key: Pointer,
     no_handles: Out[UINTN],
     buffer: Out[Pointer],
@@ -105,7 +107,9 @@ def locate_handle_buffer(
 
 
 @service("LocateProtocol", "UEFI 2.10 §7.3.16")
-def locate_protocol(efi: Environment, protocol: Guid, registration: Pointer, interface: Out[Pointer]) -> None:
+def locate_protocol(
+    efi: Environment, protocol: In[Guid], registration: Pointer, interface: Out[Pointer]
+) -> None:
     """Give the first interface of a protocol, or the next new one of a registration.
 
     NOT_FOUND: there is none; `interface` then is NULL.
@@ -119,10 +123,11 @@ def locate_protocol(efi: Environment, protocol: Guid, registration: Pointer, int
         interface.set(Address(new[1]))
         efi.handles.advance(registration)
         return
-    handles = efi.handles.handles_with(protocol)
+    wanted = protocol.get()
+    handles = efi.handles.handles_with(wanted)
     if not handles:
-        raise EfiError(EfiStatus.NOT_FOUND, efi.why_absent(protocol))
-    interface.set(Address(efi.handles.interface(handles[0], protocol) or 0))
+        raise EfiError(EfiStatus.NOT_FOUND, efi.why_absent(wanted))
+    interface.set(Address(efi.handles.interface(handles[0], wanted) or 0))
 
 
 @service("LocateDevicePath", "UEFI 2.10 §7.3.8")
@@ -139,24 +144,17 @@ def locate_device_path(
     if not address:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "the device path is NULL")
     try:
-        wanted = read_device_path(efi.memory.read, address)
+        wanted = read_device_path(efi.memory, address)
     except DevicePathError as error:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"no device path at {address:#x}: {error}") from error
-    best_size, best_handle = -1, 0
-    handles = efi.handles.handles_with(protocol)
-    if not handles:
+    if not efi.handles.handles_with(protocol):
         raise EfiError(EfiStatus.NOT_FOUND, efi.why_absent(protocol))
-    for handle in handles:
-        interface = efi.handles.interface(handle, DEVICE_PATH_PROTOCOL)
-        path = read_path(efi, interface) if interface else None
-        size = prefix_size(path, wanted) if path is not None else None
-        # Of two handles with one device path the older wins: EDK2's order, too.
-        if size is not None and size > best_size:
-            best_size, best_handle = size, handle
-    if best_size < 0:
+    found = longest_match(efi, protocol, wanted)
+    if found is None:
         path_text = text(wanted)[:_TEXT_AT_MOST]
         raise EfiError(EfiStatus.NOT_FOUND, f"no handle with {guid_name(protocol)} leads to {path_text!r}")
     if device is None:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "Device is NULL")
-    device.set(Address(best_handle))
-    device_path.set(Address(address + best_size))
+    size, handle = found
+    device.set(Address(handle))
+    device_path.set(Address(address + size))

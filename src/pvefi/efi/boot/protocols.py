@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pvefi.efi.boot.device_paths import longest_match
 from pvefi.efi.boot.memory import allocate_result
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.service import UINT32, UINTN, Handle, InOut, Out, Pointer, VarArgs, service
 from pvefi.errors import GuestFault
 from pvefi.layout import Guid
-from pvefi.spec.uefi.device_path import DevicePathError, read_device_path
+from pvefi.spec.uefi.device_path import END, DevicePathError, read_device_path
 from pvefi.spec.uefi.guids import DEVICE_PATH_PROTOCOL
 from pvefi.spec.uefi.handles import (
     EFI_NATIVE_INTERFACE,
@@ -232,31 +233,25 @@ def install_multiple_protocol_interfaces(efi: Environment, handle: InOut[Handle]
     NULL or none, it has one of the protocols, or no NULL ends the list. OUT_OF_RESOURCES.
     """
     pairs = _pairs(efi, arguments)
-    for protocol, interface in pairs:
-        # EFI_ALREADY_STARTED: "A Device Path Protocol instance was passed in that is already present in the
-        # handle database."
-        if protocol == DEVICE_PATH_PROTOCOL and _is_installed(efi, interface):
-            raise EfiError(EfiStatus.ALREADY_STARTED, f"another handle has the device path at {interface:#x}")
+    # A handle has one device path: a second one in the list is refused with the list.
+    path = next((interface for protocol, interface in pairs if protocol == DEVICE_PATH_PROTOCOL), 0)
+    # EFI_ALREADY_STARTED: "A Device Path Protocol instance was passed in that is already present in the
+    # handle database."
+    if path and _is_installed(efi, path):
+        raise EfiError(EfiStatus.ALREADY_STARTED, f"another handle has the device path at {path:#x}")
     if pairs:
         handle.set(Address(efi.handles.install_all(handle.get(), pairs)))
         _signal_installed(efi, [protocol for protocol, _ in pairs])
 
 
 def _is_installed(efi: Environment, device_path: int) -> bool:
-    wanted = read_path(efi, device_path)
-    for handle in efi.handles.handles_with(DEVICE_PATH_PROTOCOL):
-        interface = efi.handles.interface(handle, DEVICE_PATH_PROTOCOL)
-        if wanted is not None and interface and read_path(efi, interface) == wanted:
-            return True
-    return False
-
-
-def read_path(efi: Environment, address: int) -> bytes | None:
-    """Return the device path at `address` (guest), or None where no such path is to be had."""
     try:
-        return read_device_path(efi.memory.read, address)
+        wanted = read_device_path(efi.memory, device_path)
     except (DevicePathError, GuestFault):
-        return None
+        return False
+    found = longest_match(efi, DEVICE_PATH_PROTOCOL, wanted)
+    # As in EDK2, some handle has the path when nothing of it is left to look for.
+    return found is not None and wanted[found[0] :] == END
 
 
 @service("UninstallMultipleProtocolInterfaces", "UEFI 2.10 §7.3.18")

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.service import UINTN, InOut, Pointer, service
-from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.protocols import RngProtocol
@@ -14,7 +13,8 @@ from pvefi.spec.uefi.status import EfiStatus
 
 __all__ = ["install"]
 
-_CHUNK = 1 << 16
+_AT_MOST = 1 << 20
+"""More random bytes than any guest needs at once; the host must not be kept busy making them."""
 
 
 def install(efi: Environment) -> None:
@@ -47,21 +47,13 @@ def get_rng(
     """Fill a buffer with random bytes.
 
     INVALID_PARAMETER: `value` is NULL or `value_length` 0. UNSUPPORTED: an algorithm other than raw.
+    NOT_READY: `value_length` is more than there is at once.
     """
     if algorithm is not None and algorithm != guids.RNG_ALGORITHM_RAW:
         raise EfiError(EfiStatus.UNSUPPORTED, f"{guids.guid_name(algorithm)} is not offered")
     if not value or not value_length:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "no buffer to fill")
-    _check_buffer(efi, value, value_length)
-    for at in range(0, value_length, _CHUNK):
-        efi.memory.write(value + at, efi.surroundings.random(min(_CHUNK, value_length - at)))
-
-
-def _check_buffer(efi: Environment, address: int, size: int) -> None:
-    """Refuse a buffer that is not all memory before any of it is written; GuestFault."""
-    end, at = address + size, address
-    while at < end:
-        reachable = efi.memory.contiguous(at) if size <= efi.physical.size else 0
-        if not reachable:
-            raise GuestFault(f"a buffer of {size:#x} bytes at {address:#x}: there is no memory at {at:#x}")
-        at += reachable
+    # EFI_NOT_READY: "There is not enough random data available to satisfy the length requested".
+    if value_length > _AT_MOST:
+        raise EfiError(EfiStatus.NOT_READY, f"{value_length:#x} random bytes at once, of {_AT_MOST:#x}")
+    efi.memory.write(value, efi.surroundings.random(value_length))

@@ -17,8 +17,8 @@ from pvefi.spec.uefi.status import EfiStatus
 
 __all__ = ["install"]
 
-COLUMNS, ROWS = 80, 25  # UEFI 2.10 §12.4.4: mode 0 is always 80 by 25
-_ATTRIBUTE_MASK = 0x7F  # UEFI 2.10 §12.4.6: "Bits 0..3 are the foreground color, bits 4..6 the background"
+COLUMNS, ROWS = 80, 25  # UEFI 2.10 §12.4.5: mode 0 is always 80 by 25
+_ATTRIBUTE_MASK = 0x7F  # UEFI 2.10 §12.4.7: "Bits 0..3 are the foreground color, bits 4..6 the background"
 _LIGHT_GREY_ON_BLACK = 0x07
 _SGR_COLOURS = (0, 4, 2, 6, 1, 5, 3, 7)  # EFI counts blue, green, red; ECMA-48 red, green, blue
 _UNSHOWN = (range(0xD800, 0xE000), range(0x7F, 0xA0), range(0x20))  # surrogates and control characters
@@ -92,8 +92,9 @@ def reset(efi: Environment, this: Pointer, extended_verification: BOOLEAN) -> No
 def output_string(efi: Environment, this: Pointer, string: str) -> EfiStatus:
     """Write text at the cursor.
 
-    INVALID_PARAMETER: `string` is NULL. WARN_UNKNOWN_GLYPH: characters that cannot be shown were left out,
-    escape sequences' among them: a guest must not steer the user's terminal past this protocol.
+    INVALID_PARAMETER: `string` is NULL, or longer than any that the trace is to hold (CHAR16_LIMIT), sixteen
+    screens full. WARN_UNKNOWN_GLYPH: characters that cannot be shown were left out, escape sequences' among
+    them: a guest must not steer the user's terminal past this protocol.
     """
     text = "".join(character for character in string if _shown(character))
     efi.surroundings.console(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
-from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, service
+from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, Text, service
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
 
@@ -39,18 +39,20 @@ def get_variable(
 def get_next_variable_name(
     efi: Environment,
     variable_name_size: InOut[UINTN],
-    variable_name: str,
+    variable_name: Text,
     vendor_guid: InOut[Guid],
 ) -> None:
     """Find no further variable.
 
-    INVALID_PARAMETER: `variable_name` is no variable to go on from. NOT_FOUND: there are no more.
-    UNSUPPORTED: after ExitBootServices.
+    INVALID_PARAMETER: `variable_name` is no variable to go on from, or does not end within
+    `variable_name_size` bytes. NOT_FOUND: there are no more. UNSUPPORTED: after ExitBootServices.
     """
     _while_boot_services_last(efi)
+    # "Null-terminator is not found in the first VariableNameSize bytes of the input VariableName buffer."
+    name = variable_name.get(variable_name_size.get())
     # "The input values of VariableName and VendorGuid are not a name and GUID of an existing variable."
-    if variable_name:
-        raise EfiError(EfiStatus.INVALID_PARAMETER, f"no variable {variable_name} to go on from")
+    if name:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, f"no variable {name} to go on from")
     raise EfiError(EfiStatus.NOT_FOUND, "there is no variable store")
 
 

@@ -7,8 +7,9 @@ A device path comes from a guest or a file: no length in it is believed before i
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pvefi.layout import U8, U16, U32, U64, Guid, OpenEnum, Structure, layout
 
@@ -17,6 +18,7 @@ __all__ = [
     "END_ENTIRE",
     "END_INSTANCE",
     "PATH_LIMIT",
+    "Beginnings",
     "DevicePathError",
     "DevicePathHeader",
     "DevicePathType",
@@ -24,17 +26,22 @@ __all__ = [
     "MediaSubtype",
     "MemoryMappedNode",
     "Node",
+    "ReadableMemory",
     "file_path",
     "memory_mapped",
     "nodes",
-    "prefix_size",
+    "read_at_most",
     "read_device_path",
     "text",
     "vendor_media",
 ]
 
-PATH_LIMIT = 1 << 16
-"""The longest device path that is read, in bytes: one node's length field reaches no further."""
+PATH_LIMIT = 1 << 12
+"""The longest device path that is read, in bytes.
+
+UEFI 2.10 §10 sets no limit, nor does EDK2 unless built with one; the paths of real machines take a few
+hundred bytes.
+"""
 
 END_ENTIRE = 0xFF  # UEFI 2.10 §10.3.1: subtype of the node that ends the whole device path
 END_INSTANCE = 0x01  # UEFI 2.10 §10.3.1: subtype of the node that ends one instance of several
@@ -115,6 +122,22 @@ class DevicePathError(ValueError):
     """Bytes that are no device path, with what was found instead."""
 
 
+class _CutShortError(DevicePathError):
+    """A device path that goes on where the bytes end."""
+
+
+class ReadableMemory(Protocol):
+    """The part of guest memory that reading a device path takes."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at `address`."""
+        ...
+
+    def contiguous(self, address: int) -> int:
+        """Return how many bytes from `address` on can be read at once; 0 for none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One node of a device path; `data` is what follows its header."""
@@ -166,22 +189,31 @@ def _header(data: bytes | bytearray, offset: int) -> tuple[int, int, int]:
     return node_type, subtype, length
 
 
-def read_device_path(read: Callable[[int, int], bytes], address: int) -> bytes:
-    """Return the device path at `address` with its end node, fetched by `read(address, size)`.
+def read_device_path(memory: ReadableMemory, address: int) -> bytes:
+    """Return the device path at `address` of `memory` with its end node.
 
-    DevicePathError when a node is shorter than its header or no end comes within PATH_LIMIT bytes.
+    DevicePathError when a node is shorter than its header or no end comes within PATH_LIMIT bytes; what
+    `memory` raises when it ends before the path does.
     """
-    path = bytearray()
-    while True:
-        start = len(path)
-        path += read(address + start, DevicePathHeader.SIZE)
-        node_type, subtype, length = _header(path, start)
-        if start + length > PATH_LIMIT:
-            raise DevicePathError(f"no end within {PATH_LIMIT:#x} bytes")
-        if length > DevicePathHeader.SIZE:
-            path += read(address + len(path), length - DevicePathHeader.SIZE)
-        if node_type == DevicePathType.END and subtype == END_ENTIRE:
-            return bytes(path)
+    data = read_at_most(memory, address, PATH_LIMIT)
+    try:
+        *_, (_, _, _, end) = _spans(data)
+    except _CutShortError:
+        if len(data) < PATH_LIMIT:
+            memory.read(address + len(data), 1)
+        raise
+    return data[:end]
+
+
+def read_at_most(memory: ReadableMemory, address: int, size: int) -> bytes:
+    """Return `size` bytes at `address` of `memory`, or as many as there are before it ends."""
+    data = b""
+    while len(data) < size:
+        count = min(memory.contiguous(address + len(data)), size - len(data))
+        if count <= 0:
+            break
+        data += memory.read(address + len(data), count)
+    return data
 
 
 def _spans(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -191,12 +223,12 @@ def _spans(data: bytes) -> Iterator[tuple[int, int, int, int]]:
         node_type, subtype, length = _header(data, offset)
         end = offset + length
         if end > len(data):
-            raise DevicePathError(f"offset {offset:#x}: a node runs to {end:#x}, {len(data):#x} are there")
+            raise _CutShortError(f"offset {offset:#x}: a node runs to {end:#x}, {len(data):#x} are there")
         yield node_type, subtype, offset, end
         if node_type == DevicePathType.END and subtype == END_ENTIRE:
             return
         offset = end
-    raise DevicePathError(f"no end within {len(data):#x} bytes")
+    raise _CutShortError(f"no end within {len(data):#x} bytes")
 
 
 def nodes(data: bytes) -> Iterator[Node]:
@@ -208,15 +240,50 @@ def nodes(data: bytes) -> Iterator[Node]:
         yield Node(DevicePathType(node_type), subtype, data[start + DevicePathHeader.SIZE : end])
 
 
-def prefix_size(path: bytes, wanted: bytes) -> int | None:
-    """Return how many bytes of `wanted` the whole of `path` matches, its end node left out; None for none.
+class Beginnings:
+    """Tells how far along `wanted` other device paths lead, without a look at their nodes.
 
-    LocateDevicePath takes the handle with the longest such match — UEFI 2.10 §7.3.8; of several instances in
-    `wanted`, the first counts. DevicePathError when either is no device path.
+    Of several instances in `wanted`, the first counts. DevicePathError when `wanted` is no device path.
     """
-    *_, (_, _, size, _) = _spans(path)
-    first = next(start for node_type, _, start, _ in _spans(wanted) if node_type == DevicePathType.END)
-    return size if size <= first and wanted[:size] == path[:size] else None
+
+    def __init__(self, wanted: bytes) -> None:
+        starts = []
+        for node_type, _, start, _ in _spans(wanted):
+            starts.append(start)
+            if node_type == DevicePathType.END:
+                break
+        self._starts = frozenset(starts)
+        self._instance = wanted[: starts[-1]]
+        self.read_size = len(self._instance) + DevicePathHeader.SIZE
+        """How many bytes of another device path `size` needs to see."""
+
+    def size(self, data: bytes) -> int | None:
+        """Return how many bytes of the wanted path the whole of another one matches; None where it does not.
+
+        `data` begins with the other path; its end node is left out. LocateDevicePath takes the handle with
+        the longest such match — UEFI 2.10 §7.3.8.
+        """
+        # A node of the instance is none that ends it: the other path ends where the two first differ.
+        size = _common_size(self._instance, data)
+        if size not in self._starts or size + DevicePathHeader.SIZE > len(data):
+            return None
+        node_type, subtype, length = _HEADER.unpack_from(data, size)
+        is_end = node_type == DevicePathType.END and subtype == END_ENTIRE and length >= DevicePathHeader.SIZE
+        return size if is_end else None
+
+
+def _common_size(one: bytes, other: bytes) -> int:
+    """Return how many bytes `one` and `other` begin with alike."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def text(data: bytes) -> str:

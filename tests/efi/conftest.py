@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from .guest import FakeGuest
+from .boot.guest import FakeGuest
 
 
 @pytest.fixture
