@@ -234,7 +234,7 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     "a gate that nobody has": (BEGIN + ring(399), "gate 0x18f, which nobody was given"),
     "a function out of range": (BEGIN + ring(0xFFFF_FFFF), "gate 0xffffffff, which nobody was given"),
     "boot again": (BEGIN + ring(0x1000), "BOOT as call 0x2"),
-    "the end of a copy": (BEGIN + ring(0x1002), "COPY_DONE, the end of what the guest was never asked"),
+    "the end of a copy": (BEGIN + ring(0x1002), "DONE, the end of what the guest was never asked"),
     "the end of all": (BEGIN + ring(0x1003), "the trampoline ended before the image did"),
     "a bare doorbell": (OUT_DOORBELL + LOOP, "a doorbell without a call"),
     "a bare doorbell after a call": (
@@ -465,8 +465,8 @@ def test_times_are_told(booted: Booted) -> None:
     [
         (b"", ImageError, "test.efi"),
         (b"MZ" + bytes(500), ImageError, "test.efi"),
-        (build_elf(), UsageError, "expected an EFI entry for x86-64"),
-        (program(HLT, machine=0x14C), UsageError, "expected an EFI entry for x86-64"),
+        (build_elf(), UsageError, "expected an image with the 64-bit entry efi"),
+        (program(HLT, machine=0x14C), UsageError, "expected an image with the 64-bit entry efi"),
         (program(HLT, size_of_image=0xFFFF_F000), PvefiError, "test.efi"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 
 from pvefi.boot import BootOptions, Observer, boot, prepare
 from pvefi.efi.profiles import PROFILES
+from pvefi.entries import ENTRIES, BootInfo
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi import guids
@@ -24,6 +25,7 @@ from tests.conftest import RealFiles
 
 MIB = 1 << 20
 KERNELS = ("cloud", "amd64", "cloud-6.12")
+DECOMPRESSING = ("linux64", "linux32")
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,12 @@ class Case:
     large_initrd: bool
     kaslr: bool
     profile: str = "linux"
+    entry: str = "efi"
 
     def __str__(self) -> str:
         initrd = "40MB-initrd" if self.large_initrd else "1MB-initrd"
         kaslr = "kaslr" if self.kaslr else "nokaslr"
-        return f"{self.kernel}-{self.memory_size // MIB}M-{initrd}-{kaslr}-{self.profile}"
+        return f"{self.kernel}-{self.entry}-{self.memory_size // MIB}M-{initrd}-{kaslr}-{self.profile}"
 
 
 PAIRWISE = [
@@ -48,16 +51,26 @@ PAIRWISE = [
     Case("cloud-6.12", 256 * MIB, large_initrd=True, kaslr=True),
     Case("cloud-6.12", 6144 * MIB, large_initrd=False, kaslr=False),
     Case("amd64", 6144 * MIB, large_initrd=True, kaslr=True),
+    Case("cloud", 512 * MIB, large_initrd=False, kaslr=True, entry="efi-handover"),
+    Case("cloud", 512 * MIB, large_initrd=True, kaslr=True, entry="linux64"),
+    Case("cloud", 6144 * MIB, large_initrd=False, kaslr=False, entry="linux32"),
+    Case("cloud", 256 * MIB, large_initrd=True, kaslr=False, entry="pvh"),
+    Case("cloud-6.12", 6144 * MIB, large_initrd=True, kaslr=False, entry="efi-handover"),
+    Case("cloud-6.12", 256 * MIB, large_initrd=False, kaslr=True, entry="linux64"),
+    Case("cloud-6.12", 512 * MIB, large_initrd=True, kaslr=True, entry="linux32"),
+    Case("cloud-6.12", 6144 * MIB, large_initrd=False, kaslr=True, entry="pvh"),
+    Case("amd64", 512 * MIB, large_initrd=False, kaslr=False, entry="pvh"),
 ]
 
 
 def every_case() -> Iterator[Case]:
-    for kernel, memory, large, kaslr, profile in itertools.product(
-        KERNELS, (256 * MIB, 6144 * MIB), (False, True), (False, True), PROFILES
+    for kernel, memory, large, kaslr, entry in itertools.product(
+        KERNELS, (256 * MIB, 512 * MIB, 6144 * MIB), (False, True), (False, True), ENTRIES
     ):
-        case = Case(kernel, memory, large, kaslr, profile)
-        if case not in PAIRWISE:
-            yield case
+        for profile in PROFILES if entry == "efi" else ["linux"]:
+            case = Case(kernel, memory, large, kaslr, profile, entry)
+            if case not in PAIRWISE:
+                yield case
 
 
 def run(path: Path, **options: object) -> tuple[BootResult, str]:
@@ -89,17 +102,24 @@ def check(case: Case, corpus: RealFiles, small_initrd: Path) -> None:
         command_line=command_line,
         memory_size=case.memory_size,
         profile=case.profile,
+        entry=case.entry,
     )
     handoff = handed_off(result)
     assert handoff.command_line == command_line
     assert handoff.initrd_sha256 == hashlib.sha256(initrd.read_bytes()).hexdigest()
     assert handoff.proof.slide % (2 * MIB) == 0
     assert handoff.registers["rsi"] == handoff.boot_params_address
+    assert handoff.decompressor == ("entered" if case.entry in DECOMPRESSING else "bypassed")
+    if case.entry == "pvh":
+        assert (handoff.kernel_start, handoff.proof.slide) == ("PHYS32_ENTRY", 0)
     if not case.kaslr:
         assert handoff.proof.slide == 0
     params = BootParams.unpack(handoff.boot_params)
     usable = sum(entry.size for entry in params.memory_map if entry.type == 1)
     assert case.memory_size - 2 * MIB < usable <= case.memory_size
+    if not case.entry.startswith("efi"):
+        assert not handoff.memory_map
+        return
     runtime = [one for one in handoff.memory_map if one.type == MemoryType.RUNTIME_SERVICES_CODE]
     assert bool(runtime) is PROFILES[case.profile].stays
 
@@ -117,10 +137,11 @@ def test_every_kernel_reaches_its_hand_off_in_every_setting(
     check(case, corpus, small_initrd)
 
 
-def test_one_seed_gives_one_boot_to_the_last_instruction(corpus: RealFiles) -> None:
+@pytest.mark.parametrize("entry", ["efi", "linux64"])
+def test_one_seed_gives_one_boot_to_the_last_instruction(entry: str, corpus: RealFiles) -> None:
     kernel = corpus.file("cloud", "boot/vmlinuz-*")
-    first, second = (run(kernel, seed=7, count=True)[0] for _ in range(2))
-    other, _ = run(kernel, seed=8)
+    first, second = (run(kernel, seed=7, count=True, entry=entry)[0] for _ in range(2))
+    other, _ = run(kernel, seed=8, entry=entry)
     assert first.instructions == second.instructions
     assert [call.instructions for call in first.calls] == [call.instructions for call in second.calls]
     assert handed_off(first).registers == handed_off(second).registers
@@ -136,6 +157,15 @@ def test_the_kernel_finds_the_tables_that_it_was_given(corpus: RealFiles) -> Non
     assert guids.RT_PROPERTIES_TABLE in tables
     assert guids.LINUX_RANDOM_SEED in tables
     assert "EFI stub: Loaded initrd" not in text
+
+
+def test_setup_data_carries_what_the_configuration_table_carries(corpus: RealFiles) -> None:
+    kernel = corpus.file("cloud", "boot/vmlinuz-*")
+    result, _ = run(kernel, entry="linux64", boot_info=BootInfo.SETUP_DATA)
+    params = BootParams.unpack(handed_off(result).boot_params)
+    assert params.hdr.setup_data
+    without, _ = run(kernel, entry="linux32")
+    assert not BootParams.unpack(handed_off(without).boot_params).hdr.setup_data
 
 
 def test_the_minimal_profile_serves_only_what_it_names(corpus: RealFiles) -> None:

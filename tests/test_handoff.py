@@ -71,7 +71,7 @@ def test_what_has_no_compressed_kernel_is_not_watched_for(tmp_path: Path, data: 
 
 def test_every_place_where_the_kernel_may_start_is_watched(tmp_path: Path) -> None:
     watch = watch_of(tmp_path, build_bzimage(build_elf(entry=PHYSICAL + 0x40)))
-    points = list(watch.watchpoints(memory(high=4 * MIB), 18 * MIB))
+    points = list(watch.watchpoints(memory(high=4 * MIB), (18 * MIB,)))
     kernels = [point.address for point in points if point.label == KERNEL_PROPER]
     low = [at + 0x40 for at in range(0, 64 * MIB, ALIGNMENT)]
     assert kernels == [*low, 4 * GIB + 0x40, 4 * GIB + ALIGNMENT + 0x40]
@@ -84,7 +84,7 @@ def test_the_decompressor_is_watched_for_where_the_image_has_it(tmp_path: Path) 
     watch = watch_of(tmp_path, data)
     found = {
         point.address: point.matches
-        for point in watch.watchpoints(memory(), 18 * MIB)
+        for point in watch.watchpoints(memory(), (18 * MIB,))
         if point.label == DECOMPRESSOR
     }
     for offset in (0, 0x200):
@@ -102,12 +102,12 @@ def test_the_image_s_own_copy_is_where_its_sections_put_it(tmp_path: Path) -> No
 def test_an_alignment_that_no_64_bit_kernel_has_is_not_believed(tmp_path: Path, alignment: int) -> None:
     watch = watch_of(tmp_path, build_bzimage(kernel_alignment=alignment))
     assert watch.alignment == ALIGNMENT
-    assert len(list(watch.watchpoints(memory(), 16 * MIB))) < 200
+    assert len(list(watch.watchpoints(memory(), (16 * MIB,)))) < 200
 
 
 def test_a_larger_alignment_is_kept(tmp_path: Path) -> None:
     watch = watch_of(tmp_path, build_bzimage(kernel_alignment=16 * MIB))
-    places = {point.address for point in watch.watchpoints(memory(), 0) if point.label == KERNEL_PROPER}
+    places = {point.address for point in watch.watchpoints(memory(), (0,)) if point.label == KERNEL_PROPER}
     assert places == {0, 16 * MIB, 32 * MIB, 48 * MIB}
 
 
@@ -223,6 +223,7 @@ class Given:
             self.registers,
             self.watch,
             decompressor="bypassed",
+            direct_entry=None,
             memory_map=(DESCRIPTOR,),
             configuration_tables=(TABLE,),
         )

@@ -74,7 +74,7 @@ def make_sample(profile: Profile) -> Environment:
         clock=Clock(idle=lambda _seconds: None),
         initrd=memoryview(b"an initial ramdisk"),
         image_starts=lambda _: None,
-        boot_services_ended=lambda: None,
+        kernel_may_start=lambda _: None,
     )
     nobody = Hypervisor(0, bytes(12))
     return make_environment(memory, load_trampoline(), address, nobody, profile, surroundings)[0]

@@ -37,6 +37,8 @@ __all__ = ["ITEMS", "Corpus", "CorpusError", "Item", "cache_folder", "item_named
 
 OWN_KERNEL = "a kernel of your own needs no archive: make boot KERNEL=/path/vmlinuz"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
+ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
+I386_INSTALLER = "usr/lib/debian-installer/images/12/i386/text/debian-installer/i386"
 
 
 class CorpusError(Exception):
@@ -87,6 +89,18 @@ ITEMS = (
     Item("refind", "refind", ("usr/share/refind/*/*.efi", "usr/share/refind/*/*/*.efi"), "a boot manager"),
     Item("uml", "user-mode-linux", ("usr/bin/linux.uml",), "an ELF that is no x86 boot image"),
     Item("win32-loader", "win32-loader", ("usr/share/win32/*",), "a PE that is no EFI application"),
+    Item(
+        "netboot-arm64",
+        "debian-installer-12-netboot-arm64",
+        tuple(f"{ARM64_INSTALLER}/{name}" for name in ("linux", "bootnetaa64.efi", "grubaa64.efi")),
+        "an arm64 Image, shim and GRUB for arm64",
+    ),
+    Item(
+        "netboot-i386",
+        "debian-installer-12-netboot-i386",
+        tuple(f"{I386_INSTALLER}/{name}" for name in ("linux", "bootnetia32.efi", "grubia32.efi")),
+        "a kernel of 32 bits, shim and GRUB for IA-32",
+    ),
     Item("opensbi", "opensbi", ("usr/lib/riscv64-linux-gnu/opensbi/generic/*",), "RISC-V firmware"),
 )
 

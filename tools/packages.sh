@@ -5,8 +5,8 @@
 set -eu
 
 missing=
-for tool in readelf objdump as ld; do
-    command -v "$tool" >/dev/null 2>&1 || missing=" binutils"
+for need in binutils:readelf binutils:objdump binutils:as binutils:ld file:file openssl:openssl sbsigntool:sbverify; do
+    command -v "${need#*:}" >/dev/null 2>&1 || missing="${missing%" ${need%:*}"} ${need%:*}"
 done
 python=${PYTHON:-python3}
 if ! command -v "$python" >/dev/null 2>&1; then

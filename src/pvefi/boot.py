@@ -13,17 +13,16 @@ from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.firmware import Firmware
-from pvefi.efi.images import ImageSource
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.startup import Hypervisor, make_environment
-from pvefi.entries import efi as efi_entry
+from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
 from pvefi.errors import GuestFault, UsageError
 from pvefi.files import read_file
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Mailbox
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, kernel_watch
-from pvefi.image import EntryKind, Image, inspect
+from pvefi.image import Image, inspect
 from pvefi.judge import MemoryWish, judge
 from pvefi.machines import Finished, Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.serial import visible
@@ -31,7 +30,7 @@ from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Outcome, Verdict
 
-__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare"]
+__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare", "prepare_all"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
@@ -42,11 +41,15 @@ _COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has r
 class BootOptions:
     """What to boot, and how; `memory_size` is in bytes, `timeout` in seconds of wall clock, None for none.
 
+    `entry` is one of ENTRIES; `boot_info` is how the image is told what hypervisor it runs on.
+
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts.
     """
 
     image: Path
     machine: Machine
+    entry: str = "efi"
+    boot_info: BootInfo = BootInfo.TABLE
     profile: str = "linux"
     initrd: Path | None = None
     command_line: str = ""
@@ -71,22 +74,52 @@ class PreparedBoot:
 
     options: BootOptions
     image: Image
-    source: ImageSource
+    request: EntryRequest
     watch: KernelWatch | None
     initrd: memoryview | None
+
+    @property
+    def entry(self) -> Entry:
+        """The way in."""
+        return ENTRIES[self.options.entry]
 
 
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
-    _check_command_line(options.command_line)
-    image = inspect(options.image)
-    if image.entry(EntryKind.EFI) is None:
+    return _prepared(options, *_read(options))
+
+
+def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
+    """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
+
+    An entry that cannot carry hypervisor information as asked carries it by its own means.
+    """
+    read = _read(options)
+    image = read[0]
+    found = [entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits)]
+    if not found:
         raise UsageError(
-            f"{image.path}: expected an EFI entry for x86-64, found {image.kind}, entries: {_entries(image)}",
+            f"{image.path}: expected an image with one of the entries {', '.join(ENTRIES)}, "
+            f"found {image.kind}, entries: {_entries(image)}",
             "pvefi inspect tells more",
         )
+    return tuple(
+        _prepared(
+            replace(
+                options,
+                entry=entry.kind.value,
+                boot_info=options.boot_info if options.boot_info in entry.boot_info else BootInfo.TABLE,
+            ),
+            *read,
+        )
+        for entry in found
+    )
+
+
+def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
+    _check_command_line(options.command_line)
+    image = inspect(options.image)
     data = image.read()
-    source = efi_entry.source_of(image, data, options.command_line)
     initrd = None
     if options.initrd is not None:
         initrd = read_file(
@@ -95,7 +128,25 @@ def prepare(options: BootOptions) -> PreparedBoot:
             less_than=options.memory_size,
             way_out="give a larger --memory",
         )
-    return PreparedBoot(options, image, source, kernel_watch(image, data), initrd)
+    return image, data, initrd
+
+
+def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryview | None) -> PreparedBoot:
+    entry = ENTRIES[options.entry]
+    if image.entry(entry.kind, entry.bits) is None:
+        raise UsageError(
+            f"{image.path}: expected an image with the {entry.bits}-bit entry {entry.kind.value}, "
+            f"found {image.kind}, entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
+    if options.boot_info not in entry.boot_info:
+        raise UsageError(
+            f"expected an entry that carries hypervisor information by {options.boot_info.value}, "
+            f"found {entry.kind.value}",
+            "leave --boot-info out",
+        )
+    request = EntryRequest(image, data, options.command_line, options.boot_info)
+    return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
 
 
 def _check_command_line(text: str) -> None:
@@ -114,12 +165,12 @@ def _check_command_line(text: str) -> None:
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
-    """Boot an image through its EFI entry and return what happened.
+    """Boot an image through one of its entries and return what happened.
 
     UsageError when the guest lacks memory for the image, MachineError when the machine fails; a guest that
     fails is a result. KeyboardInterrupt passes through, the guest ended.
     """
-    options, image, source, watch = prepared.options, prepared.image, prepared.source, prepared.watch
+    options, image, watch, entry = prepared.options, prepared.image, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     hardware = Hardware(options.memory_size, options.command_line, options.seed, options.count)
     profile = PROFILES[options.profile]
@@ -130,7 +181,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         observer.call(event)
 
     def started(address: int) -> None:
-        observer.stage(f"{source.name} has control")
+        observer.stage(f"{image.path.name} has control")
         if options.count:
             guest.watch([Watchpoint(address, 0, lambda _: True, _IMAGE)])
 
@@ -143,7 +194,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             clock=Clock(idle=guest.idle),
             initrd=prepared.initrd,
             image_starts=started,
-            boot_services_ended=lambda: _watch(guest, firmware, watch),
+            kernel_may_start=lambda places: _watch(guest, watch, places),
         )
 
         def environment(start_info: int) -> tuple[Environment, int]:
@@ -152,18 +203,20 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             return make_environment(guest.memory, trampoline, start_info, hypervisor, profile, surroundings)
 
         def enter(efi: Environment, information: int) -> Steps[Verdict]:
-            return efi_entry.enter(efi, source, information)
+            return entry.enter(efi, prepared.request, information)
 
         firmware = Firmware(environment, enter, record, guest.instructions)
         began = time.monotonic()
         stop, passed = _run(guest, firmware, options.timeout)
         seconds = time.monotonic() - began
-        stop, handoff = _handoff(guest, firmware, watch, stop, DECOMPRESSOR in passed)
+        stop, handoff = _handoff(
+            guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
+        )
         return BootResult(
             image=str(image.path),
             image_sha256=image.sha256,
             machine=options.machine.name,
-            entry=EntryKind.EFI.value,
+            entry=options.entry,
             profile=options.profile,
             memory_size=options.memory_size,
             seed=options.seed,
@@ -180,7 +233,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 
 def _wish(prepared: PreparedBoot) -> MemoryWish:
     """Return how much memory the guest has, and how much the image and all that comes with it want."""
-    wants = prepared.source.wanted_memory + len(prepared.initrd or b"")
+    wants = prepared.entry.wanted_memory(prepared.request) + len(prepared.initrd or b"")
     return MemoryWish(given=prepared.options.memory_size, wanted=wants)
 
 
@@ -193,11 +246,10 @@ def _randomness(seed: int | None) -> Callable[[int], bytes]:
     return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
 
 
-def _watch(guest: Guest, firmware: Firmware, watch: KernelWatch | None) -> None:
-    """Look out for the kernel proper; it gets control only after ExitBootServices."""
-    if watch is not None and firmware.environment is not None:
-        for image in firmware.environment.images.values():
-            guest.watch(watch.watchpoints(guest.memory, image.base))
+def _watch(guest: Guest, watch: KernelWatch | None, places: tuple[int, ...]) -> None:
+    """Look out for the kernel proper; `places` are where the image was loaded (guest physical)."""
+    if watch is not None:
+        guest.watch(watch.watchpoints(guest.memory, places))
 
 
 def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop, dict[str, int | None]]:
@@ -218,7 +270,12 @@ def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop,
 
 
 def _handoff(
-    guest: Guest, firmware: Firmware, watch: KernelWatch | None, stop: Stop, decompressed: bool
+    guest: Guest,
+    firmware: Firmware,
+    watch: KernelWatch | None,
+    stop: Stop,
+    decompressed: bool,
+    direct_entry: int | None,
 ) -> tuple[Stop, Handoff | None]:
     """Return the stop, and what the kernel proper was given; another stop when that makes no sense."""
     if not isinstance(stop, Reached) or watch is None or firmware.environment is None:
@@ -231,6 +288,7 @@ def _handoff(
             guest.registers(),
             watch,
             decompressor="entered" if decompressed else "bypassed",
+            direct_entry=direct_entry,
             memory_map=efi.final_memory_map,
             configuration_tables=tables,
         )

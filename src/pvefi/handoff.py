@@ -21,9 +21,18 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.verdict import ConfigurationTable, Handoff, Proof
 
-__all__ = ["DECOMPRESSOR", "KERNEL_PROPER", "KernelWatch", "collect", "kernel_watch", "virtual_slide"]
+__all__ = [
+    "DECOMPRESSOR",
+    "KERNEL_PROPER",
+    "PVH_ENTRY",
+    "KernelWatch",
+    "collect",
+    "kernel_watch",
+    "virtual_slide",
+]
 
 KERNEL_PROPER = "startup_64"
+PVH_ENTRY = "PHYS32_ENTRY"
 DECOMPRESSOR = "decompressor"
 _PROOF_BYTES = 48
 _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
@@ -48,10 +57,10 @@ class KernelWatch:
     decompressor: Mapping[int, bytes]
     protected_mode_rva: int
 
-    def watchpoints(self, memory: GuestMemory, image_base: int) -> Iterator[Watchpoint]:
+    def watchpoints(self, memory: GuestMemory, loaded_at: tuple[int, ...]) -> Iterator[Watchpoint]:
         """Yield a watchpoint for every place in `memory` where the kernel may start.
 
-        `image_base` is where the image itself was loaded.
+        `loaded_at` is where the image, or its protected-mode part, was loaded, aligned or not.
         """
         places = [
             at
@@ -61,7 +70,7 @@ class KernelWatch:
         for place in places:
             yield Watchpoint(place + self.offset, len(self.code), self.is_kernel_proper, KERNEL_PROPER)
         for offset, code in self.decompressor.items():
-            for place in {*places, image_base + self.protected_mode_rva}:
+            for place in {*places, *loaded_at, *(at + self.protected_mode_rva for at in loaded_at)}:
                 yield Watchpoint(place + offset, len(code), code.__eq__, DECOMPRESSOR)
 
     def is_kernel_proper(self, found: bytes) -> bool:
@@ -160,10 +169,13 @@ def collect(
     watch: KernelWatch,
     *,
     decompressor: str,
+    direct_entry: int | None,
     memory_map: tuple[MemoryDescriptor, ...],
     configuration_tables: tuple[ConfigurationTable, ...],
 ) -> Handoff:
-    """Return what the kernel proper is given, now that the CPU stands at its first instruction.
+    """Return what the kernel proper is given, now that the CPU stands at its startup_64.
+
+    `direct_entry` is where an entry entered it before, None when it gets control only now.
 
     Linux boot.rst "64-bit Boot Protocol": "%rsi must hold the base address of the struct boot_params".
     GuestFault when that, or what it points to, is no memory.
@@ -176,7 +188,8 @@ def collect(
         initrd = memory.view(params.ramdisk_address, params.ramdisk_size)
     return Handoff(
         decompressor=decompressor,
-        kernel_start=KERNEL_PROPER,
+        kernel_start=KERNEL_PROPER if direct_entry is None else PVH_ENTRY,
+        kernel_entry=registers["rip"] if direct_entry is None else direct_entry,
         proof=watch.proof(memory, registers["rip"]),
         registers=registers,
         boot_params_address=address,

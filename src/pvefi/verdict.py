@@ -77,13 +77,16 @@ class ConfigurationTable:
 class Handoff:
     """The moment the kernel proper gets control, with what it was given.
 
-    `registers` are the general registers, rip, rflags, cr0, cr3, cr4 and efer by lower-case name.
+    `kernel_start` names the place at which the kernel proper was entered, `kernel_entry` is its guest
+    physical address; the hand-off is shown at startup_64 always, which `proof` proves. `registers` are the
+    general registers, rip, rflags, cr0, cr3, cr4 and efer by lower-case name.
     `boot_params` are the 4096 bytes of the zero page at `boot_params_address` (guest physical).
     `memory_map` is the EFI memory map as it stood at ExitBootServices.
     """
 
     decompressor: str
     kernel_start: str
+    kernel_entry: int
     proof: Proof
     registers: Mapping[str, int]
     boot_params_address: int

@@ -185,7 +185,9 @@ def test_a_killed_boot_leaves_a_trace_that_can_be_read(tmp_path: Path) -> None:
         (["--memory", "lots"], "is not a size"),
         (["--initrd", "/nonexistent/initrd"], "expected an initial ramdisk, found: No such file"),
         (["--initrd", "/dev/zero"], "expected an initial ramdisk, found a device"),
-        (["--entry", "pvh"], "'pvh' is not 'efi'"),
+        (["--entry", "pvh"], "expected an image with the 32-bit entry pvh"),
+        (["--entry", "linux16"], "'linux16' is not one of 'efi'"),
+        (["--boot-info", "setup-data"], "expected an entry that carries hypervisor information by"),
         (["--timeout", "0"], "'0' is no time"),
         (["--timeout", "nan"], "'nan' is no time"),
         (["--timeout", "inf"], "'inf' is no time"),
@@ -247,7 +249,7 @@ def test_a_trace_may_go_to_a_device_but_not_where_the_report_goes(tmp_path: Path
 def test_an_image_without_an_efi_entry_says_which_entries_it_has(tmp_path: Path) -> None:
     done = pvefi(program(tmp_path, returning(0), machine=0xAA64))
     assert done.returncode == ExitStatus.BAD_INPUT
-    assert "expected an EFI entry for x86-64" in done.stderr
+    assert "expected an image with the 64-bit entry efi" in done.stderr
 
 
 def test_a_kernel_reports_its_hand_off(corpus: RealFiles) -> None:
@@ -257,3 +259,23 @@ def test_a_kernel_reports_its_hand_off(corpus: RealFiles) -> None:
     assert document["verdict"]["outcome"] == "hand-off"
     assert document["handoff"]["path"]["decompressor"] == "bypassed"
     assert document["handoff"]["command_line"] == "quiet"
+
+
+def test_all_entries_end_in_one_table(corpus: RealFiles) -> None:
+    done = pvefi(corpus.file("cloud", "boot/vmlinuz-*"), "--entry", "all")
+    rows = [line.split() for line in done.stdout.splitlines()[-5:]]
+    assert done.returncode == ExitStatus.OK
+    assert [row[:3] for row in rows] == [
+        ["efi", "hand-off", "bypassed"],
+        ["efi-handover", "hand-off", "bypassed"],
+        ["linux64", "hand-off", "entered"],
+        ["linux32", "hand-off", "entered"],
+        ["pvh", "hand-off", "bypassed"],
+    ]
+
+
+def test_all_entries_are_those_that_the_image_has(tmp_path: Path) -> None:
+    done = pvefi(program(tmp_path, returning(0)), "--entry", "all", "--json")
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["version"]) == ("pvefi/boots", 1)
+    assert [boot["entry"] for boot in document["boots"]] == ["efi"]

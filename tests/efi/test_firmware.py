@@ -15,7 +15,7 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.service import UINTN, EndRun, ExitImage, Handle, Out, Pointer, Service, Steps, service
 from pvefi.errors import GuestFault, UsageError
-from pvefi.guest.mailbox import Answer, Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Answer, Copy, Fill, Finish, Function, Request, Return, Unwind, Upcall
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
@@ -187,7 +187,7 @@ def test_boot_again_without_a_reset_is_refused(bell: Bell) -> None:
 
 
 def test_the_end_of_a_copy_that_was_never_asked_for_is_refused(bell: Bell) -> None:
-    refused(bell.ring(Function.COPY_DONE), "COPY_DONE", "never asked")
+    refused(bell.ring(Function.DONE), "DONE", "never asked")
 
 
 def test_the_return_of_an_upcall_that_was_never_made_is_refused() -> None:
@@ -234,7 +234,7 @@ def test_any_service_with_any_arguments_is_answered(
     for _ in range(100):
         if isinstance(answer, Return | Finish | Unwind):
             break
-        answer = bell.ring(Function.COPY_DONE if isinstance(answer, Copy) else Function.UPCALL_RETURN)
+        answer = bell.ring(Function.DONE if isinstance(answer, Copy | Fill) else Function.UPCALL_RETURN)
     if isinstance(answer, Finish):
         assert verdict(answer).message
     (event,) = bell.calls
@@ -369,7 +369,7 @@ def test_calls_within_upcalls_end_before_the_calls_around_them(bell: Bell) -> No
 
 def test_a_copy_ends_by_a_doorbell_of_its_own(bell: Bell) -> None:
     assert bell.call(copying) == Copy(1, 2, 3)
-    assert bell.ring(Function.COPY_DONE, 99) == Return(EfiStatus.WARN_STALE_DATA)
+    assert bell.ring(Function.DONE, 99) == Return(EfiStatus.WARN_STALE_DATA)
 
 
 def test_an_upcall_s_return_is_not_the_end_of_a_copy(bell: Bell) -> None:
@@ -379,7 +379,7 @@ def test_an_upcall_s_return_is_not_the_end_of_a_copy(bell: Bell) -> None:
 
 def test_a_copy_s_end_is_not_an_upcall_s_return(bell: Bell) -> None:
     bell.call(nested, 1, 1)
-    refused(bell.ring(Function.COPY_DONE), "COPY_DONE", "never asked")
+    refused(bell.ring(Function.DONE), "DONE", "never asked")
 
 
 def test_a_body_may_refuse_after_an_upcall(bell: Bell) -> None:

@@ -80,7 +80,7 @@ class Started:
             clock=Clock(idle=lambda _: None),
             initrd=None if initrd is None else memoryview(initrd),
             image_starts=lambda _: None,
-            boot_services_ended=lambda: None,
+            kernel_may_start=lambda _: None,
         )
         self.efi: Environment
         self.efi, self.information = make_environment(

@@ -16,7 +16,7 @@ import pytest
 
 from pvefi.errors import UsageError
 from pvefi.guest import load_trampoline
-from pvefi.guest.mailbox import Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Copy, Fill, Finish, Function, Request, Return, Unwind, Upcall
 from pvefi.machines import Fault, Finished, Halted, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.machines.choose import choose_machine
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry, HvmStartInfo, MemmapType
@@ -31,6 +31,7 @@ from tests.machines.made import (
     MIB,
     PROGRAM,
     RETURN,
+    Run,
     Script,
     call,
     load_rcx,
@@ -41,6 +42,7 @@ MACHINES = ("embedded",)
 RING = ALIGN + call(load_trampoline().gate(GATE))
 PCI_HOLE = 0xE000_0000
 NOP = b"\x90"
+JUMP_AHEAD = b"\xeb\x00"  # jmp to the next instruction: watchpoints are reached by jumps
 
 
 @pytest.fixture(params=MACHINES)
@@ -117,8 +119,57 @@ def test_a_copy_is_made_by_the_guest_itself(machine: Machine) -> None:
         run.guest.memory.write(source, b"copied")
         stop = run.go()
         assert run.guest.memory.read(target, 6) == b"copie\0"
-    assert run.script.functions == [Function.BOOT, GATE, Function.COPY_DONE]
+    assert run.script.functions == [Function.BOOT, GATE, Function.DONE]
     assert isinstance(stop, Halted)
+
+
+@pytest.mark.parametrize("distance", [-3, 3])
+def test_a_copy_may_overlap_in_either_direction(machine: Machine, distance: int) -> None:
+    with started(machine, RING + HALT, [Copy(DATA + 16 + distance, DATA + 16, 8), Return(0)]) as run:
+        run.guest.memory.write(DATA + 16, b"12345678")
+        run.go()
+        assert run.guest.memory.read(DATA + 16 + distance, 8) == b"12345678"
+
+
+def test_a_fill_is_made_by_the_guest_itself(machine: Machine) -> None:
+    with started(machine, RING + HALT, [Fill(DATA + 1, 0xAB, 3), Return(0)]) as run:
+        run.go()
+        assert run.guest.memory.read(DATA, 5) == b"\0\xab\xab\xab\0"
+    assert run.script.functions == [Function.BOOT, GATE, Function.DONE]
+
+
+FUNCTION = PROGRAM + 0x800
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Fill(FUNCTION + 1, 2, 1),
+        Copy(FUNCTION, DATA, 6),
+        Copy(FUNCTION + 1, FUNCTION - 0x100, 0x104),  # overlapping: downwards, over the function itself
+    ],
+    ids=["fill", "copy", "overlapping copy"],
+)
+def test_code_that_has_run_is_changed_by_a_copy_or_a_fill(machine: Machine, change: Copy | Fill) -> None:
+    one, two = (b"\xb8" + bytes([n, 0, 0, 0]) + RETURN for n in (1, 2))  # mov $n, %eax; ret
+    show = b"\x89\x04\x25" + DATA.to_bytes(4, "little")  # mov %eax, DATA
+    with started(machine, call(FUNCTION) + RING + call(FUNCTION) + show + HALT, [change, Return(0)]) as run:
+        run.guest.memory.write(FUNCTION, one)
+        run.guest.memory.write(DATA, two)
+        run.guest.memory.write(FUNCTION - 0x100, b"\2\0\0\0" + RETURN)  # for the overlapping copy
+        run.go()
+        assert run.guest.memory.read(DATA, 4) == b"\2\0\0\0"
+
+
+def test_a_time_out_ends_an_answer_that_takes_too_long(machine: Machine) -> None:
+    def endless(_request: Request) -> Return:
+        while True:
+            time.monotonic()
+
+    with started(machine, RING, [endless]) as run:
+        began = time.monotonic()
+        assert isinstance(run.go(timeout=0.1), TimedOut)
+        assert time.monotonic() - began < 5
 
 
 def test_unwinding_leaves_the_program_from_within(machine: Machine) -> None:
@@ -144,18 +195,17 @@ def test_an_error_of_the_host_s_answer_comes_out_of_the_run(machine: Machine) ->
 
 
 def test_a_watchpoint_is_reached_once_before_its_instruction_and_the_guest_goes_on(machine: Machine) -> None:
-    program = NOP + INVALID
-    with started(machine, program) as run:
-        watchpoint = watch(PROGRAM + 1, INVALID, "here")
+    with started(machine, JUMP_AHEAD + INVALID) as run:
+        watchpoint = watch(PROGRAM + 2, INVALID, "here")
         run.guest.watch([watchpoint])
         assert run.go() == Reached(watchpoint)
-        assert run.guest.registers()["rip"] == PROGRAM + 1
+        assert run.guest.registers()["rip"] == PROGRAM + 2
         assert isinstance(run.go(), Fault)
 
 
 def test_a_watchpoint_whose_bytes_are_not_there_is_passed(machine: Machine) -> None:
-    with started(machine, NOP + HALT) as run:
-        run.guest.watch([watch(PROGRAM, HALT, "elsewhere"), watch(PROGRAM + 1, HALT, "here")])
+    with started(machine, JUMP_AHEAD + HALT) as run:
+        run.guest.watch([watch(PROGRAM, HALT, "elsewhere"), watch(PROGRAM + 2, HALT, "here")])
         stop = run.go()
     assert isinstance(stop, Reached)
     assert stop.watchpoint.label == "here"
@@ -192,6 +242,45 @@ def test_a_watchpoint_that_expects_more_than_ram_has_is_passed(
         run.guest.watch([watch(end - 1, HALT + bytes(31), "the last byte")])
         assert isinstance(run.go(), Halted)
     assert capfd.readouterr().err == ""
+
+
+HANDLER = PROGRAM + 0x1000
+TABLES = PROGRAM + 0x2000  # IDT, and the pointer to it behind it
+# push %rax; mov 16(%rsp), %rax (the faulting instruction, past the error code); add $3, %rax;
+# mov %rax, 16(%rsp); mov %cr2, %rax; mov %rax, %rdi; mov 8(%rsp), %rsi (the error code);
+# pop %rax; add $8, %rsp; iretq
+SKIP_PAGE_FAULT = bytes.fromhex("50 488b442410 4883c003 4889442410 0f20d0 4889c7 488b742408 58 4883c408 48cf")
+
+
+def interrupt_gate(handler: int) -> bytes:
+    low, middle, high = handler & 0xFFFF, handler >> 16 & 0xFFFF, handler >> 32
+    return struct.pack("<HHBBHII", low, 0x38, 0, 0x8E, middle, high, 0)
+
+
+def with_page_fault_handler(run: Run) -> None:
+    idt = bytes(14 * 16) + interrupt_gate(HANDLER)
+    run.guest.memory.write(HANDLER, SKIP_PAGE_FAULT)
+    run.guest.memory.write(TABLES, idt + struct.pack("<HQ", len(idt) - 1, TABLES))
+
+
+LOAD_IDT = bytes.fromhex("0f011c25") + (TABLES + 15 * 16).to_bytes(4, "little")  # lidt TABLES + 240
+
+
+def test_a_page_fault_reaches_the_guests_own_handler_time_after_time(machine: Machine) -> None:
+    faults = 3 * (move_rax(8) + WRITE_RAX)  # every store is three bytes, which the handler skips
+    with started(machine, LOAD_IDT + faults + HALT) as run:
+        with_page_fault_handler(run)
+        assert isinstance(run.go(), Halted)
+        registers = run.guest.registers()
+    assert (registers["rdi"], registers["rsi"]) == (8, 2)  # the address, and "a write to an absent page"
+
+
+def test_an_exception_without_a_gate_of_its_own_ends_the_run(machine: Machine) -> None:
+    with started(machine, LOAD_IDT + INVALID) as run:
+        with_page_fault_handler(run)
+        stop = run.go()
+    assert isinstance(stop, Fault)
+    assert stop.what == "invalid opcode"
 
 
 FAULTS: dict[str, tuple[bytes, str, int | None]] = {

@@ -117,6 +117,7 @@ def handoff(**fields: object) -> Handoff:
     made = Handoff(
         decompressor="bypassed",
         kernel_start="startup_64",
+        kernel_entry=0x4C00000,
         proof=Proof(0x4C00000, 0x200000, STARTUP_64, STARTUP_64, 0x1000000, 0),
         registers=registers,
         boot_params_address=0x1DFFD000,

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
-from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare
+from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare, prepare_all
 from pvefi.cli import streams
 from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
 from pvefi.efi.profiles import PROFILES
+from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
 from pvefi.machines.choose import MACHINES, choose_machine
 from pvefi.spec.uefi.status import EfiStatus
@@ -36,10 +37,17 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 @click.option(
     "--entry",
-    type=click.Choice(["efi"]),
+    type=click.Choice([*ENTRIES, "all"]),
     default="efi",
     show_default=True,
-    help="The way into the image.",
+    help="The way into the image, or all that it has.",
+)
+@click.option(
+    "--boot-info",
+    type=click.Choice([way.value for way in BootInfo]),
+    default=BootInfo.TABLE.value,
+    show_default=True,
+    help="How the image is told what hypervisor it runs on.",
 )
 @click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial ramdisk.")
 @click.option("--cmdline", default="", metavar="TEXT", help="Kernel command line, or a program's arguments.")
@@ -83,7 +91,8 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 def command(
     image: Path,
     machine: str,
-    entry: str,  # only one so far, and boot() knows it
+    entry: str,
+    boot_info: str,
     initrd: Path | None,
     cmdline: str,
     memory_size: int,
@@ -98,11 +107,14 @@ def command(
     """Boot IMAGE, a kernel or an EFI program, and say how that ended.
 
     A kernel runs to the hand-off: the moment the kernel proper gets control. A program runs to its end;
-    EFI_SUCCESS is exit status 0, any other status 1.
+    EFI_SUCCESS is exit status 0, any other status 1. With --entry all, every entry that the image has is
+    taken in turn, and a table compares them.
     """
     options = BootOptions(
         image=image,
         machine=choose_machine(machine),
+        entry=entry,
+        boot_info=BootInfo(boot_info),
         profile=profile,
         initrd=initrd,
         command_line=cmdline,
@@ -111,10 +123,38 @@ def command(
         count=count,
         timeout=timeout,
     )
-    prepared = prepare(options)
+    if entry != "all":
+        result = _boot(prepare(options), trace_file, to_stderr=as_json)
+        _report(result, as_json=as_json)
+        return _told([result])
+    if trace_file is not None:
+        raise UsageError("--trace expects one boot, found --entry all", "name one entry")
+    boots = prepare_all(options)
+    results = []
+    for prepared in boots:
+        if not as_json:
+            click.echo(f"--- {prepared.options.entry} ---")
+        results.append(_boot(prepared, None, to_stderr=as_json))
+    _report_all(results, as_json=as_json)
+    return _told(results)
+
+
+def _told(results: list[BootResult]) -> ExitStatus:
+    """Return the exit status, after a line on stderr for every boot that has failed."""
+    worst = ExitStatus.OK
+    for result in results:
+        status = exit_status(result)
+        if status != ExitStatus.OK:
+            streams.flush()
+            click.echo(f"pvefi: {one_line(verdict_line(result.verdict))}", err=True)
+        worst = max(worst, status)
+    return worst
+
+
+def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -> BootResult:
     with ExitStack() as stack:
         trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
-        console = stack.enter_context(GuestConsole(to_stderr=as_json))
+        console = stack.enter_context(GuestConsole(to_stderr=to_stderr))
         result = boot(
             prepared,
             Observer(
@@ -125,12 +165,7 @@ def command(
         )
         if trace:
             trace.end(result.verdict)
-    _report(result, as_json=as_json)
-    status = exit_status(result)
-    if status != ExitStatus.OK:
-        streams.flush()
-        click.echo(f"pvefi: {one_line(verdict_line(result.verdict))}", err=True)
-    return status
+    return result
 
 
 def exit_status(result: BootResult) -> ExitStatus:
@@ -159,7 +194,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         image=str(options.image),
         image_sha256=prepared.image.sha256,
         machine=options.machine.name,
-        entry="efi",
+        entry=options.entry,
         profile=options.profile,
         memory_size=options.memory_size,
         command_line=options.command_line,
@@ -179,3 +214,14 @@ def _report(result: BootResult, *, as_json: bool) -> None:
     from rich.console import Console
 
     render(result, Console())
+
+
+def _report_all(results: list[BootResult], *, as_json: bool) -> None:
+    from pvefi.report.boots import render_all, to_json_all
+
+    if as_json:
+        click.echo(json.dumps(to_json_all(results), indent=2))
+        return
+    from rich.console import Console
+
+    render_all(results, Console())

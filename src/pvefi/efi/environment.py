@@ -55,7 +55,8 @@ class Surroundings:
 
     `random(count)` returns `count` bytes. `initrd` is the initial ramdisk behind LoadFile2, None for none.
     `image_starts` is called with the guest physical address of the image's first instruction just before it
-    is executed, `boot_services_ended` once ExitBootServices has succeeded.
+    is executed; `kernel_may_start` once the kernel proper may get control, with the guest physical addresses
+    of what was loaded: after ExitBootServices, or when a kernel is entered without EFI.
     """
 
     console: Callable[[str], None]
@@ -63,7 +64,7 @@ class Surroundings:
     clock: Clock
     initrd: memoryview | None
     image_starts: Callable[[int], None]
-    boot_services_ended: Callable[[], None]
+    kernel_may_start: Callable[[tuple[int, ...]], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Environment:
     """The EFI environment of one boot.
 
     `memory` is guest memory as the current caller sees it: physical while the trampoline's page tables are
-    in force, through the caller's own afterwards. `physical` is always by guest physical address.
+    in force, through the caller's own afterwards. `physical` is always by guest physical address. `initrd` is
+    the initial ramdisk: the user's, or else the machine's first module.
     """
 
     physical: GuestMemory
@@ -101,8 +103,10 @@ class Environment:
     runtime_arena: Arena
     phase: Phase = Phase.BOOT
     exit_announced: bool = False
+    initrd: memoryview | None = None
     event_names: dict[int, str] = field(default_factory=dict)
     images: dict[int, LoadedImage] = field(default_factory=dict)
+    ranges: list[NamedRange] = field(default_factory=list)
     final_memory_map: tuple[MemoryDescriptor, ...] = ()
 
     def why_absent(self, protocol: Guid) -> str:
@@ -118,4 +122,5 @@ class Environment:
             *self.boot_arena.ranges,
             *self.runtime_arena.ranges,
             *(NamedRange(image.name, image.base, image.size) for image in self.images.values()),
+            *self.ranges,
         )

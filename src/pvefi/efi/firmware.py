@@ -18,11 +18,11 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
 from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Answer, Copy, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import Answer, Copy, Enter, Fill, Finish, Function, Request, Return, Unwind
 from pvefi.memory import GuestMemory, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
-from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value
+from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value, cut
 from pvefi.verdict import Outcome, Verdict
 
 __all__ = ["Firmware"]
@@ -56,6 +56,7 @@ class _Pending:
     finish: Callable[[Any], Answer]
     call: _Call | None
     tag: int = 0
+    entered: bool = False
     frame: int | None = None
     ends_by: Function = Function.UPCALL_RETURN
 
@@ -111,7 +112,7 @@ class Firmware:
             )
         if self._stack and self._stack[-1].frame is None:
             self._stack[-1].frame = request.frame
-        if request.function in (Function.UPCALL_RETURN, Function.COPY_DONE):
+        if request.function in (Function.UPCALL_RETURN, Function.DONE):
             if not self._stack or request.function != self._stack[-1].ends_by:
                 name = Function(request.function).name
                 raise GuestFault(f"a doorbell for {name}, the end of what the guest was never asked to do")
@@ -180,9 +181,9 @@ class Firmware:
             raise self._blame(pending.call, fault, began) from fault
         self._stack.append(pending)
         pending.frame = None
-        pending.ends_by = Function.COPY_DONE if isinstance(step, Copy) else Function.UPCALL_RETURN
-        if isinstance(step, Upcall):
-            pending.tag = step.tag
+        pending.ends_by = Function.DONE if isinstance(step, Copy | Fill) else Function.UPCALL_RETURN
+        pending.tag = 0 if isinstance(step, Copy | Fill) else step.tag
+        pending.entered = isinstance(step, Enter)
         self._charge(pending, began)
         return step
 
@@ -230,14 +231,14 @@ class Firmware:
         self._record(
             CallEvent(
                 call.index, service.name, arguments, status, value, outputs, microseconds,
-                call.instructions, why, call.depth,
+                call.instructions, cut(why), call.depth,
             )
         )  # fmt: skip
 
     def _blame(self, call: _Call, fault: GuestFault, began: float) -> GuestFault:
         """Record a call that ends the run, and return its fault with the call's name."""
         self._note(call, None, None, fault.message, began)
-        return GuestFault(f"call {call.index} {call.service.name}: {fault.message}", fault.way_out)
+        return GuestFault(f"call {call.index} {call.service.name}: {cut(fault.message)}", fault.way_out)
 
     def _unwind(self, leave: ExitImage) -> Answer:
         """Leave every upcall above the image's own, then the image's."""
@@ -245,6 +246,9 @@ class Firmware:
             raise GuestFault(f"Exit of image {leave.handle:#x}, which was not started")
         while self._stack[-1].tag != leave.handle:
             self._stack.pop().steps.close()
+        if self._stack[-1].entered:  # by a jump: there is no frame to unwind to
+            text = f"the image ended with {leave.status.efi_name}"
+            return Finish(Verdict(Outcome.EXITED, text, leave.status))
         frame = self._stack[-1].frame
         assert frame is not None, "an upcall's frame is known as soon as anything rings from within it"
         return Unwind(frame, int(leave.status))

@@ -24,7 +24,7 @@ Parameter annotations and what they decode to:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import ModuleType, NoneType, UnionType
@@ -42,12 +42,23 @@ from typing import (
     get_type_hints,
 )
 
+from pvefi.efi.arguments import (
+    CHAR16_LIMIT,
+    Arguments,
+    In,
+    InOut,
+    Out,
+    Text,
+    TypedPointer,
+    VarArgs,
+    read_char16,
+)
 from pvefi.efi.errors import EfiError
-from pvefi.guest.mailbox import Copy, Upcall
+from pvefi.guest.mailbox import Copy, Enter, Fill, Upcall
 from pvefi.layout import Guid, Scalar
 from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.trace.events import Address, Value
+from pvefi.trace.events import Address, Value, cut
 from pvefi.verdict import Verdict
 
 __all__ = [
@@ -90,11 +101,11 @@ BOOLEAN = Annotated[bool, Scalar("B")]
 Handle = Annotated[Address, Scalar("Q")]
 Pointer = Annotated[Address, Scalar("Q")]
 
-CHAR16_LIMIT = 0x8000
-"""The longest string, in characters, that a service reads from a guest."""
+Steps = Generator[Upcall | Copy | Fill | Enter, int, T]
+"""A service body that needs the guest's CPU: it yields an Upcall, Copy or Fill and is sent what came of it.
 
-Steps = Generator[Upcall | Copy, int, T]
-"""A service body that needs the guest's CPU: it yields an Upcall or Copy and is sent what came of it."""
+An entry may yield Enter, from which nothing comes back.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,130 +124,6 @@ class EndRun:
 
 
 _WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
-
-
-@dataclass(slots=True)
-class _TypedPointer(Generic[T]):
-    """A pointer to a T in the guest; `address` is the guest's own."""
-
-    memory: Memory
-    address: Address
-    size: int
-    convert: Callable[[int], T] | None
-
-    def _fetch(self) -> T:
-        data = self.memory.read(self.address, self.size)
-        return self.convert(int.from_bytes(data, "little")) if self.convert else cast(T, Guid(data))
-
-
-@dataclass(slots=True)
-class In(_TypedPointer[T]):
-    """A pointer that a service reads a T from, when it needs to; `given` is what it read."""
-
-    given: T | None = None
-
-    def get(self) -> T:
-        """Return what the guest stored; GuestFault when the pointer is wild."""
-        self.given = self._fetch()
-        return self.given
-
-
-@dataclass(slots=True)
-class Out(_TypedPointer[T]):
-    """A pointer that a service writes a T through."""
-
-    value: T | None = None
-
-    def set(self, value: T) -> None:
-        """Store `value` in the guest; GuestFault when the pointer is wild."""
-        self.value = value
-        data = value.wire if isinstance(value, Guid) else int(cast(int, value)).to_bytes(self.size, "little")
-        self.memory.write(self.address, data)
-
-
-@dataclass(slots=True)
-class InOut(Out[T]):
-    """A pointer that a service reads a T from, and writes one through; `given` is what it read first."""
-
-    given: T | None = None
-
-    def get(self) -> T:
-        """Return what the guest stored; GuestFault when the pointer is wild."""
-        found = self._fetch()
-        if self.given is None:
-            self.given = found
-        return found
-
-
-@dataclass(slots=True)
-class Text:
-    """A string in a buffer of the guest that another argument gives the size of; `given` is what it read."""
-
-    memory: Memory
-    address: Address
-    given: str | None = None
-
-    def get(self, size: int) -> str:
-        """Return the string in a buffer of `size` bytes; GuestFault when the pointer is wild.
-
-        EfiError: INVALID_PARAMETER when nothing ends it in the buffer, or within CHAR16_LIMIT characters.
-        """
-        self.given = read_char16(self.memory, self.address, min(size // 2, CHAR16_LIMIT))
-        return self.given
-
-
-@dataclass(slots=True)
-class Arguments:
-    """The words of one call, as the Microsoft x64 convention lays them out.
-
-    `registers` are rcx, rdx, r8 and r9; further ones lie on the caller's stack from `stack_pointer` + 0x28
-    (guest virtual).
-    """
-
-    memory: Memory
-    registers: tuple[int, int, int, int]
-    stack_pointer: int
-
-    def word(self, index: int) -> int:
-        """Return argument `index`, counting from 0; GuestFault when the stack is wild."""
-        if index < 4:
-            return self.registers[index]
-        return int.from_bytes(self.memory.read(self.stack_pointer + 8 * (index + 1), 8), "little")
-
-
-@dataclass(slots=True)
-class VarArgs:
-    """The arguments beyond the declared ones, read one after the other.
-
-    A body that knows what they mean enters them in `shown`, name and value, for the trace.
-    """
-
-    arguments: Arguments
-    first: int
-    shown: list[tuple[str, Value]] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[int]:
-        index = self.first
-        while True:
-            yield self.arguments.word(index)
-            index += 1
-
-
-def read_char16(memory: Memory, address: int, limit: int = CHAR16_LIMIT) -> str:
-    """Return the NUL-terminated UCS-2 string at `address` (guest).
-
-    GuestFault where memory ends before it does; EfiError when no NUL is among its first `limit` characters.
-    """
-    data = bytearray()
-    while len(data) < 2 * limit:
-        count = min(memory.contiguous(address), 256, 2 * limit - len(data)) & ~1
-        chunk = memory.read(address, count or 2)
-        for at in range(0, len(chunk), 2):
-            if not chunk[at] and not chunk[at + 1]:
-                return (data + chunk[:at]).decode("utf-16-le", "surrogatepass")
-        data += chunk
-        address += len(chunk)
-    raise EfiError(EfiStatus.INVALID_PARAMETER, f"a string without an end in {limit} characters")
 
 
 _Decoder = Callable[[Arguments, int], Any]
@@ -371,8 +258,10 @@ class Service(Generic[P, R]):
 
 def _traced(value: Any) -> Value:
     if isinstance(value, In | InOut | Text) and value.given is not None:
-        return cast(Value, value.given)
-    return value.address if isinstance(value, _TypedPointer | Text) else cast(Value, value)
+        value = value.given
+    if isinstance(value, str):
+        return cut(value)
+    return value.address if isinstance(value, TypedPointer | Text) else cast(Value, value)
 
 
 def service(

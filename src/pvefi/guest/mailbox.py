@@ -20,6 +20,7 @@ __all__ = [
     "Answer",
     "Copy",
     "Enter",
+    "Fill",
     "Finish",
     "Function",
     "Mailbox",
@@ -39,7 +40,7 @@ class Function(OpenEnum):
 
     BOOT = 0x1000
     UPCALL_RETURN = 0x1001
-    COPY_DONE = 0x1002
+    DONE = 0x1002
     END = 0x1003
 
 
@@ -51,6 +52,7 @@ class Action(IntEnum):
     COPY = 2
     UNWIND = 3
     ENTER = 4
+    FILL = 5
 
 
 @layout(size=0xE0)
@@ -125,10 +127,19 @@ class Upcall:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Let the guest copy `size` bytes from `source` to `target`, upwards (guest virtual addresses)."""
+    """Let the guest copy `size` bytes from `source` to `target` (guest virtual), which may overlap."""
 
     target: int
     source: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Let the guest set `size` bytes at `target` (guest virtual) to `value`, 0 to 255."""
+
+    target: int
+    value: int
     size: int
 
 
@@ -142,10 +153,14 @@ class Unwind:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """Take the EntryState at guest physical `state` and never come back; `enter` is the trampoline's part."""
+    """Take the EntryState at guest physical `state` and never come back; `enter` is the trampoline's part.
+
+    `tag` is the host's own name for what is entered, as an Upcall's is.
+    """
 
     state: int
     enter: int
+    tag: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +170,7 @@ class Finish:
     reason: object
 
 
-Answer = Return | Upcall | Copy | Unwind | Enter | Finish
+Answer = Return | Upcall | Copy | Fill | Unwind | Enter | Finish
 
 
 def _word(name: str) -> int:
@@ -181,7 +196,7 @@ class Mailbox:
         function = words[_FUNCTION] & 0xFFFFFFFF
         return Request(self._taken, function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME], words[_DONE])
 
-    def publish(self, answer: Return | Upcall | Copy | Unwind | Enter) -> None:
+    def publish(self, answer: Return | Upcall | Copy | Fill | Unwind | Enter) -> None:
         """Write `answer` and then, as the last store, `done`: the seq of the call that was taken last.
 
         An answer that comes too late must not be seen as that of a call rung since.
@@ -199,6 +214,9 @@ class Mailbox:
             case Copy(target, source, size):
                 words[_ACTION] = Action.COPY
                 words[_A0], words[_A0 + 1], words[_A0 + 2] = target, source, size
+            case Fill(target, value, size):
+                words[_ACTION] = Action.FILL
+                words[_A0], words[_A0 + 1], words[_A0 + 2] = target, value, size
             case Unwind(frame, value):
                 words[_ACTION] = Action.UNWIND
                 words[_A0], words[_A0 + 1] = frame, value

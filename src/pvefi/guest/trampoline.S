@@ -41,15 +41,16 @@
 
         .set FUNCTION_BOOT,          0x1000     # rcx = hvm_start_info
         .set FUNCTION_UPCALL_RETURN, 0x1001     # rcx = what the upcalled function returned
-        .set FUNCTION_COPY_DONE,     0x1002
+        .set FUNCTION_DONE,          0x1002     # a copy or a fill is done
         .set FUNCTION_END,           0x1003     # the trampoline has nothing more to do
 
         .set ACTION_RETURN, 0           # return RESULT to the caller
         .set ACTION_UPCALL, 1           # call A0(A1, A2, A3, A4), then ring FUNCTION_UPCALL_RETURN
-        .set ACTION_COPY,   2           # copy A2 bytes from A1 to A0, upwards, then ring FUNCTION_COPY_DONE
+        .set ACTION_COPY,   2           # copy A2 bytes from A1 to A0, which may overlap, then ring FUNCTION_DONE
         .set ACTION_UNWIND, 3           # leave the upcall whose frame is A0 as if it had returned A1
 
-        .set ACTION_ENTER,  4           # take the CPU state at A0 and never come back: enter64 or enter32
+        .set ACTION_FILL,   5           # set A2 bytes at A0 to the byte A1, then ring FUNCTION_DONE
+        .set ACTION_ENTER,  4           # take the CPU state at A0, by the routine at A1, and never come back
 
 # The state that ACTION_ENTER loads; pvefi/guest/entry_state.py declares the same structure.
         .set STATE_RAX,    0x00         # rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15: 8 bytes each
@@ -165,6 +166,8 @@ answered:
         je      upcall
         cmpl    $ACTION_COPY, %eax
         je      copy
+        cmpl    $ACTION_FILL, %eax
+        je      fill
         cmpl    $ACTION_UNWIND, %eax
         je      unwind
         cmpl    $ACTION_ENTER, %eax
@@ -236,10 +239,26 @@ copy:   pushq   %rsi
         movq    MAILBOX_A1(%r10), %rsi
         movq    MAILBOX_A2(%r10), %rcx
         cld
-        rep movsb
-        popq    %rdi
+        movq    %rdi, %rax
+        subq    %rsi, %rax
+        cmpq    %rcx, %rax              # target within the source: copy from the end downwards
+        jae     1f
+        leaq    -1(%rsi,%rcx), %rsi
+        leaq    -1(%rdi,%rcx), %rdi
+        std
+1:      rep movsb
+        cld
+        jmp     done
+fill:   pushq   %rsi
+        pushq   %rdi
+        movq    MAILBOX_A0(%r10), %rdi
+        movq    MAILBOX_A1(%r10), %rax
+        movq    MAILBOX_A2(%r10), %rcx
+        cld
+        rep stosb
+done:   popq    %rdi
         popq    %rsi
-        movl    $FUNCTION_COPY_DONE, %r11d
+        movl    $FUNCTION_DONE, %r11d
         jmp     ring
 
 leave_for_good:                         # A0 = the state, A1 = enter in the boot part
@@ -273,7 +292,7 @@ runtime_arena:                          # system table, runtime services table, 
 # ---------------------------------------------------------------- boot part: gone after ExitBootServices
         .section .boot, "awx"
         .code32
-        .globl _start32, enter, page_map_level4, stack_top, boot_arena
+        .globl _start32, enter, gdt, gdt_end, page_map_level4, first_page_table, stack_top, boot_arena
 boot_start:
 _start32:
         cli

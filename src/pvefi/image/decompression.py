@@ -51,7 +51,7 @@ def compression_of(start: bytes) -> str:
 def decompressed(compression: str, data: memoryview) -> Iterator[bytes]:
     """Yield what `data` holds, to the end of its first stream; DamagedStream when it is not sound.
 
-    lz4 has no end mark, and zstd ends quietly where its input does: whoever knows the size notices.
+    lz4 has no end mark: whoever knows the size notices.
     """
     try:
         yield from _DECOMPRESSORS[compression](data)
@@ -120,9 +120,31 @@ def _zstd(data: memoryview) -> Iterator[bytes]:
     from zstandard import ZstdDecompressor
 
     decompressor = ZstdDecompressor(max_window_size=_MAX_DICTIONARY_SIZE)
-    with decompressor.stream_reader(data) as stream:
+    # Behind the end of its frame the reader would take what follows, such as a size, for another one.
+    with decompressor.stream_reader(data[: _zstd_frame_size(data)]) as stream:
         while piece := stream.read(_PIECE_SIZE):
             yield piece
+
+
+_ZSTD_BLOCK_HEADER_SIZE = 3
+_ZSTD_RLE_BLOCK = 1
+_ZSTD_CHECKSUM_SIZE = 4
+
+
+def _zstd_frame_size(data: memoryview) -> int:
+    """Return the size of the frame at the start (RFC 8878 "Zstandard Frames" and "Blocks")."""
+    from zstandard import frame_header_size, get_frame_parameters
+
+    start = bytes(data[:64])
+    at = frame_header_size(start)
+    is_last = False
+    while not is_last:
+        header = int.from_bytes(data[at : at + _ZSTD_BLOCK_HEADER_SIZE], "little")
+        is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        at += _ZSTD_BLOCK_HEADER_SIZE + (1 if kind == _ZSTD_RLE_BLOCK else size)
+        if at > len(data):
+            raise EOFError("it breaks off")
+    return at + _ZSTD_CHECKSUM_SIZE * get_frame_parameters(start).has_checksum
 
 
 _LZOP_MAGIC = b"\x89LZO\0\r\n\x1a\n"

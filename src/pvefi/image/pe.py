@@ -38,6 +38,8 @@ _COMPAT_SECTION = ".compat"
 _MZ = b"MZ"
 _PE = b"PE\0\0"
 _MAX_SECTION_NAME = 64
+_HEADERS_READ = 1 << 20
+"""All headers stand in the first MiB; those of real images take a few KB."""
 _LFANEW = struct.Struct("<I")
 _LFANEW_OFFSET = 0x3C
 
@@ -158,7 +160,8 @@ def parse_pe(path: Path | str, data: bytes, file_size: int | None = None) -> PeI
     import pefile  # 20 ms: only for files that are PE
 
     try:
-        parsed = pefile.PE(data=data, fast_load=True)
+        # It keeps what it is given until the next garbage collection, which is soon for headers only.
+        parsed = pefile.PE(data=data[:_HEADERS_READ], fast_load=True)
     except pefile.PEFormatError as error:
         raise ImageError(path, None, "a PE/COFF file", f"a broken header: {error}") from error
     except Exception as error:  # pefile raises struct.error, TypeError, ... on headers that lie

@@ -38,6 +38,8 @@ _MACHINES = {
 
 _FIRMWARE_VOLUME = (0x28, b"_FVH")
 """EFI_FIRMWARE_VOLUME_HEADER.Signature (PI 1.8 vol. 3 "Firmware Volume Header")."""
+_FIRMWARE_VOLUME_STARTS = (0, 0x1000)
+"""Firmware for arm64 has its reset code in the first page (QEMU_EFI.fd of EDK2's ArmVirtPkg)."""
 _FILE_SYSTEM_GUID_AT = 0x10
 _VARIABLE_STORE_GUID = Guid.parse("fff12b8d-7696-4c8b-a985-2747075b4f50")  # EFI_SYSTEM_NV_DATA_FV_GUID
 
@@ -135,8 +137,9 @@ def recognize(data: bytes) -> str:
     if not data:
         return "an empty file"
     offset, magic = _FIRMWARE_VOLUME
-    if data[offset : offset + len(magic)] == magic:
-        return _firmware_volume(data)
+    for start in _FIRMWARE_VOLUME_STARTS:
+        if data[start + offset : start + offset + len(magic)] == magic:
+            return _firmware_volume(data[start : start + _PEEK])
     initrd = initrd_text(data)
     if initrd is not None:
         return initrd

@@ -41,7 +41,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Watchpoint:
-    """Stop when the CPU is about to execute at `address` (guest physical) and `matches` its bytes.
+    """Stop when the CPU has jumped to `address` (guest physical) and `matches` accepts the bytes there.
 
     `matches` is given the `size` bytes that stand there at that moment. A watchpoint is reached once. `label`
     is the asker's; a machine hands it back unread.

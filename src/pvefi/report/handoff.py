@@ -28,6 +28,8 @@ def path_facts(handoff: Handoff, width: int | None = None) -> list[Fact]:
     """Return the two facts of the path, with the proof."""
     proof = handoff.proof
     where = f"{proof.address:#x} = {proof.linked_address:#x} as linked {_slide(proof)}"
+    if handoff.kernel_entry != proof.address:
+        where = f"{handoff.kernel_entry:#x}, and goes on to startup_64, {where}"
     return [
         ("decompressor", [Text(escaped(handoff.decompressor), "bold")]),
         (

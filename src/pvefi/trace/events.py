@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
 
-__all__ = ["NOT_IMPLEMENTED", "OUTSIDE_PROFILE", "Address", "CallEvent", "Value"]
+__all__ = ["NOT_IMPLEMENTED", "OUTSIDE_PROFILE", "Address", "TEXT_KEPT", "CallEvent", "Value", "cut"]
 
 OUTSIDE_PROFILE = "outside the profile"
 NOT_IMPLEMENTED = "not implemented"
@@ -17,6 +17,15 @@ NOT_IMPLEMENTED = "not implemented"
 
 class Address(int):
     """A guest address, so that whoever prints it writes hexadecimal."""
+
+
+TEXT_KEPT = 1024
+"""Characters of one string or reason that an event keeps; Linux takes no longer command line than 2048."""
+
+
+def cut(text: str) -> str:
+    """Return `text` as an event keeps it: what is too long ends in an ellipsis and its length."""
+    return text if len(text) <= TEXT_KEPT else f"{text[:TEXT_KEPT]}... ({len(text):,} characters)"
 
 
 Value = int | str | bytes | bool | Guid | None

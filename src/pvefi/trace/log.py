@@ -13,6 +13,8 @@ FIRST = 50_000
 """Calls kept from the start; a session in the EDK2 shell makes about 20,000."""
 LAST = 1_000
 """Calls kept from the end, once there are more."""
+TEXT = 16 << 20
+"""Characters of text kept with the first calls; a guest may call with nothing but long strings."""
 
 
 class CallLog:
@@ -20,13 +22,17 @@ class CallLog:
 
     def __init__(self) -> None:
         self.made = 0
+        self._text = 0
         self._first: list[CallEvent] = []
         self._last: deque[CallEvent] = deque(maxlen=LAST)
 
     def append(self, event: CallEvent) -> None:
         """Keep `event`, perhaps at the cost of one from the middle."""
         self.made += 1
-        if len(self._first) < FIRST:
+        self._text += len(event.why) + sum(
+            len(value) for _, value in event.arguments if isinstance(value, str)
+        )
+        if len(self._first) < FIRST and self._text < TEXT:
             self._first.append(event)
         else:
             self._last.append(event)

@@ -12,7 +12,7 @@ from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Arguments, EndRun, In, InOut, Out, Text, VarArgs
 from pvefi.efi.startup import Hypervisor, make_environment
-from pvefi.guest.mailbox import Copy, Upcall
+from pvefi.guest.mailbox import Copy, Fill, Upcall
 from pvefi.guest.trampoline import load_trampoline
 from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, RamBlock
@@ -69,7 +69,7 @@ class FakeGuest:
             clock=clock,
             initrd=None,
             image_starts=lambda _: None,
-            boot_services_ended=lambda: None,
+            kernel_may_start=lambda _: None,
         )
         self.efi: Environment
         self.efi, _ = make_environment(
@@ -130,8 +130,9 @@ class FakeGuest:
                 return end.value if isinstance(end.value, EndRun) else None
             answer = 0
             if isinstance(step, Copy):
-                for at in range(step.size):
-                    self.memory.write(step.target + at, self.memory.read(step.source + at, 1))
+                self.memory.write(step.target, self.memory.read(step.source, step.size))
+            elif isinstance(step, Fill):
+                self.memory.fill(step.target, step.size, step.value)
             elif isinstance(step, Upcall):
                 self.calls.append((step.function, step.arguments))
                 if step.function in self.functions:

@@ -87,7 +87,7 @@ def test_wild_buffers_are_the_guests_fault(guest: FakeGuest, address: Address, s
     for body in (
         lambda: copy_mem(guest.efi, address, B, size),
         lambda: copy_mem(guest.efi, B, address, size),
-        lambda: set_mem(guest.efi, address, size, 0xFF),
+        lambda: guest.run(set_mem(guest.efi, address, size, 0xFF)),
         lambda: calculate_crc32(guest.efi, address, size, guest.number(size=4)),
     ):
         with pytest.raises(GuestFault, match="bytes at"):
@@ -97,12 +97,12 @@ def test_wild_buffers_are_the_guests_fault(guest: FakeGuest, address: Address, s
 
 def test_no_bytes_can_be_copied_or_set_anywhere(guest: FakeGuest) -> None:
     guest.run(copy_mem(guest.efi, Address(1 << 63), Address(1), 0))
-    set_mem(guest.efi, Address(1 << 63), 0, 1)
+    guest.run(set_mem(guest.efi, Address(1 << 63), 0, 1))
 
 
 def test_setting_fills_exactly_the_buffer(guest: FakeGuest) -> None:
     size = 3 * MIB + 17
-    set_mem(guest.efi, A, size, 0xAB)
+    guest.run(set_mem(guest.efi, A, size, 0xAB))
     assert guest.memory.read(A - 1, size + 2) == b"\0" + b"\xab" * size + b"\0"
 
 

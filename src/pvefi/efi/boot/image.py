@@ -58,4 +58,4 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     efi.tables.leave_boot_services()
     if not efi.profile.stays:
         efi.tables.use_runtime_stub(efi.trampoline.symbols["unsupported"])
-    efi.surroundings.boot_services_ended()
+    efi.surroundings.kernel_may_start(tuple(image.base for image in efi.images.values()))

@@ -11,7 +11,7 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import UINT8, UINT32, UINT64, UINTN, Out, Pointer, Steps, service
 from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Copy
+from pvefi.guest.mailbox import Copy, Fill
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
 
@@ -73,23 +73,17 @@ def copy_mem(efi: Environment, destination: Pointer, source: Pointer, length: UI
         return
     _check_range(efi, "CopyMem's source", source, length)
     _check_range(efi, "CopyMem's destination", destination, length)
-    if not source < destination < source + length:
-        # The guest copies by itself, upwards: what it overwrites may be code that a machine has translated.
-        yield Copy(destination, source, length)
-        return
-    # "It must handle overlapping Source and Destination buffers": here, from the end downwards.
-    for end in range(length, 0, -_CHUNK):
-        start = max(0, end - _CHUNK)
-        efi.memory.write(destination + start, efi.memory.read(source + start, end - start))
+    # The guest copies by itself: what it overwrites may be code that a machine has translated.
+    yield Copy(destination, source, length)
 
 
 @service("SetMem", "UEFI 2.10 §7.5.4", returns_status=False)
-def set_mem(efi: Environment, buffer: Pointer, size: UINTN, value: UINT8) -> None:
+def set_mem(efi: Environment, buffer: Pointer, size: UINTN, value: UINT8) -> Steps[None]:
     """Fill memory with one byte."""
+    if not size:
+        return
     _check_range(efi, "SetMem's buffer", buffer, size)
-    chunk = bytes([value]) * min(size, _CHUNK)
-    for at in range(0, size, _CHUNK):
-        efi.memory.write(buffer + at, chunk[: size - at])
+    yield Fill(buffer, value, size)
 
 
 @service("GetNextMonotonicCount", "UEFI 2.10 §7.5.5")

@@ -19,7 +19,7 @@ __all__ = ["install"]
 
 def install(efi: Environment) -> None:
     """Offer the initial ramdisk, where there is one."""
-    if efi.surroundings.initrd is None:
+    if efi.initrd is None:
         return
     path = device_path.vendor_media(guids.LINUX_INITRD_MEDIA) + device_path.END
     interface = LoadFile2Protocol(load_file=efi.gates.address(load_file))
@@ -47,7 +47,7 @@ def load_file(
         raise EfiError(EfiStatus.UNSUPPORTED, "BootPolicy is TRUE")
     if not file_path:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "FilePath is NULL")
-    initrd = efi.surroundings.initrd
+    initrd = efi.initrd
     assert initrd is not None, "the protocol is installed only with an initial ramdisk"
     given = buffer_size.get()
     buffer_size.set(len(initrd))

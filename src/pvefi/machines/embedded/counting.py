@@ -38,10 +38,6 @@ class InstructionCounter:
         self._count = ctypes.c_uint64(0)
         self.user_data = ctypes.c_void_p(ctypes.addressof(self._count))
 
-    def take_back(self) -> None:
-        """Forget the last instruction: it was counted, and then not executed after all."""
-        self._count.value -= 1
-
     @property
     def value(self) -> int:
         """Instructions executed so far."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from unicorn import unicorn_const as const
 from unicorn import x86_const
@@ -73,7 +74,9 @@ class Engine:
             self._uc.mem_map_ptr(block.address, len(block.view), const.UC_PROT_ALL, host_address)
         self._keep: list[object] = []
         self._hooks: list[int] = []
-        self._fields = find_fields()
+        # In a thread of its own: Ctrl-C must not strike within a hook, which cannot pass it on.
+        with ThreadPoolExecutor(1) as elsewhere:
+            self._fields = elsewhere.submit(find_fields).result()
 
     def enter_protected_mode(self, entry: int, start_info: int) -> None:
         """Put the CPU in the PVH entry's state at guest physical `entry`, %ebx = `start_info`."""
@@ -157,9 +160,10 @@ class Engine:
             start = block.end if block else end
 
     def on_execution(self, addresses: list[int], callback: Callable[[int], None]) -> None:
-        """Call callback(address) before the instruction at any of `addresses` is executed.
+        """Call callback(address) when the CPU jumps to any of `addresses`, before it executes anything there.
 
-        Code there must not have been executed before: unicorn looks at hooks when it translates.
+        Code there must not have been executed before: unicorn looks at hooks when it translates. These are
+        hooks of blocks, not of instructions, so that counting instructions need not pass over all of them.
         """
 
         def reached(_uc: int, address: int, _size: int, _data: int) -> None:
@@ -167,7 +171,9 @@ class Engine:
 
         hook = _CODE_HOOK(reached)
         for address in addresses:
-            self.hook_code(ctypes.cast(hook, ctypes.c_void_p), ctypes.c_void_p(), address, address)
+            self._add_hook(
+                const.UC_HOOK_BLOCK, ctypes.cast(hook, ctypes.c_void_p), ctypes.c_void_p(), address, address
+            )
         self._keep.append(hook)
 
     def hook_code(self, function: ctypes.c_void_p, user_data: ctypes.c_void_p, begin: int, end: int) -> None:
@@ -213,13 +219,12 @@ class Engine:
 
     def deliver(self, exception: PendingException) -> bool:
         """Enter the guest's handler for `exception`; False when it has none. The CPU must be stopped."""
-        if self._fields is None or not deliver(self._uc, self._memory, exception):
-            return False
-        self._fields.forget(self._uc)
-        return True
+        return self._fields is not None and deliver(self._uc, self._memory, exception)
 
     def run(self) -> None:
         """Run from where the CPU stands until `stop`, HLT, or an error; EngineError for the last."""
+        if self._fields is not None:
+            self._fields.forget(self._uc)  # every stop leaves something behind, hooks of blocks too
         try:
             self._uc.emu_start(self.register("rip"), _NOWHERE)
         except UcError as error:

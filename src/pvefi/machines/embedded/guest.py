@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import random
 import threading
@@ -57,6 +58,14 @@ def _seeded_clock(seed: int) -> Iterator[int]:
     return itertools.count(random.Random(seed).getrandbits(40), _TICKS_A_READ)  # noqa: S311  to repeat
 
 
+_PATIENCE = 0.1
+"""Seconds that a service has to come to its end by itself when the run is being ended."""
+
+
+class _RunEnded(BaseException):
+    """Raised in a service that is still at work when the run is to end; no body may catch it."""
+
+
 class EmbeddedGuest:
     """See `Guest` for what each method promises."""
 
@@ -75,6 +84,8 @@ class EmbeddedGuest:
         self._counter = InstructionCounter() if hardware.count else None
         self._answer: Callable[[Request], Answer] | None = None
         self._stop: Stop | None = None
+        self._runner: threading.Thread | None = None
+        self._answering_call = 0
         self._ending = threading.Event()
         self._ended = threading.Event()
         self._ended.set()
@@ -95,7 +106,8 @@ class EmbeddedGuest:
         self._answer, self._stop, self._failure = answer, None, None
         self._ending.clear()
         self._ended.clear()
-        threading.Thread(target=self._emulate, name="pvefi-cpu", daemon=True).start()
+        self._runner = threading.Thread(target=self._emulate, name="pvefi-cpu", daemon=True)
+        self._runner.start()
         try:
             # Not Thread.join(): a join that Ctrl-C interrupts leaves a thread that runs on and claims to
             # have ended (CPython 3.11, Thread._wait_for_tstate_lock).
@@ -105,15 +117,35 @@ class EmbeddedGuest:
         except BaseException:
             self._end()
             raise
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         return self._stop or Halted(self._engine.register("rip"))
 
+    def _raise_failure(self) -> None:
+        if self._failure is not None and not isinstance(self._failure, _RunEnded):
+            raise self._failure
+
     def _end(self) -> None:
+        """End the run wherever it is, in the CPU or in an answer; Ctrl-C counts only after that.
+
+        Memory and CPU go when this returns, so the thread that uses them must have ended.
+        """
         self._ending.set()
-        while not self._ended.is_set():
+        interrupt: KeyboardInterrupt | None = None
+        seen = -1
+        while self._runner is not None and self._runner.is_alive() and not self._ended.is_set():
             self._engine.stop()
-            self._ended.wait(0.01)
+            try:
+                self._ended.wait(_PATIENCE)
+            except KeyboardInterrupt as error:
+                interrupt = error
+            if self._answering_call and self._answering_call == seen and self._runner.ident is not None:
+                # One service has been at work all this time: it ends as by Ctrl-C in the main thread.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._runner.ident), ctypes.py_object(_RunEnded)
+                )
+            seen = self._answering_call
+        if interrupt is not None:
+            raise interrupt
 
     def _emulate(self) -> None:
         try:
@@ -155,12 +187,16 @@ class EmbeddedGuest:
     def _rung(self) -> None:
         began = time.perf_counter()
         assert self._answer is not None
+        request = self._mailbox.request()
+        self._answering_call = request.seq
         try:
-            answer = self._answer(self._mailbox.request())
+            answer = self._answer(request)
         except BaseException as error:
             self._failure = error
             self._engine.stop()
             return
+        finally:
+            self._answering_call = 0
         if isinstance(answer, Finish):
             self._halt(Finished(answer.reason))
         else:
@@ -195,8 +231,6 @@ class EmbeddedGuest:
                 continue
             if watchpoint.matches(self.memory.read(address, watchpoint.size)):
                 self._watched[address].remove(watchpoint)
-                if self._counter:
-                    self._counter.take_back()  # the CPU stops before this instruction
                 self._halt(Reached(watchpoint))
                 return
 

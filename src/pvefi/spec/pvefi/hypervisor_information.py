@@ -11,9 +11,11 @@ from typing import Annotated
 
 from pvefi.layout import U32, U64, Bytes, Structure, layout
 
-__all__ = ["HYPERVISOR_INFORMATION_VERSION", "HypervisorInformation"]
+__all__ = ["HYPERVISOR_INFORMATION_VERSION", "SETUP_DATA_TYPE", "HypervisorInformation"]
 
 HYPERVISOR_INFORMATION_VERSION = 1
+SETUP_DATA_TYPE = 0x66657670
+"""The type of the setup_data node that carries the structure: the characters "pvef". Linux skips it."""
 
 
 @layout(size=40)
