@@ -107,6 +107,6 @@ def test_the_trace_diff_document_s_page_names_every_field() -> None:
 def test_the_handoff_diff_document_s_page_names_every_field() -> None:
     diff = compare({}, {"command_line": "nokaslr"})
     document = handoff_diff_to_json(diff)
-    sections = {row.section.removesuffix(", by type") for row in diff.rows}
+    sections = {row.section.removesuffix(" by type") for row in diff.rows}
     wanted = {key for key in keys(document) if key not in {row.section for row in diff.rows}}
     assert not unnamed("json-documents.md", [*wanted, *sections])

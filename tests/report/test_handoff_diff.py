@@ -245,7 +245,7 @@ def test_an_e820_type_that_differs_is_an_interval() -> None:
     found = row(diff, "001f000000-001f00ffff")
     assert found.texts == ("reserved", "usable")
     assert found.meaning == "64 KiB"
-    by_type = [one for one in diff.differences if one.section == "e820, by type"]
+    by_type = [one for one in diff.differences if one.section == "e820 by type"]
     assert [(one.name, one.meaning) for one in by_type] == [
         ("reserved", "bytes; A has 64 KiB more"),
         ("usable", "bytes; B has 64 KiB more"),
@@ -276,7 +276,7 @@ def test_a_kernel_elsewhere_is_marked_in_the_efi_map() -> None:
     ]
     assert found[0].meaning == "16 MiB; A: kernel"
     assert found[1].meaning == "16 MiB; B: kernel"
-    assert not [one for one in diff.differences if one.section == "EFI memory map, by type"]
+    assert not [one for one in diff.differences if one.section == "EFI memory map by type"]
 
 
 def test_memory_of_another_type_is_not_moved() -> None:

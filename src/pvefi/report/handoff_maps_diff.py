@@ -155,4 +155,4 @@ def _totals(section: str, a: Sequence[_Entry], b: Sequence[_Entry]) -> Iterator[
         one, two = sums[0][kind], sums[1][kind]
         more = "B" if two > one else "A"
         meaning = f"bytes; {more} has {size_text(abs(two - one))} more"
-        yield Row(f"{section}, by type", kind, (one, two), (f"{one:,}", f"{two:,}"), meaning)
+        yield Row(f"{section} by type", kind, (one, two), (f"{one:,}", f"{two:,}"), meaning)
