@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pvefi.cli.boot import told
 from pvefi.cli.status import ExitStatus
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.jsonl import read_trace
 from pvefi.verdict import Outcome
 from tests.build.pe import PeSection, build_pe
 from tests.conftest import RealFiles
+from tests.report.made import result
 
 PVEFI = (sys.executable, "-m", "pvefi", "boot")
 
@@ -120,6 +123,14 @@ def test_a_boot_that_fails_says_why_in_one_line_on_stderr(
     assert done.returncode != ExitStatus.OK
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
+
+
+def test_of_several_boots_each_that_fails_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = result(Outcome.FAULTED, "page fault")
+    assert told([replace(made, entry="efi"), result(), replace(made, entry="pvh")]) == 1
+    assert capsys.readouterr().err == "pvefi: efi: faulted: page fault\npvefi: pvh: faulted: page fault\n"
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])

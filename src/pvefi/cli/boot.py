@@ -126,7 +126,7 @@ def command(
     if entry != "all":
         result = _boot(prepare(options), trace_file, to_stderr=as_json)
         _report(result, as_json=as_json)
-        return _told([result])
+        return told([result])
     if trace_file is not None:
         raise UsageError("--trace expects one boot, found --entry all", "name one entry")
     boots = prepare_all(options)
@@ -136,17 +136,18 @@ def command(
             click.echo(f"--- {prepared.options.entry} ---")
         results.append(_boot(prepared, None, to_stderr=as_json))
     _report_all(results, as_json=as_json)
-    return _told(results)
+    return told(results)
 
 
-def _told(results: list[BootResult]) -> ExitStatus:
+def told(results: list[BootResult]) -> ExitStatus:
     """Return the exit status, after a line on stderr for every boot that has failed."""
     worst = ExitStatus.OK
     for result in results:
         status = exit_status(result)
         if status != ExitStatus.OK:
             streams.flush()
-            click.echo(f"pvefi: {one_line(verdict_line(result.verdict))}", err=True)
+            which = f"{result.entry}: " if len(results) > 1 else ""
+            click.echo(f"pvefi: {which}{one_line(verdict_line(result.verdict))}", err=True)
         worst = max(worst, status)
     return worst
 

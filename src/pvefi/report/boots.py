@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pvefi.report.boot import to_json
-from pvefi.trace.columns import Cell, columns, print_lines
+from pvefi.trace.columns import Cell, columns, print_lines, width_of
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
 from pvefi.verdict import BootResult
@@ -21,6 +21,8 @@ VERSION = 1
 
 _HEADINGS = ("entry", "outcome", "decompressor", "kernel entered at", "slide", "seconds", "calls")
 
+_SPARE = (6, 4, 5)  # columns that a narrow terminal has no room for: calls, slide, seconds
+
 
 def render_all(results: Sequence[BootResult], console: Console) -> None:
     """Print one row an entry, then the verdicts of those that reached no hand-off."""
@@ -28,7 +30,9 @@ def render_all(results: Sequence[BootResult], console: Console) -> None:
     headings = [*_HEADINGS, *(["instructions"] if counted else [])]
     rows: list[list[Cell]] = [[Text(heading, "dim") for heading in headings]]
     rows += [_row(result, counted=counted) for result in results]
-    print_lines([Text(), *columns(rows, "<<<<>>>>"[: len(headings)])], console)
+    spare = [*_SPARE, *([7] if counted else [])]
+    table = columns(rows, "<<<<>>>>"[: len(headings)], width=width_of(console), spare=spare)
+    print_lines([Text(), *table], console)
     for result in results:
         if result.handoff is None:
             text = escaped(result.verdict.message)
