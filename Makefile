@@ -4,8 +4,9 @@
 KERNEL ?=
 ARGS   ?=
 PYTHON := .venv/bin/python
+export KERNEL # recipes take it from the environment: a path may hold any character
 
-.PHONY: help boot test test-all bench docs guest environment environment-dev packages clean
+.PHONY: help boot test test-all golden bench docs guest environment environment-dev packages clean
 
 help: ## list the targets
 	@echo 'pvefi: boot unmodified kernels through their EFI entry'
@@ -13,11 +14,11 @@ help: ## list the targets
 	@echo 'Variables: KERNEL=/path/vmlinuz for boot; ARGS="..." goes to the program that the target runs.'
 
 boot: environment ## boot Debian's kernel (or KERNEL=/path/vmlinuz) to its hand-off
-	@kernel='$(KERNEL)'; \
+	@kernel="$$KERNEL"; \
 	if [ -z "$$kernel" ]; then \
 		kernel=$$($(PYTHON) tools/corpus.py path cloud 'boot/vmlinuz-*') || exit $$?; \
 	fi; \
-	echo "pvefi boot $$kernel $(ARGS)" >&2; \
+	printf '%s\n' "pvefi boot $$kernel"' $(subst ','\'',$(ARGS))' >&2; \
 	exec .venv/bin/pvefi boot "$$kernel" $(ARGS)
 
 test: packages environment-dev ## run the tests, the linters and the type checker
@@ -28,8 +29,11 @@ test-all: packages environment-dev ## run the tests with the full cross products
 	@echo 'running all tests, the full cross products too'
 	@$(PYTHON) -m pytest -q $(ARGS)
 
+golden: environment-dev ## record the golden traces of tests/golden anew
+	@$(PYTHON) -m pytest -q tests/test_corpus_boots.py -k golden --renew-golden $(ARGS)
+
 bench: environment-dev ## measure the figures of docs/figures.md
-	@$(PYTHON) bench/run.py $(if $(KERNEL),--kernel '$(KERNEL)') $(ARGS)
+	@$(PYTHON) bench/run.py $${KERNEL:+--kernel "$$KERNEL"} $(ARGS)
 
 docs: environment-dev ## rewrite the tables of docs/ that are made from the code
 	@$(PYTHON) tools/build_docs.py $(ARGS)

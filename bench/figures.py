@@ -15,7 +15,7 @@ VERSION = 1
 
 JsonObject = dict[str, object]
 
-_DIGITS: Mapping[str, int] = MappingProxyType({"": 0, "MB": 1, "us": 1, "%": 2, "s": 3})
+_DIGITS: Mapping[str, int] = MappingProxyType({"": 0, "x": 2, "MB": 1, "us": 1, "%": 2, "s": 3})
 """Digits after the point by unit; "" counts."""
 
 
@@ -44,6 +44,9 @@ class Samples:
     counted: tuple[BootSample, ...]
     inspect_seconds: tuple[float, ...]
     import_seconds: tuple[float, ...]
+    all_entries_ratios: tuple[float, ...]
+    directory_seconds: tuple[float, ...]
+    directory_memory: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,30 @@ def figures_of(samples: Samples) -> list[Figure]:
             0.15,
             samples.import_seconds,
             "wall clock around the import statement in a fresh interpreter",
+        ),
+        Figure(
+            "all-entries",
+            "--entry all against single boots",
+            "x",
+            1.1,
+            samples.all_entries_ratios,
+            "wall clock of the whole process, over the sum of five processes that take one entry each",
+        ),
+        Figure(
+            "inspect-directory",
+            "pvefi inspect --json of 40 kernels",
+            "s",
+            12,
+            samples.directory_seconds,
+            "wall clock of the whole process; a directory of copies of four Debian kernels (lz4, xz, zstd)",
+        ),
+        Figure(
+            "inspect-directory-memory",
+            "the same, memory",
+            "MB",
+            400,
+            tuple(memory / 1e6 for memory in samples.directory_memory),
+            "highest sum of the proportional set sizes of its processes, sampled every 50 ms",
         ),
         Figure(
             "anonymous-memory",

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,9 @@ __all__ = ["main", "measure"]
 ROOT = Path(__file__).resolve().parent.parent
 _REPEATS, _QUICK_REPEATS = 7, 2
 _COUNTED = 2
+_WIDE = 3
+_DIRECTORY_SIZE = 40
+_OTHER_KERNELS = (("amd64", "boot/vmlinuz-*"), ("cloud-6.12", "boot/vmlinuz-*"), ("netboot", "*/linux"))
 _TABLE_WIDTH = 130  # columns, where no terminal says
 _IMPORT = "import time; t = time.perf_counter(); import pvefi.cli; print(time.perf_counter() - t)"
 _HANDOFF = "hand-off"
@@ -45,8 +49,11 @@ class BenchError(Exception):
     """A measurement that cannot be made; one line."""
 
 
-def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None]) -> Samples:
-    """Return the samples of `repeats` rounds and `counted` boots that count instructions."""
+def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None], *, wide: int = 0) -> Samples:
+    """Return the samples of `repeats` rounds and `counted` boots that count instructions.
+
+    `wide` is how often what takes many boots or files is measured.
+    """
     boots: list[BootSample] = []
     busy: list[BootSample] = []
     inspections: list[float] = []
@@ -59,11 +66,80 @@ def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None])
         began = time.perf_counter()
         _run([sys.executable, "-m", "pvefi", "inspect", "--json", str(image)])
         inspections.append(time.perf_counter() - began)
+    ratios: list[float] = []
+    directory_seconds: list[float] = []
+    directory_memory: list[int] = []
+    for number in range(1, wide + 1):
+        say(f"all entries, and a directory, {number} of {wide}")
+        ratios.append(_all_entries_ratio(image))
+        seconds, memory = _inspect_directory(image)
+        directory_seconds.append(seconds)
+        directory_memory.append(memory)
     counts = []
     for number in range(1, counted + 1):
         say(f"counted boot {number} of {counted}")
         counts.append(_boot(image, "--count"))
-    return Samples(tuple(boots), tuple(busy), tuple(counts), tuple(inspections), tuple(imports))
+    return Samples(
+        boots=tuple(boots),
+        busy=tuple(busy),
+        counted=tuple(counts),
+        inspect_seconds=tuple(inspections),
+        import_seconds=tuple(imports),
+        all_entries_ratios=tuple(ratios),
+        directory_seconds=tuple(directory_seconds),
+        directory_memory=tuple(directory_memory),
+    )
+
+
+def _all_entries_ratio(image: Path) -> float:
+    """Return how long `--entry all` takes, as a multiple of the single boots of the entries it took."""
+    began = time.perf_counter()
+    boots = json.loads(_pvefi("boot", "--entry", "all", "--json", str(image)))["boots"]
+    together = time.perf_counter() - began
+    began = time.perf_counter()
+    for boot in boots:
+        _pvefi("boot", "--entry", boot["entry"], "--json", str(image))
+    return together / (time.perf_counter() - began)
+
+
+def _inspect_directory(image: Path) -> tuple[float, int]:
+    """Return seconds and bytes that inspecting a directory of kernels takes: copies of all that are there."""
+    kernels = [image]
+    corpus = Corpus(offline=True)
+    for name, pattern in _OTHER_KERNELS:
+        try:
+            kernels.append(corpus.file(name, pattern))
+        except CorpusError:
+            continue
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(_DIRECTORY_SIZE):
+            shutil.copyfile(kernels[number % len(kernels)], Path(folder) / f"vmlinuz-{number:02}")
+        command = [sys.executable, "-m", "pvefi", "inspect", "--json", folder]
+        began = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            highest = 0
+            while process.poll() is None:
+                highest = max(highest, tree_memory(process.pid))
+                time.sleep(0.05)
+            seconds = time.perf_counter() - began
+        if process.returncode:
+            raise BenchError(f"pvefi inspect of {_DIRECTORY_SIZE} kernels ended with {process.returncode}")
+    return seconds, highest
+
+
+def tree_memory(pid: int) -> int:
+    """Return the proportional set size in bytes of process `pid` and all its descendants."""
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) << 10
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children = (task / "children").read_text(encoding="ascii").split()
+            total += sum(tree_memory(int(child)) for child in children)
+    except (OSError, ProcessLookupError):
+        return total  # it has just ended
+    return total
 
 
 def _boot(image: Path, *options: str) -> BootSample:
@@ -77,6 +153,10 @@ def _boot_busy_program() -> BootSample:
         program = Path(folder) / "busy.efi"
         program.write_bytes(build_busy_program())
         return _boot(program)
+
+
+def _pvefi(*arguments: str) -> str:
+    return _run([sys.executable, "-m", "pvefi", *arguments])
 
 
 def _run(command: Sequence[str]) -> str:
@@ -144,7 +224,11 @@ def main(words: Sequence[str]) -> int:
     """Measure and print; 0 whether or not figures are met, 1 when they could not be measured."""
     parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure the figures of pvefi.")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--quick", action="store_true", help=f"{_QUICK_REPEATS} rounds, not {_REPEATS}")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{_QUICK_REPEATS} rounds, not {_REPEATS}, and nothing that takes minutes",
+    )
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="measure this kernel, not Debian's")
     given = parser.parse_args(words)
     progress = Console(stderr=True)
@@ -157,6 +241,7 @@ def main(words: Sequence[str]) -> int:
                 _QUICK_REPEATS if given.quick else _REPEATS,
                 1 if given.quick else _COUNTED,
                 status.update,
+                wide=0 if given.quick else _WIDE,
             )
     except (BenchError, CorpusError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -52,6 +52,12 @@ class RealFiles:
         self.files(name)
         return self._corpus.file(name, pattern)
 
+    def package(self, name: str) -> str:
+        """Return the package that an item was fetched from, and its version."""
+        self.files(name)
+        record = self._corpus.record(name)
+        return f"{record['package']} {record['version']}"
+
     def files(self, name: str) -> list[Path]:
         """Return every file kept of an item."""
         try:
@@ -63,6 +69,12 @@ class RealFiles:
                 self._corpus = Corpus(offline=True)
                 lacks(str(error))
             lacks(f"{error}; before that: {self._refused}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--renew-golden", action="store_true", help="record golden traces anew instead of comparing them"
+    )
 
 
 @pytest.fixture(scope="session")

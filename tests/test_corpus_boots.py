@@ -20,12 +20,16 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.memory import MemoryType
 from pvefi.spec.uefi.status import EfiStatus
+from pvefi.trace.events import OUTSIDE_PROFILE
 from pvefi.verdict import BootResult, Handoff, Outcome
 from tests.conftest import RealFiles
+from tests.golden.traces import Golden
 
 MIB = 1 << 20
 KERNELS = ("cloud", "amd64", "cloud-6.12")
 DECOMPRESSING = ("linux64", "linux32")
+SEED = 7
+MINIMAL = "cloud-minimal"
 
 
 @dataclass(frozen=True)
@@ -168,13 +172,58 @@ def test_setup_data_carries_what_the_configuration_table_carries(corpus: RealFil
     assert not BootParams.unpack(handed_off(without).boot_params).hdr.setup_data
 
 
-def test_the_minimal_profile_serves_only_what_it_names(corpus: RealFiles) -> None:
-    result, _ = run(corpus.file("cloud", "boot/vmlinuz-*"), profile="minimal")
-    handed_off(result)
-    answered = {
-        call.service for call in result.calls if call.status == EfiStatus.SUCCESS and "." not in call.service
-    }
+@pytest.fixture(scope="session")
+def minimal_boot(corpus: RealFiles) -> BootResult:
+    """A boot as README tells of it: profile minimal, no initrd."""
+    return run(corpus.file("cloud", "boot/vmlinuz-*"), profile="minimal", seed=SEED)[0]
+
+
+def test_the_minimal_profile_serves_only_what_it_names(minimal_boot: BootResult) -> None:
+    handed_off(minimal_boot)
+    boot_or_runtime = [call for call in minimal_boot.calls if "." not in call.service]
+    answered = {call.service for call in boot_or_runtime if call.status == EfiStatus.SUCCESS}
     assert answered <= PROFILES["minimal"].services
+    for call in boot_or_runtime:
+        outside = call.service not in PROFILES["minimal"].services
+        assert (call.status == EfiStatus.UNSUPPORTED and OUTSIDE_PROFILE in call.why) is outside, call
+
+
+def test_the_minimal_profile_names_nothing_that_the_kernel_does_without(
+    corpus: RealFiles, minimal_boot: BootResult
+) -> None:
+    called = {call.service for call in minimal_boot.calls}
+    # Whatever version the archive has of this kernel.
+    assert {"AllocatePages", "GetMemoryMap", "HandleProtocol", "ExitBootServices"} <= called
+    assert called <= PROFILES["minimal"].services | {"EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL.OutputString"}
+    if corpus.package("cloud") == Golden(MINIMAL).recorded_of():
+        assert called == PROFILES["minimal"].services - {"FreePages"}
+        readme = " ".join((Path(__file__).parents[1] / "README.md").read_text("utf-8").split())
+        claim = f"makes {len(minimal_boot.calls)} calls to {len(called)} boot and runtime services"
+        assert claim in readme
+
+
+def compare(golden: Golden, booted: str, result: BootResult, request: pytest.FixtureRequest) -> None:
+    handed_off(result)
+    if request.config.getoption("--renew-golden"):
+        golden.renew(booted, result.calls)
+    difference = golden.difference(booted, result.calls)
+    if difference:
+        pytest.fail(difference, pytrace=False)
+
+
+def test_the_golden_trace_of_a_boot_without_an_initrd(
+    corpus: RealFiles, minimal_boot: BootResult, request: pytest.FixtureRequest
+) -> None:
+    compare(Golden(MINIMAL), corpus.package("cloud"), minimal_boot, request)
+
+
+def test_the_golden_trace_of_a_boot_with_an_initrd(
+    corpus: RealFiles, small_initrd: Path, request: pytest.FixtureRequest
+) -> None:
+    result, _ = run(
+        corpus.file("cloud", "boot/vmlinuz-*"), initrd=small_initrd, command_line="console=ttyS0", seed=SEED
+    )
+    compare(Golden("cloud-linux-initrd"), corpus.package("cloud"), result, request)
 
 
 ENDS = {

@@ -18,4 +18,7 @@ def samples(*boots: BootSample) -> Samples:
         counted=(boot_sample(),),
         inspect_seconds=(0.2, 0.3, 0.1),
         import_seconds=(0.05,),
+        all_entries_ratios=(1.01, 1.02),
+        directory_seconds=(8.0,),
+        directory_memory=(200_000_000,),
     )

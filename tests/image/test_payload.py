@@ -13,7 +13,7 @@ from tests.build.bzimage import compress
 
 READ = ["gzip", "bzip2", "lzma", "xz", "lz4", "lzo", "zstd"]
 DATA = b"\x7fELF" + array("I", range(1 << 18)).tobytes()
-ZEROS = 64 << 20
+ZEROS = 48 << 20
 
 
 @cache

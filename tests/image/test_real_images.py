@@ -180,7 +180,9 @@ def agrees_with_objdump(path: Path, objdump: str) -> None:
     base = image.pe.image_base
     ours = [(s.name, s.virtual_address, s.raw_offset if s.raw_size else 0) for s in image.pe.sections]
     assert [(name, int(vma, 16) - base, int(offset, 16)) for name, vma, offset in sections] == ours
-    assert [(place.rva, place.width) for place in relocations(image.pe, image.read())] == fixups_in(text)
+    fixups = fixups_in(text)
+    assert [(place.rva, place.width) for place in relocations(image.pe, image.read())] == fixups
+    assert image.relocation_count == len(fixups)
 
 
 def fixups_in(text: str) -> list[tuple[int, int]]:

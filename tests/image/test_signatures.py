@@ -98,7 +98,7 @@ ABSURD = [
     (table_entry(bytes(8), length=0), "a certificate of 8 to 0x10 bytes, found one that says 0x0"),
     (table_entry(bytes(8), length=7), "found one that says 0x7"),
     (table_entry(bytes(8), length=0xFFFFFFFF), "found one that says 0xffffffff"),
-    (table_entry(bytes(2 << 20)), "a certificate of at most 0x100000 bytes"),
+    (table_entry(bytes(2 << 20)), "a certificate of at most 0x20000 bytes"),
     (table_entry(b"", kind=1) * 1000, "at most 16 certificates"),
     (table_entry(b"no ASN.1 at all"), "an Authenticode signature"),
     (table_entry(b"\x30\x84\xff\xff\xff\xff" + bytes(40)), "an Authenticode signature"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +99,46 @@ def test_a_report_fits_a_mail() -> None:
 def test_no_colour_and_no_wrapping_outside_a_terminal() -> None:
     plain = report(result(), width=20)
     assert not any("\x1b" in line for line in plain)
-    assert len(plain) == len(report(result(), tty=True, width=20))
+    assert plain == report(result(), width=200)
+
+
+def on_terminal(made: BootResult, width: int) -> list[str]:
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in report(made, tty=True, width=width)]
+
+
+LONG = "EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL.OutputString"
+BUSY = (*CALLS, replace(CALLS[0], index=7, service=LONG), replace(CALLS[0], index=8, service="X" * 33))
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_a_report_fits_a_terminal_and_breaks_no_word(width: int) -> None:
+    params = boot_params(xloadflags=0x7F, loadflags=0x83)
+    made = result(handoff=handoff(boot_params=params.pack()), calls=BUSY)
+    words = {word for line in report(made) for word in line.split()}
+    for line in on_terminal(made, width):
+        assert len(line) <= width or len(line.split()[-1]) > width // 2, line
+        assert all(word in words or word.startswith("...") for word in line.split()), line
+
+
+def test_a_narrow_table_of_calls_cuts_names_from_the_left_then_leaves_times_out() -> None:
+    made = result(calls=BUSY)
+    wide, narrow = on_terminal(made, 100), on_terminal(made, 60)
+    assert any(re.search(r" \.\.\.\w+_PROTOCOL\.OutputString$", line) for line in wide)
+    assert any(line.split()[:3] == ["%", "time", "total"] for line in wide)
+    assert any(line.endswith("OutputString") and line.split()[-1].startswith("...") for line in narrow)
+    assert any(line.endswith("X" * 33) for line in narrow)
+    assert not any("max us" in line for line in narrow)
+
+
+def test_a_narrow_memory_map_leaves_out_attributes_then_sizes() -> None:
+    wide, usual, narrow = (on_terminal(result(), width) for width in (100, 80, 60))
+    for lines, words in (
+        (wide, ["usable", "KiB", "WB|WT|WC|UC"]),
+        (usual, ["usable", "KiB"]),
+        (narrow, ["usable"]),
+    ):
+        row = next(line for line in lines if line.startswith("  0000001000-"))
+        assert [word for word in ("usable", "KiB", "WB|WT|WC|UC") if word in row] == words
 
 
 @pytest.mark.parametrize("outcome", OTHERS)

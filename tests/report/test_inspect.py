@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,11 +63,31 @@ def test_flags_stand_beside_their_field_by_name(kernel: Image) -> None:
     assert "0x7f  XLF_KERNEL_64 XLF_CAN_BE_LOADED_ABOVE_4G XLF_EFI_HANDOVER_32" in line
 
 
-def test_an_entry_is_one_line_with_mode_address_and_path(kernel: Image) -> None:
-    lines = [" ".join(line.split()) for line in text_of(kernel).splitlines()]
-    assert "efi 64-bit 0x1000 RVA 0x1000 known only by running it startup_64" in lines
-    assert "pvh 32-bit 0x1000050 physical address - bypassed pvh_start_xen, then startup_64" in lines
-    assert "linux64 64-bit 0x200 from the loaded kernel's start 0x1200 entered startup_64" in lines
+def test_an_entry_is_a_row_with_mode_address_and_path(kernel: Image) -> None:
+    text = " ".join(text_of(kernel).split())
+    assert "efi 64-bit RVA 0x1000 0x1000 not told startup_64" in text
+    assert "pvh 32-bit physical 0x1000050 - bypassed pvh_start_xen, then startup_64" in text
+    assert "linux64 64-bit loaded kernel + 0x200 0x1200 entered startup_64" in text
+
+
+def table_of_entries(image: Image, width: int | None) -> list[str]:
+    lines = [line.plain for line in image_lines(image, width)]
+    return lines[lines.index("Entries") + 1 : lines.index("State demanded") - 1]
+
+
+@pytest.mark.parametrize("width", [None, 100, 80, 60])
+def test_the_table_of_entries_fits_a_mail_and_a_terminal(kernel: Image, width: int | None) -> None:
+    rows = [line for line in table_of_entries(kernel, width) if not re.match(r"  [a-z0-9, -]+: ", line)]
+    assert max(map(len, rows)) <= (width or 100)
+    assert {"startup_64", "startup_xen"} <= set(" ".join(rows).split()) or width == 60
+    assert all(name in rows[0] for name in ("entry", "address", "decompressor"))
+
+
+def test_what_entries_demand_goes_on_in_its_own_column(kernel: Image) -> None:
+    lines = [line.plain for line in image_lines(kernel, 80)]
+    demands = lines[lines.index("State demanded") + 1 : lines.index("PE header") - 1]
+    assert max(map(len, demands)) <= 80
+    assert all(line[16:22].strip() in ("", "16-bit", "32-bit", "64-bit") for line in demands)
 
 
 def test_demands_stand_below_with_their_source(kernel: Image) -> None:

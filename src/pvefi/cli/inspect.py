@@ -101,12 +101,12 @@ def _show(image: Image, *, first: bool) -> None:
     from rich.console import Console
 
     from pvefi.report.inspect import image_lines
-    from pvefi.report.text import print_lines
+    from pvefi.report.text import print_lines, width_of
 
     console = Console()
     if not first:
         console.print()
-    print_lines(image_lines(image), console)
+    print_lines(image_lines(image, width_of(console)), console)
 
 
 def _complain(error: PvefiError) -> None:

@@ -27,11 +27,13 @@ from pvefi.image.multiboot import (
 from pvefi.image.payload import Payload, PayloadStream, PlainStream, peek, read_payload, unwrapped
 from pvefi.image.pe import PeImage, has_pe_header, parse_pe
 from pvefi.image.recognition import EXPECTED, describe, refuse, refuse_foreign_elf, refuse_program
+from pvefi.image.relocations import relocations
 from pvefi.image.sbat import SbatEntry, read_sbat
 from pvefi.image.signatures import read_signatures
 from pvefi.image.uki import find_unified
 from pvefi.image.vmlinux import Vmlinux, read_vmlinux
 from pvefi.spec import sbat
+from pvefi.spec.pe import Machine
 
 __all__ = ["MAX_FILE_SIZE", "inspect"]
 
@@ -39,6 +41,8 @@ MAX_FILE_SIZE = 1 << 30
 """Unified kernel images reach a few hundred MB; a larger file is a disk image or a mistake."""
 _MAX_DEPTH = 4
 """A unified image with a zboot image with a kernel is 3 deep."""
+_COUNTED = frozenset({Machine.AMD64, Machine.I386, Machine.ARM64})
+"""Machines whose images use no other types of base relocations than `relocations` knows."""
 _INNER_HEAD_SIZE = 1 << 20
 """Of the image in a zboot image no more is decompressed: it has only headers to show."""
 
@@ -85,6 +89,7 @@ def _image(subject: _Subject) -> Image:
         sha256=hashlib.sha256(subject.data).hexdigest() if subject.is_whole else "",
         kind=describe(contents, entries),
         entries=entries,
+        relocation_count=_relocation_count(pe, data) if pe is not None else None,
         signatures=read_signatures(pe, data) if pe is not None else (),
         sbat=_sbat(pe, data) if pe is not None else (),
         inside=subject.inside,
@@ -153,6 +158,10 @@ def _inner(subject: _Subject, contents: Contents, data: bytes) -> Iterator[_Subj
         if subject.depth == _MAX_DEPTH:
             raise ImageError(subject.name, None, f"images at most {_MAX_DEPTH} deep in each other", "more")
         yield _Subject(subject.path, f"{subject.name}: {label}", part, size, label, subject.depth + 1)
+
+
+def _relocation_count(pe: PeImage, data: bytes) -> int | None:
+    return sum(1 for _ in relocations(pe, data)) if pe.machine in _COUNTED else None
 
 
 def _sbat(pe: PeImage, data: bytes) -> tuple[SbatEntry, ...]:

@@ -101,7 +101,8 @@ class Image(Contents):
     """A kernel or EFI program; `kind` says what it is in a few words.
 
     One inside another image says by `inside` where, such as ".linux"; its offsets count from its own start.
-    `sha256` is empty where only the start of an image was decompressed.
+    `sha256` is empty where only the start of an image was decompressed. `relocation_count` is None where base
+    relocations were not counted: there, in files that are no PE image, and for machines with other types.
     """
 
     path: Path
@@ -109,6 +110,7 @@ class Image(Contents):
     sha256: str
     kind: str
     entries: tuple[Entry, ...]
+    relocation_count: int | None = None
     signatures: tuple[Signature, ...] = ()
     sbat: tuple[SbatEntry, ...] = ()
     inside: str = ""

@@ -28,8 +28,8 @@ from pvefi.spec.pe import (
 __all__ = ["Certificate", "Signature", "Signer", "image_digest", "read_signatures"]
 
 _MAX_SIGNATURES = 16
-_MAX_SIGNATURE_SIZE = 1 << 20
-"""A signature with its chain takes 2 to 10 KB."""
+_MAX_SIGNATURE_SIZE = 128 << 10
+"""A signature with its chain takes 2 to 10 KB; taking one of this size apart takes a second at most."""
 _CHECK_SUM_SIZE = 4
 _WAY_OUT = "the file is truncated or its certificate table is corrupt"
 
@@ -83,7 +83,10 @@ def read_signatures(pe: PeImage, data: bytes) -> tuple[Signature, ...]:
             f"a certificate table between the headers and the end of the file ({len(data):#x} bytes)",
             f"{size:#x} bytes at {start:#x}",
         )
-    return tuple(_signature(pe, data, at, entry) for at, entry in _entries(pe, data, start, start + size))
+    digests: dict[str, bytes | None] = {}  # by algorithm: of several signatures most share one
+    return tuple(
+        _signature(pe, data, at, entry, digests) for at, entry in _entries(pe, data, start, start + size)
+    )
 
 
 def _entries(pe: PeImage, data: bytes, start: int, end: int) -> Iterator[tuple[int, WinCertificate]]:
@@ -101,7 +104,9 @@ def _entries(pe: PeImage, data: bytes, start: int, end: int) -> Iterator[tuple[i
         at += (entry.length + ALIGNMENT - 1) & -ALIGNMENT
 
 
-def _signature(pe: PeImage, data: bytes, at: int, entry: WinCertificate) -> Signature:
+def _signature(
+    pe: PeImage, data: bytes, at: int, entry: WinCertificate, digests: dict[str, bytes | None]
+) -> Signature:
     kind = entry.certificate_type
     if kind is not CertificateType.PKCS_SIGNED_DATA:
         return Signature(at, entry.length, kind, "", b"", None, (), ())
@@ -119,7 +124,9 @@ def _signature(pe: PeImage, data: bytes, at: int, entry: WinCertificate) -> Sign
             f"what cannot be read as one: {reason}",
             _WAY_OUT,
         ) from error
-    ours = image_digest(pe, data, algorithm)
+    if algorithm not in digests:
+        digests[algorithm] = image_digest(pe, data, algorithm)
+    ours = digests[algorithm]
     matches = None if ours is None else ours == digest
     return Signature(at, entry.length, kind, algorithm, digest, matches, signers, certificates)
 

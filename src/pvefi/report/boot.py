@@ -8,7 +8,7 @@ from rich.text import Text
 
 from pvefi.report.calls import call_count_lines, calls_to_json, last_call_lines
 from pvefi.report.handoff import given_facts, handoff_to_json, long_sections, path_facts, short_sections
-from pvefi.report.text import Fact, fact_lines, section, size_text
+from pvefi.report.text import Fact, fact_lines, section, size_text, width_of
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.columns import print_lines
 from pvefi.trace.show import verdict_message
@@ -24,15 +24,16 @@ VERSION = 1
 
 def render(result: BootResult, console: Console) -> None:
     """Print the report: the verdict, the facts in the order of interest, then the long tables."""
-    print_lines([_verdict_line(result.verdict), *fact_lines(_facts(result))], console)
+    width = width_of(console)
+    print_lines([_verdict_line(result.verdict), *fact_lines(_facts(result, width), width)], console)
     handoff = result.handoff
     if handoff is None:
         print_lines(section("last calls", last_call_lines(result.calls)), console)
-        print_lines(call_count_lines(result.calls), console)
+        print_lines(call_count_lines(result.calls, width), console)
         return
-    print_lines(short_sections(handoff), console)
-    print_lines(call_count_lines(result.calls), console)
-    print_lines(long_sections(handoff), console)
+    print_lines(short_sections(handoff, width), console)
+    print_lines(call_count_lines(result.calls, width), console)
+    print_lines(long_sections(handoff, width), console)
 
 
 def _verdict_line(verdict: Verdict) -> Text:
@@ -47,7 +48,7 @@ def _is_good(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.HANDOFF
 
 
-def _facts(result: BootResult) -> list[Fact]:
+def _facts(result: BootResult, width: int | None) -> list[Fact]:
     handoff = result.handoff
     seed = "" if result.seed is None else f", seed {result.seed}"
     how = (
@@ -59,7 +60,7 @@ def _facts(result: BootResult) -> list[Fact]:
         ("boot", [escaped(how)]),
     ]
     if handoff is not None:
-        facts += path_facts(handoff)
+        facts += path_facts(handoff, width)
     facts.append(("time", [_time(result)]))
     if result.instructions is not None:
         before = result.instructions_to_image

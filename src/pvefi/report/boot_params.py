@@ -75,14 +75,14 @@ def _parts(name: str, value: object) -> Iterator[tuple[str, FieldValue]]:
             yield name, value
 
 
-def boot_params_lines(params: BootParams) -> list[Text]:
+def boot_params_lines(params: BootParams, width: int | None = None) -> list[Text]:
     """Return the fields that are not zero, a line each: name, value, meaning."""
     rows: list[list[Cell]] = [
         [field.name, value_text(field.value), field.meaning]
         for field in boot_params_fields(params)
         if not field.is_zero
     ]
-    return columns(rows, "<><", indent=2)
+    return columns(rows, "<><", indent=2, width=width)
 
 
 def value_text(value: FieldValue) -> str:

@@ -24,10 +24,10 @@ def last_call_lines(calls: Sequence[CallEvent]) -> list[Text]:
     return [Text("  ").append_text(line) for line in call_lines(calls[-_LAST:])]
 
 
-def call_count_lines(calls: Sequence[CallEvent]) -> list[Text]:
+def call_count_lines(calls: Sequence[CallEvent], width: int | None = None) -> list[Text]:
     """Return the table of services, then what was refused."""
     summary = summarize(calls)
-    lines = service_lines(summary, indent=2) if calls else [Text("  none", "dim")]
+    lines = service_lines(summary, indent=2, width=width) if calls else [Text("  none", "dim")]
     return [*section("calls", lines), *refusal_lines(summary)]
 
 

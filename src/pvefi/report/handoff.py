@@ -21,9 +21,10 @@ from pvefi.verdict import Handoff, Proof
 __all__ = ["given_facts", "handoff_to_json", "long_sections", "path_facts", "short_sections"]
 
 _PROOF_ACROSS = 16
+_PROOF_WIDTH = 84  # with the widest address that a guest may have below 4 GiB
 
 
-def path_facts(handoff: Handoff) -> list[Fact]:
+def path_facts(handoff: Handoff, width: int | None = None) -> list[Fact]:
     """Return the two facts of the path, with the proof."""
     proof = handoff.proof
     where = f"{proof.address:#x} = {proof.linked_address:#x} as linked {_slide(proof)}"
@@ -35,7 +36,7 @@ def path_facts(handoff: Handoff) -> list[Fact]:
             "kernel proper",
             [Text.assemble("entered at ", (escaped(handoff.kernel_start), "bold"), ", ", where)],
         ),
-        ("proof", _proof_lines(proof)),
+        ("proof", _proof_lines(proof, width)),
     ]
 
 
@@ -43,15 +44,16 @@ def _slide(proof: Proof) -> str:
     return f"{'-' if proof.slide < 0 else '+'} {abs(proof.slide):#x} slide"
 
 
-def _proof_lines(proof: Proof) -> list[Cell]:
+def _proof_lines(proof: Proof, width: int | None) -> list[Cell]:
+    across = _PROOF_ACROSS if width is None or width >= _PROOF_WIDTH else _PROOF_ACROSS // 2
     rows: list[list[Cell]] = []
     for source, data, other in (
         (f"vmlinux+{proof.file_offset:#x}", proof.expected, proof.found),
         (f"memory {proof.address:#x}", proof.found, proof.expected),
     ):
-        for at in range(0, len(data), _PROOF_ACROSS):
-            across = slice(at, at + _PROOF_ACROSS)
-            rows.append([Text("" if at else source, "dim"), hex_bytes(data[across], other[across])])
+        for at in range(0, len(data), across):
+            part = slice(at, at + across)
+            rows.append([Text("" if at else source, "dim"), hex_bytes(data[part], other[part])])
     return [*columns(rows, "<<"), _judgement(proof)]
 
 
@@ -77,19 +79,19 @@ def given_facts(handoff: Handoff) -> list[Fact]:
     return [*facts, ("initrd", lines)]
 
 
-def short_sections(handoff: Handoff) -> list[Text]:
+def short_sections(handoff: Handoff, width: int | None = None) -> list[Text]:
     """Return registers and configuration tables."""
     tables: list[list[Cell]] = [
         [f"{table.address:#x}", guid_name(table.guid), str(table.guid) if table.guid in GUID_NAMES else ""]
         for table in handoff.configuration_tables
     ]
     return [
-        *section("registers", register_lines(handoff.registers)),
-        *section("configuration tables", columns(tables, "><<", indent=2)),
+        *section("registers", register_lines(handoff.registers, width)),
+        *section("configuration tables", columns(tables, "><<", indent=2, width=width, spare=[2])),
     ]
 
 
-def long_sections(handoff: Handoff) -> list[Text]:
+def long_sections(handoff: Handoff, width: int | None = None) -> list[Text]:
     """Return the memory maps and the zero page."""
     params = BootParams.unpack(handoff.boot_params)
     table = intervals(handoff.memory_map, params.memory_map)
@@ -99,10 +101,10 @@ def long_sections(handoff: Handoff) -> list[Text]:
     if not all(one.agrees for one in table):
         title += "; ! is not what Linux's stub makes of it"
     return [
-        *section(title, interval_lines(table)),
+        *section(title, interval_lines(table, width)),
         *section(
             f"boot_params at {handoff.boot_params_address:#x}, fields that are not zero",
-            boot_params_lines(params),
+            boot_params_lines(params, width),
         ),
     ]
 

@@ -22,36 +22,39 @@ from pvefi.trace.spelling import escaped
 
 __all__ = ["flag_names", "image_lines"]
 
+_ENTRIES_WIDTH = 100  # a mail's, also where nothing else limits it
+_SPARE = (3, 5, 1)  # columns that a narrow terminal has no room for, in this order
+_NAME_WIDTH = 14  # "then startup_64"; a name of its own is shorter
 _ADDRESS_KINDS: Mapping[AddressKind, str] = MappingProxyType(
     {
         AddressKind.RVA: "RVA",
-        AddressKind.LOAD_OFFSET: "from the loaded kernel's start",
-        AddressKind.SETUP_OFFSET: "from the loaded setup code's start",
-        AddressKind.PHYSICAL: "physical address",
-        AddressKind.VIRTUAL: "virtual address",
+        AddressKind.LOAD_OFFSET: "loaded kernel +",
+        AddressKind.SETUP_OFFSET: "loaded setup +",
+        AddressKind.PHYSICAL: "physical",
+        AddressKind.VIRTUAL: "virtual",
     }
 )
 _DECOMPRESSORS: Mapping[Decompressor, str] = MappingProxyType(
     {
         Decompressor.ENTERED: "entered",
         Decompressor.BYPASSED: "bypassed",
-        Decompressor.UNTOLD: "known only by running it",
-        Decompressor.NONE: "none in this image",
+        Decompressor.UNTOLD: "not told",
+        Decompressor.NONE: "none here",
     }
 )
 
 
-def image_lines(image: Image) -> list[Text]:
-    """Return all that is known of `image`, its entries first."""
+def image_lines(image: Image, width: int | None = None) -> list[Text]:
+    """Return all that is known of `image`, its entries first; tables are made to fit `width`."""
     name = f"{image.path}, {image.inside}" if image.inside else f"{image.path}"
     lines = [Text(f"{escaped(name)}: ", "bold").append(image.kind)]
-    lines += fact_lines(_facts(image))
-    lines += section("Entries", [*_entry_rows(image.entries), *_remarks(image.entries)])
-    lines += section("State demanded", _demand_rows(image.entries))
+    lines += fact_lines(_facts(image), width)
+    lines += section("Entries", [*_entry_rows(image.entries, width), *_remarks(image.entries)])
+    lines += section("State demanded", _demand_rows(image.entries, width))
     lines += pe_lines(image)
     lines += kernel_lines(image)
     for inner in image.embedded:
-        lines += [Text(), *image_lines(inner)]
+        lines += [Text(), *image_lines(inner, width)]
     return lines
 
 
@@ -72,27 +75,24 @@ def _payload(payload: Payload) -> str:
     return f"{payload.compression}, {payload.size:#x} bytes at file offset {payload.offset:#x}{unpacked}"
 
 
-def _entry_rows(entries: tuple[Entry, ...]) -> list[Text]:
+def _entry_rows(entries: tuple[Entry, ...], width: int | None) -> list[Text]:
     if not entries:
         return [Text("  none that pvefi knows")]
-    head: list[Cell] = [
-        Text(title, "dim")
-        for title in ("entry", "mode", "address", "", "file offset", "decompressor", "kernel proper")
-    ]
-    rows: list[list[Cell]] = [head]
+    titles = ("entry", "mode", "address", "file offset", "decompressor", "kernel proper")
+    rows: list[list[Cell]] = [[Text(title, "dim") for title in titles]]
     rows += [
         [
             str(entry.kind),
             f"{entry.bits}-bit",
-            f"{entry.address:#x}",
-            _ADDRESS_KINDS[entry.address_kind],
+            f"{_ADDRESS_KINDS[entry.address_kind]} {entry.address:#x}",
             f"{entry.file_offset:#x}" if entry.file_offset is not None else "-",
             _DECOMPRESSORS[entry.decompressor],
             entry.kernel_entry or "-",
         ]
         for entry in entries
     ]
-    return columns(rows, "<<><><<", gap=2, indent=2)
+    most = _ENTRIES_WIDTH if width is None else min(width, _ENTRIES_WIDTH)
+    return columns(rows, "<<<><<", gap=2, indent=2, width=most, spare=_SPARE, least=_NAME_WIDTH)
 
 
 def _remarks(entries: tuple[Entry, ...]) -> list[Text]:
@@ -105,10 +105,10 @@ def _remarks(entries: tuple[Entry, ...]) -> list[Text]:
     return [Text(f"  {', '.join(names)}: {remark}", "italic") for remark, names in about.items() if remark]
 
 
-def _demand_rows(entries: tuple[Entry, ...]) -> list[Text]:
+def _demand_rows(entries: tuple[Entry, ...], width: int | None) -> list[Text]:
     rows: list[list[Cell]] = []
     for entry in entries:
         lines: list[Cell] = [*entry.demands, Text(entry.source, "dim")]
         rows.append([str(entry.kind), Text(f"{entry.bits}-bit", "dim"), lines[0]])
         rows += [["", "", line] for line in lines[1:]]
-    return columns(rows, "<<<", gap=2, indent=2)
+    return columns(rows, "<<<", gap=2, indent=2, width=width)

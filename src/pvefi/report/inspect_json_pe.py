@@ -30,6 +30,7 @@ def pe_to_json(pe: PeImage, image: Image) -> dict[str, Json]:
         "dll_characteristics": list(flag_names(pe.dll_characteristics)),
         "nx_compatible": pe.nx_compatible,
         "relocatable": pe.relocatable,
+        "relocation_count": image.relocation_count,
         "directories": {
             enum_name(which): {"address": address, "size": size} for which, address, size in pe.directories
         },

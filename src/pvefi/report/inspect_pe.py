@@ -32,7 +32,7 @@ def pe_lines(image: Image) -> list[Text]:
     """Return what is known of the PE image that `image` is, if it is one."""
     if image.pe is None:
         return []
-    lines = section("PE header", fact_lines(_facts(image.pe)))
+    lines = section("PE header", fact_lines(_facts(image.pe, image.relocation_count)))
     lines += section("PE sections", _section_rows(image.pe))
     if image.unified is not None:
         title = image.unified.kind.value
@@ -42,11 +42,11 @@ def pe_lines(image: Image) -> list[Text]:
     return lines
 
 
-def _facts(pe: PeImage) -> Iterator[Fact]:
+def _facts(pe: PeImage, relocation_count: int | None) -> Iterator[Fact]:
     yield "machine", [f"{pe.machine.name} ({int(pe.machine):#x}), {pe.magic.name.replace('_PLUS', '+')}"]
     yield "subsystem", [f"{pe.subsystem.name} ({int(pe.subsystem)})"]
     yield "entry", [f"RVA {pe.entry_rva:#x}"]
-    yield "image base", [f"{pe.image_base:#x}, {_relocation_text(pe)}"]
+    yield "image base", [f"{pe.image_base:#x}, {_relocation_text(pe, relocation_count)}"]
     yield "image size", [f"{pe.size_of_image:#x} ({size_text(pe.size_of_image)})"]
     yield "header size", [f"{pe.size_of_headers:#x}"]
     yield "alignment", [f"sections {pe.section_alignment:#x}, file {pe.file_alignment:#x}"]
@@ -58,11 +58,17 @@ def _facts(pe: PeImage) -> Iterator[Fact]:
         yield ".compat", [f"entry for {compat.machine.name}: RVA {compat.entry_rva:#x}"]
 
 
-def _relocation_text(pe: PeImage) -> str:
+def _relocation_text(pe: PeImage, count: int | None) -> str:
     _, size = pe.relocation_table
     if not pe.relocatable:
         return "runs only there (relocations stripped)"
-    return f"{size:#x} bytes of relocations" if size else "runs anywhere without relocations"
+    if not count:
+        return (
+            f"{size:#x} bytes of relocations"
+            if count is None and size
+            else "runs anywhere without relocations"
+        )
+    return f"{count} relocations in {size:#x} bytes"
 
 
 def _section_rows(pe: PeImage) -> list[Text]:

@@ -103,15 +103,18 @@ def e820_name(kind: E820Type) -> str:
     return _NAMES.get(kind, f"type {int(kind)}")
 
 
-def interval_lines(table: Sequence[Interval]) -> list[Text]:
-    """Return the two maps as one table; ranges are inclusive, as in a kernel's log."""
+def interval_lines(table: Sequence[Interval], width: int | None = None) -> list[Text]:
+    """Return the two maps as one table; ranges are inclusive, as in a kernel's log.
+
+    Attributes are left out where `width` has no room for them, then sizes.
+    """
     if not table:
         return []
     digits = max(len(f"{one.end - 1:x}") for one in table)
-    rows = [[Text(title, "dim") for title in ("range", "size", "EFI memory map", "", "e820")]]
+    rows = [[Text(title, "dim") for title in ("  range", "size", "EFI memory map", "", "e820")]]
     rows += [
         [
-            Text(f"{one.start:0{digits}x}-{one.end - 1:0{digits}x}"),
+            _mark(one).append(f"{one.start:0{digits}x}-{one.end - 1:0{digits}x}"),
             Text(size_text(one.end - one.start)),
             Text("+".join(spell(entry.type) for entry in one.efi) or "-"),
             Text("+".join(attribute_names(entry) for entry in one.efi)),
@@ -119,8 +122,11 @@ def interval_lines(table: Sequence[Interval]) -> list[Text]:
         ]
         for one in table
     ]
-    marks = [Text("  "), *(Text("  ") if one.agrees else Text("! ", "bold red") for one in table)]
-    return [mark.append_text(line) for mark, line in zip(marks, columns(rows, "<><<<"), strict=True)]
+    return columns(rows, "<><<<", width=width, spare=[3, 1])
+
+
+def _mark(one: Interval) -> Text:
+    return Text("  ") if one.agrees else Text.assemble(("! ", "bold red"))
 
 
 def _e820_text(one: Interval) -> Text:

@@ -14,6 +14,8 @@ from pvefi.trace.values import Json
 
 __all__ = ["bit_names", "register_lines", "registers_to_json"]
 
+_ACROSS = 4
+_REGISTER_WIDTH = 2 + 3 + 2 + 16
 _SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss")
 
 
@@ -100,22 +102,22 @@ def bit_names(name: str, value: int) -> list[str]:
     return [bit.name or "" for bit in _BITS.get(name, ()) if bit & value]
 
 
-def register_lines(registers: Mapping[str, int]) -> list[Text]:
+def register_lines(registers: Mapping[str, int], width: int | None = None) -> list[Text]:
     """Return the plain registers in columns, then those that consist of bits with the bits that are set."""
     segments = [name for name in _SEGMENTS if name in registers]
     plain = [name for name in registers if name not in _BITS and name not in segments]
-    lines = _across(registers, plain, 16) + _across(registers, segments, 4)
+    across = _ACROSS if width is None else max(1, min(_ACROSS, width // _REGISTER_WIDTH))
+    lines = _across(registers, plain, 16, across) + _across(registers, segments, 4, len(segments))
     flagged: list[list[Cell]] = [
         [Text(name, "dim"), f"{registers[name]:016x}", " ".join(bit_names(name, registers[name]))]
         for name in _BITS
         if name in registers
     ]
-    return lines + columns(flagged, "<<<", gap=2, indent=2)
+    return lines + columns(flagged, "<<<", gap=2, indent=2, width=width)
 
 
-def _across(registers: Mapping[str, int], names: Sequence[str], digits: int) -> list[Text]:
+def _across(registers: Mapping[str, int], names: Sequence[str], digits: int, across: int) -> list[Text]:
     """Return these registers side by side."""
-    across = 4 if digits > 4 else len(names)
     rows: list[list[Cell]] = []
     for at in range(0, len(names), across or 1):
         row: list[Cell] = []

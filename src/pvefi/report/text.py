@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from pvefi.trace.columns import Cell, print_lines
+from pvefi.trace.columns import Cell, flow, print_lines, width_of
 
-__all__ = ["Fact", "fact_lines", "hex_bytes", "print_lines", "section", "size_text"]
+__all__ = ["Fact", "fact_lines", "hex_bytes", "print_lines", "section", "size_text", "width_of"]
 
-_LABEL_WIDTH = 15
+_LABEL_WIDTH = 14  # a SHA-256 beside it ends in column 80
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 Fact = tuple[str, Sequence[Cell]]
@@ -43,11 +43,14 @@ def section(title: str, lines: Iterable[Text]) -> list[Text]:
     return [Text(), Text(title, "bold"), *body] if body else []
 
 
-def fact_lines(facts: Iterable[Fact]) -> list[Text]:
-    """Return the facts as lines, their labels in one column."""
+def fact_lines(facts: Iterable[Fact], width: int | None = None) -> list[Text]:
+    """Return the facts as lines, their labels in one column; what `width` has no room for goes on below."""
     lines = []
     for label, cells in facts:
-        for at, cell in enumerate(cells):
+        texts = [cell if isinstance(cell, Text) else Text(cell) for cell in cells]
+        if width is not None:
+            texts = [part for text in texts for part in flow(text, width - _LABEL_WIDTH - 2)]
+        for at, text in enumerate(texts):
             head = Text(f"  {'' if at else label:<{_LABEL_WIDTH}}", "dim", no_wrap=True)
-            lines.append(head.append_text(cell if isinstance(cell, Text) else Text(cell)))
+            lines.append(head.append_text(text))
     return lines

@@ -92,7 +92,7 @@ def render(
     limit: int = TEXT_LIMIT,
 ) -> None:
     """Print which boot it is, the selected calls, a line each, and how the boot ended."""
-    print_lines(_lines(trace, services, refusals_only, limit), console)
+    print_lines(_lines(trace, services, refusals_only, limit), console, whole=True)
 
 
 def _lines(trace: Trace, services: Sequence[str], refusals_only: bool, limit: int) -> Iterator[Text]:

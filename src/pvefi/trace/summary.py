@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.trace.columns import Cell, columns, print_lines
+from pvefi.trace.columns import Cell, columns, print_lines, width_of
 from pvefi.trace.events import NOT_IMPLEMENTED, OUTSIDE_PROFILE, CallEvent
 from pvefi.trace.show import is_refusal
 from pvefi.trace.spelling import escaped, spell
@@ -37,6 +37,8 @@ OTHER = "other reasons"
 
 _GAPS_SHOWN = 5
 _WIDTH = 100
+_SPARE = (3, 2, 0, 5, 6)  # the largest time, the median, the share, the refused, and instructions
+_CUT = "..."
 
 
 @dataclass(frozen=True)
@@ -201,11 +203,16 @@ def to_json(summary: Summary) -> dict[str, Json]:
 
 def render(summary: Summary, console: Console) -> None:
     """Print the summary."""
-    print_lines([*service_lines(summary), *refusal_lines(summary), *_gap_lines(summary)], console)
+    table = service_lines(summary, width=width_of(console))
+    print_lines([*table, *refusal_lines(summary), *_gap_lines(summary)], console)
 
 
-def service_lines(summary: Summary, indent: int = 0) -> list[Text]:
-    """Return the table of services with its total."""
+def service_lines(summary: Summary, indent: int = 0, width: int | None = None) -> list[Text]:
+    """Return the table of services with its total.
+
+    Where `width` has no room for it, names are cut from the left up to their last part; where that does not
+    do, some of the columns are left out.
+    """
     counted = any(use.instructions is not None for use in summary.services)
     head = ["% time", "total us", "median us", "max us", "calls", "refused"]
     head += ["instr before"] * counted + ["service"]
@@ -228,7 +235,22 @@ def service_lines(summary: Summary, indent: int = 0) -> list[Text]:
     if counted:
         total.append(f"{sum(use.instructions or 0 for use in summary.services):,}")
     rows.append([*total, "total"])
-    return columns(rows, ">>>>>>" + ">" * counted + "<", indent=indent)
+    sides = ">>>>>>" + ">" * counted + "<"
+    names = [escaped(use.service) for use in summary.services]
+    least = max((len(_last_part(name)) for name in names), default=0)
+    spare = _SPARE if counted else _SPARE[:-1]
+    return columns(rows, sides, indent=indent, width=width, spare=spare, least=least, fold=_cut_left)
+
+
+def _last_part(name: str) -> str:
+    head, dot, last = name.rpartition(".")
+    return f"{_CUT}{last}" if dot and len(head) >= len(_CUT) else name
+
+
+def _cut_left(name: Text, width: int) -> list[Text]:
+    """Return the end of a service's name, where the name has more than `width`."""
+    over = name.cell_len - width
+    return [Text(_CUT).append_text(name[over + len(_CUT) :]) if over > 0 else name]
 
 
 def refusal_lines(summary: Summary) -> list[Text]:

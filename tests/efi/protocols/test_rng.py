@@ -18,7 +18,7 @@ from pvefi.trace.events import Address
 from tests.efi.boot.guest import SIZE, FakeGuest
 
 THIS = Address(0)
-RAW = Guid.parse("e43176d7-b6e8-4827-b784-7ffdc4b68561")  # UEFI 2.10 §37.5.2
+RAW = Guid.parse("e43176d7-b6e8-4827-b784-7ffdc4b68561")  # UEFI 2.10 §37.5
 BUFFER = Address(0x20_0000)
 
 

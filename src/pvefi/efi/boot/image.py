@@ -38,7 +38,7 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     """
     if image_handle not in efi.images:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{image_handle:#x} is no loaded image")
-    # UEFI 2.10 §7.1.1: this group is notified before anything is shut down, and may still change the
+    # UEFI 2.10 §7.1.2: this group is notified before anything is shut down, and may still change the
     # memory map; a call repeated after a stale key does not notify it again.
     if not efi.exit_announced:
         efi.exit_announced = True
