@@ -63,6 +63,7 @@ def test_what_cannot_be_made_of_a_text_is_told() -> None:
         (b"MZ\x90\x00\x1b[31m", r"found b'MZ\x90\x00\x1b[31m'"),
         (b'{"schema": "pvefi/boot", ', "cut short in line 1"),
         (b'{"a": 1,\n "b": "tex', "cut short in line 2"),
+        (b'{"schema": "pvefi/trace"}\n{"index": 1}\n', "found several, as a trace has"),
         (b"[" * 100_000, "found b'[[["),
         (b'{"a": NaN}', "found b'{"),
         (b'{"a": ' + b"9" * 5000 + b"}", "found b'{"),

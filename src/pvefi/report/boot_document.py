@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pvefi.errors import UsageError
 from pvefi.layout import Guid
+from pvefi.report import boots as several
 from pvefi.report.boot import SCHEMA, VERSION
 from pvefi.report.json_node import Node, load_json
 from pvefi.spec.linux.boot_params import BootParams
@@ -16,9 +17,6 @@ from pvefi.spec.uefi.memory import MemoryDescriptor, MemoryType
 from pvefi.trace.values import Json
 
 __all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "read_boot"]
-
-BOOTS_SCHEMA = "pvefi/boots"
-BOOTS_VERSION = 1
 
 _DESCRIPTORS_AT_MOST = 2048  # of an EFI memory map; the largest hosts have some hundreds
 _WAY_OUT = "pvefi boot --json writes one"
@@ -93,13 +91,13 @@ def read_boot(selection: str) -> BootDocument:
     root = load_json(path, _WAY_OUT)
     schema = root.member("schema").value
     boots = [root]
-    if schema == BOOTS_SCHEMA:
-        _check_version(root, BOOTS_VERSION)
+    if schema == several.SCHEMA:
+        _check_version(root, several.VERSION)
         boots = root.member("boots").elements()
     elif schema != SCHEMA:
         found = "none" if schema is None else f"{schema!r:.40}"
         raise UsageError(
-            f'{path}: expected the schema "{SCHEMA}" or "{BOOTS_SCHEMA}", found {found}', _WAY_OUT
+            f'{path}: expected the schema "{SCHEMA}" or "{several.SCHEMA}", found {found}', _WAY_OUT
         )
     for boot in boots:
         if boot.member("schema").value != SCHEMA:

@@ -100,7 +100,9 @@ def load_json(path: Path, way_out: str) -> Node:
             return Node(json.loads(data, parse_constant=_refuse), str(path))
         except json.JSONDecodeError as error:
             found = f"{data[:16]!r}"
-            if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+            if error.msg == "Extra data" and data[:1] == b"{":
+                found = "several, as a trace has"
+            elif error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
                 found = f"one that is cut short in line {error.lineno}"
         except (ValueError, RecursionError):
             found = f"{data[:16]!r}"
