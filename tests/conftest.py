@@ -89,7 +89,7 @@ def tool() -> Tool:
 
     def find(name: str) -> str:
         found = shutil.which(name)
-        return found or lacks(f"{name} is missing (apt-get install binutils)")
+        return found or lacks(f"{name} is missing (tools/packages.sh installs what tests call)")
 
     return find
 

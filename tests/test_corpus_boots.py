@@ -123,6 +123,7 @@ def check(case: Case, corpus: RealFiles, small_initrd: Path) -> None:
     assert case.memory_size - 2 * MIB < usable <= case.memory_size
     if not case.entry.startswith("efi"):
         assert not handoff.memory_map
+        assert not handoff.configuration_tables
         return
     runtime = [one for one in handoff.memory_map if one.type == MemoryType.RUNTIME_SERVICES_CODE]
     assert bool(runtime) is PROFILES[case.profile].stays

@@ -5,7 +5,8 @@
 set -eu
 
 missing=
-for need in binutils:readelf binutils:objdump binutils:as binutils:ld file:file openssl:openssl sbsigntool:sbverify; do
+for need in binutils:readelf binutils:objdump binutils:as binutils:ld file:file lzop:lzop \
+    openssl:openssl sbsigntool:sbverify; do
     command -v "${need#*:}" >/dev/null 2>&1 || missing="${missing%" ${need%:*}"} ${need%:*}"
 done
 python=${PYTHON:-python3}

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pvefi.efi.environment import Clock, Environment, Surroundings
+from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
@@ -281,7 +281,9 @@ def _handoff(
     if not isinstance(stop, Reached) or watch is None or firmware.environment is None:
         return stop, None
     efi = firmware.environment
-    tables = tuple(ConfigurationTable(*entry) for entry in efi.tables.configuration_tables)
+    # A kernel that was entered without EFI has never seen the system table.
+    given = efi.tables.configuration_tables if efi.phase is Phase.RUNTIME else ()
+    tables = tuple(ConfigurationTable(*entry) for entry in given)
     try:
         return stop, collect(
             guest.memory,

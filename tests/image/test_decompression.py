@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-import shutil
 import subprocess
 from array import array
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pvefi.image.decompression import DamagedStream, compression_of, decompressed
 from tests.build.bzimage import LZO_CHUNK, compress, lzop
+
+if TYPE_CHECKING:
+    from tests.conftest import Tool
 
 DATA = array("I", range(1 << 18)).tobytes()
 
@@ -66,9 +69,8 @@ def test_a_block_of_an_absurd_size_is_damage(at: int, value: int, message: str) 
         unpacked("lzo", bytes(packed))
 
 
-@pytest.mark.skipif(shutil.which("lzop") is None, reason="lzop is missing")
-def test_what_lzop_makes_is_unpacked() -> None:
-    packed = subprocess.run(["lzop", "-9"], input=DATA, capture_output=True, check=True).stdout
+def test_what_lzop_makes_is_unpacked(tool: Tool) -> None:
+    packed = subprocess.run([tool("lzop"), "-9"], input=DATA, capture_output=True, check=True).stdout
     assert unpacked("lzo", packed) == DATA
 
 

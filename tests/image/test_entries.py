@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,60 @@ def test_an_efi_program_for_arm64_has_the_entry_of_its_machine(tmp_path: Path) -
 
 def test_a_machine_of_another_kind_has_no_entry_that_pvefi_knows(tmp_path: Path) -> None:
     assert inspected(tmp_path, build_pe(machine=0x5064)).entries == ()
+
+
+PVH_V1 = "writable_descriptor_tables|auto_translated_physmap|supervisor_mode_kernel|hvm_callback_vector"
+PVH_V1_BITS = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 8
+
+
+@pytest.mark.parametrize(
+    ("features", "has_v1"),
+    [
+        (note("Xen", 10, f"!writable_page_tables|{PVH_V1}\0".encode()), True),
+        (note("Xen", 17, PVH_V1_BITS.to_bytes(4, "little")), True),
+        (note("Xen", 10, b"hvm_callback_vector\0") + note("Xen", 17, b"\x0e\0\0\0"), True),
+        (note("Xen", 10, b"!writable_page_tables|pae_pgdir_above_4gb\0"), False),
+        (note("Xen", 17, b"\x0e\0\0\0"), False),
+        (b"", False),
+    ],
+)
+def test_a_pv_kernel_with_the_features_of_pvh_v1_says_so(
+    tmp_path: Path, features: bytes, has_v1: bool
+) -> None:
+    """As Linux 3.14 to 4.10 had them, in the string and in the bits."""
+    entry = inspected(tmp_path, build_elf(notes=linux_notes() + features)).entry(EntryKind.XEN_PV)
+    assert entry is not None
+    assert ("PVH v1 entry" in entry.remark) is has_v1
+
+
+@pytest.mark.parametrize(
+    ("values", "remark"),
+    [
+        ((0x1000, 0x2000, 0x3FFF), "may be moved to 0x2000 to 0x3fff, aligned to 0x1000"),
+        ((0x1000, 0x2000), "may be moved to 0x2000 to 0xffffffff, aligned to 0x1000"),
+        ((), "may be moved to 0x0 to 0xffffffff, aligned to 0x200000"),
+        ((1, 2, 3, 4), "may be moved to 0x2 to 0x3, aligned to 0x1"),
+    ],
+)
+def test_what_a_relocation_note_leaves_out_has_its_defaults(
+    tmp_path: Path, values: tuple[int, ...], remark: str
+) -> None:
+    reloc = note("Xen", 19, b"".join(value.to_bytes(4, "little") for value in values))
+    entry = inspected(tmp_path, build_elf(notes=linux_notes() + reloc)).entry(EntryKind.PVH)
+    assert entry is not None
+    assert entry.remark == remark
+
+
+def test_the_alignment_of_the_segments_counts_where_the_note_says_none(tmp_path: Path) -> None:
+    data = build_elf(notes=linux_notes() + note("Xen", 19, b""), program={"alignment": 0x100000})
+    entry = inspected(tmp_path, data).entry(EntryKind.PVH)
+    assert entry is not None
+    assert entry.remark.endswith("aligned to 0x100000")
+
+
+def test_a_kernel_compressed_as_a_whole_has_its_entries_with_a_remark(tmp_path: Path) -> None:
+    plain = inspected(tmp_path, build_bzimage()).entries
+    packed = inspected(tmp_path, gzip.compress(build_bzimage())).entries
+    assert [entry.kind for entry in packed] == [entry.kind for entry in plain]
+    assert {entry.file_offset for entry in packed} == {None}
+    assert all(entry.remark.startswith("the loader decompresses the file (gzip)") for entry in packed)

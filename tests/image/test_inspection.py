@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import socket
 import struct
@@ -13,7 +14,9 @@ import pytest
 from pvefi.errors import ImageError, PvefiError, UsageError
 from pvefi.image import inspect
 from pvefi.image.inspection import MAX_FILE_SIZE
+from pvefi.layout import Guid
 from tests.build.bzimage import build_bzimage
+from tests.build.cpio import MICROCODE, archive
 from tests.build.elf import build_elf, linux_notes
 from tests.build.pe import build_pe
 
@@ -81,10 +84,22 @@ NO_IMAGES = [
     (gzip.compress(b"070701" + bytes(100)), "an initrd (cpio archive, gzip)"),
     (gzip.compress(build_elf(machine=243)), "an ELF file for RISCV"),
     (gzip.compress(b"other"), "a gzip file that holds a text file"),
-    (b"\x1f\x8b" + bytes(10), "a damaged gzip file"),
-    (b"\xfd7zXZ\0" + bytes(20), "a damaged xz file"),
-    (b"\x28\xb5\x2f\xfd" + bytes(20), "a damaged zstd file"),
+    (b"\x1f\x8b" + bytes(10), "a damaged or empty gzip file"),
+    (b"\xfd7zXZ\0" + bytes(20), "a damaged or empty xz file"),
+    (b"\x28\xb5\x2f\xfd" + bytes(20), "a damaged or empty zstd file"),
     (bytes(0x28) + b"_FVH" + bytes(100), "a firmware volume (OVMF and the like)"),
+    (bytes(0x1028) + b"_FVH" + bytes(100), "a firmware volume (OVMF and the like)"),
+    (
+        bytes(0x10) + Guid.parse("fff12b8d-7696-4c8b-a985-2747075b4f50").wire + bytes(8) + b"_FVH",
+        "a firmware volume with EFI variables (OVMF_VARS and the like)",
+    ),
+    (
+        archive(MICROCODE, zeros=64) + gzip.compress(archive("init")),
+        "an initrd (cpio archive with microcode, then cpio archive, gzip)",
+    ),
+    (gzip.compress(gzip.compress(b"x")), "a gzip file that holds a compressed file"),
+    (gzip.compress(b""), "a damaged or empty gzip file"),
+    (lzma.compress(bytes(300)), "an xz file that holds a file that begins with the bytes 00 00"),
     (b"MZ" + bytes(100), "a DOS program, or a PE file whose header is damaged"),
     (bytes(0x1FE) + b"\x55\xaa", "a boot sector or disk image"),
     (bytes(0x1FE) + b"\x55\xaaEFI PART", "a disk image with a GPT"),

@@ -196,7 +196,7 @@ def test_objdump_reads_the_same_of_a_kernel(corpus: RealFiles, tool: Tool, item:
     agrees_with_objdump(corpus.file(item, KERNEL_PATTERN), tool("objdump"))
 
 
-@pytest.mark.parametrize("item", ["efitools", "grub", "xen", "ipxe", "memtest"])
+@pytest.mark.parametrize("item", ["efitools", "grub", "xen", "ipxe", "memtest", "shim", "refind"])
 def test_objdump_reads_the_same_of_efi_programs(corpus: RealFiles, tool: Tool, item: str) -> None:
     for path in efi_programs(corpus, item):
         agrees_with_objdump(path, tool("objdump"))

@@ -182,7 +182,11 @@ def test_json_names_its_schema_and_has_numbers_as_numbers() -> None:
     }
     assert data["memory_size"] == 512 << 20
     given = data["handoff"]
-    assert given["path"] == {"decompressor": "bypassed", "kernel_start": "startup_64"}
+    assert given["path"] == {
+        "decompressor": "bypassed",
+        "kernel_start": "startup_64",
+        "kernel_entry": 0x4C00000,
+    }
     assert given["proof"]["slide"] == 0x3C00000
     assert given["proof"]["expected"] == given["proof"]["found"] == STARTUP_64.hex()
     assert given["registers"]["rip"] == 0x4C00000

@@ -229,7 +229,7 @@ def test_the_document_has_numbers_and_reasons() -> None:
     assert moved["hdr.cmd_line_ptr"]["a"] == 0x1DFFF000
     assert moved["hdr.cmd_line_ptr"]["moved"] == "allocated elsewhere"
     assert moved["r9"]["moved"] is None
-    assert document["equal_fields"]["path"] == 2
+    assert document["equal_fields"]["path"] == 3
     assert document["fields"] == len(diff.rows)
 
 

@@ -170,7 +170,7 @@ def _compressed(compression: str, data: bytes) -> str:
     article = _ARTICLES.get(compression, "a")
     start = peek(compression, data, _PEEK)
     if not start:
-        return f"a damaged {compression} file"
+        return f"a damaged or empty {compression} file"
     held = recognize(start) if not compression_of(start) else "a compressed file"
     return f"{article} {compression} file that holds {held}"
 

@@ -119,7 +119,11 @@ def handoff_to_json(handoff: Handoff) -> dict[str, Json]:
         "sha256": handoff.initrd_sha256,
     }
     return {
-        "path": {"decompressor": handoff.decompressor, "kernel_start": handoff.kernel_start},
+        "path": {
+            "decompressor": handoff.decompressor,
+            "kernel_start": handoff.kernel_start,
+            "kernel_entry": handoff.kernel_entry,
+        },
         "proof": {
             "address": proof.address,
             "linked_address": proof.linked_address,

@@ -112,8 +112,9 @@ class EmbeddedGuest:
             # Not Thread.join(): a join that Ctrl-C interrupts leaves a thread that runs on and claims to
             # have ended (CPython 3.11, Thread._wait_for_tstate_lock).
             if not self._ended.wait(timeout):
+                before = self._stop  # what happens while the run is being ended is not how it ended
                 self._end()
-                self._stop = self._stop or TimedOut(timeout or 0.0, self._engine.register("rip"))
+                self._stop = before or TimedOut(timeout or 0.0, self._engine.register("rip"))
         except BaseException:
             self._end()
             raise
