@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import gzip
 import subprocess
 from array import array
 from typing import TYPE_CHECKING
@@ -31,6 +32,31 @@ def test_a_stream_is_named_and_unpacked(compression: str) -> None:
 def test_a_stream_that_breaks_off_is_damaged(compression: str) -> None:
     with pytest.raises(DamagedStream):
         unpacked(compression, compress(DATA, compression)[: 1 << 12])
+
+
+MEMBERS = gzip.compress(DATA[:1000]) + gzip.compress(b"") + gzip.compress(DATA[1000:])
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(512), b"other"])
+def test_all_members_of_a_gzip_file_are_unpacked(behind: bytes) -> None:
+    assert unpacked("gzip", MEMBERS + behind) == DATA
+
+
+def test_no_piece_of_a_gzip_file_is_large() -> None:
+    packed = gzip.compress(bytes(5 << 20)) + gzip.compress(bytes(3 << 20))
+    sizes = [len(piece) for piece in decompressed("gzip", memoryview(packed))]
+    assert (sum(sizes), max(sizes)) == (8 << 20, 1 << 20)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 100])
+def test_a_later_gzip_member_that_breaks_off_is_damage(cut: int) -> None:
+    with pytest.raises(DamagedStream, match="it breaks off"):
+        unpacked("gzip", MEMBERS[:-cut])
+
+
+def test_gzip_members_without_end_are_damage() -> None:
+    with pytest.raises(DamagedStream, match="more than 65536 gzip members"):
+        unpacked("gzip", gzip.compress(b"") * (1 << 17))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,21 @@ LIES = [
     ({"load_end_addr": ADDRESS + 0x100000}, "a load end of 0x100000 to 0x101000.*found 0x200000"),
     ({"load_end_addr": 1}, "a load end"),
     ({"bss_end_addr": 1}, "a .bss that ends after the data"),
+    (
+        {"load_end_addr": 0, "bss_end_addr": ADDRESS + 0x800},
+        "a .bss that ends after the data, at 0x101000 or above, found 0x100800",
+    ),
+    (
+        {
+            "size": 0x2000,
+            "header_addr": 0xFFFFF040,
+            "load_addr": 0xFFFFF000,
+            "load_end_addr": 0,
+            "bss_end_addr": 0,
+            "entry_addr": 0xFFFFF080,
+        },
+        "loaded data that ends at 0x100000000 or below, found 0x100001000",
+    ),
     ({"entry_addr": 0}, "a Multiboot entry in what is loaded, 0x100000 to 0x102000, found 0x0"),
     ({"entry_addr": 0xFFFFFFFF}, "a Multiboot entry"),
 ]
@@ -148,6 +164,33 @@ def test_addresses_that_point_nowhere_are_refused(
     path.write_bytes(multiboot_binary(**fields))
     with pytest.raises(ImageError, match=message):
         inspect(path)
+
+
+@pytest.mark.parametrize("bss_end", [0, ADDRESS + 0x1000, ADDRESS + 0x3000])
+def test_a_bss_stands_behind_a_file_that_is_loaded_to_its_end(tmp_path: Path, bss_end: int) -> None:
+    image = inspected(tmp_path, multiboot_binary(load_end_addr=0, bss_end_addr=bss_end))
+    assert image.multiboot is not None
+    assert image.multiboot.addresses is not None
+    assert image.multiboot.addresses.end(0x1000) == (bss_end or ADDRESS + 0x1000)
+
+
+def test_data_may_end_where_32_bit_addresses_do(tmp_path: Path) -> None:
+    data = multiboot_binary(
+        header_addr=0xFFFFF040,
+        load_addr=0xFFFFF000,
+        load_end_addr=0,
+        bss_end_addr=0,
+        entry_addr=0xFFFFF080,
+    )
+    assert [e.address for e in inspected(tmp_path, data).entries] == [0xFFFFF080]
+
+
+def test_a_kernel_in_two_gzip_members_is_read_whole(tmp_path: Path) -> None:
+    plain = multiboot_binary()
+    image = inspected(tmp_path, gzip.compress(plain[:0x200]) + gzip.compress(plain[0x200:]))
+    assert image.kind == "gzip-compressed kernel for multiboot"
+    assert image.wrapper is not None
+    assert image.wrapper.uncompressed_size == len(plain)
 
 
 def test_a_header_cut_off_is_refused(tmp_path: Path) -> None:
@@ -219,6 +262,31 @@ def test_a_pe_image_with_headers_but_no_addresses_has_no_multiboot_entry(tmp_pat
     assert image.multiboot2 is not None
     assert [e.kind for e in image.entries] == [EntryKind.EFI]
     assert image.kind == "EFI application for x86-64"
+    assert image.entries[0].remark == (
+        "Multiboot and Multiboot2 headers present, but a PE without address fields or an address tag "
+        "is not loadable by them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "remark"),
+    [
+        (
+            multiboot_header(),
+            "Multiboot header present, but a PE without address fields is not loadable by it",
+        ),
+        (
+            multiboot2_header(XEN_TAGS),
+            "Multiboot2 header present, but a PE without an address tag is not loadable by it",
+        ),
+        (multiboot2_header(architecture=4), ""),
+        (b"", ""),
+    ],
+    ids=["multiboot", "multiboot2", "another cpu", "none"],
+)
+def test_a_remark_says_why_a_pe_has_no_multiboot_entry(tmp_path: Path, header: bytes, remark: str) -> None:
+    image = inspected(tmp_path, build_pe([PeSection(data=header + bytes(0x100))]))
+    assert [e.remark for e in image.entries] == [remark]
 
 
 LIES2 = [

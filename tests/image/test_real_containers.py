@@ -231,6 +231,14 @@ def test_xen_is_a_multiboot_kernel_compressed_or_not(xen: tuple[Path, Path]) -> 
         ]
 
 
+def test_xen_for_efi_says_why_it_has_no_multiboot_entry(corpus: RealFiles) -> None:
+    image = inspect(corpus.file("xen", "boot/xen-*.efi"))
+    assert image.multiboot is not None
+    assert image.multiboot2 is not None
+    assert [entry.kind for entry in image.entries] == [EntryKind.EFI]
+    assert image.entries[0].remark.startswith("Multiboot and Multiboot2 headers present, but a PE without")
+
+
 def test_xens_multiboot_headers_say_what_its_source_says(xen: tuple[Path, Path]) -> None:
     """xen/arch/x86/boot/head.S of 4.17."""
     image = inspect(xen[1])

@@ -16,6 +16,10 @@ from collections.abc import Callable, Iterator
 __all__ = ["COMPRESSIONS", "LONGEST_MAGIC", "DamagedStream", "compression_of", "decompressed"]
 
 _PIECE_SIZE = 1 << 20
+_FEED_SIZE = 64 << 10
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_GZIP_MEMBERS = 1 << 16
+"""bgzip makes a member of every 64 KiB: enough for 4 GiB, and an end to a file of empty ones."""
 _MAX_DICTIONARY_SIZE = 128 << 20
 """Linux scripts/Makefile.lib: zstd --ultra -22 takes a window of 128 MiB; xz at most the same."""
 _LZ4_CHUNK_SIZE = 8 << 20
@@ -25,7 +29,7 @@ _WORD = struct.Struct("<I")
 _WORD_BIG_ENDIAN = struct.Struct(">I")
 
 COMPRESSIONS: dict[bytes, str] = {
-    b"\x1f\x8b": "gzip",
+    _GZIP_MAGIC: "gzip",
     b"\x1f\x9e": "gzip",
     b"BZh": "bzip2",
     b"\x5d\x00\x00": "lzma",
@@ -51,6 +55,7 @@ def compression_of(start: bytes) -> str:
 def decompressed(compression: str, data: memoryview) -> Iterator[bytes]:
     """Yield what `data` holds, to the end of its first stream; DamagedStream when it is not sound.
 
+    A gzip stream is all the members that follow each other without a gap.
     lz4 has no end mark: whoever knows the size notices.
     """
     try:
@@ -68,14 +73,22 @@ def _broken() -> tuple[type[Exception], ...]:
 
 
 def _gzip(data: memoryview) -> Iterator[bytes]:
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    feed: bytes | memoryview = data
-    while not stream.eof:
-        piece = stream.decompress(feed, _PIECE_SIZE)
-        feed = stream.unconsumed_tail
-        if not piece and not feed:
-            raise EOFError("it breaks off")
-        yield piece
+    """Every member of the file in turn (RFC 1952 §2.2); what follows them and is none is left alone."""
+    at = 0
+    for _ in range(_MAX_GZIP_MEMBERS):
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        while not stream.eof:
+            feed = data[at : at + _FEED_SIZE]
+            piece = stream.decompress(feed, _PIECE_SIZE)
+            left = stream.unused_data if stream.eof else stream.unconsumed_tail  # at the end both have it
+            at += len(feed) - len(left)
+            if not (piece or feed or stream.eof):
+                raise EOFError("it breaks off")
+            if piece:
+                yield piece
+        if data[at : at + len(_GZIP_MAGIC)] != _GZIP_MAGIC:
+            return
+    raise EOFError(f"more than {_MAX_GZIP_MEMBERS} gzip members")
 
 
 def _pieces(stream: lzma.LZMADecompressor | bz2.BZ2Decompressor, data: memoryview) -> Iterator[bytes]:

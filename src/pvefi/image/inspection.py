@@ -118,7 +118,7 @@ def _contents(name: str, data: bytes, size: int, wrapper: Payload | None) -> Con
     pe = parse_pe(name, data, size) if has_pe_header(data) else None
     bzimage = parse_bzimage(name, data) if has_setup_header(data) else None
     payload = _payload(name, data, bzimage) if bzimage is not None else None
-    multiboot, multiboot2 = find_multiboot(name, data), find_multiboot2(name, data)
+    multiboot, multiboot2 = find_multiboot(name, data, size), find_multiboot2(name, data, size)
     vmlinux = _vmlinux(name, data, payload, multiboot is not None or multiboot2 is not None)
     check_multiboot(name, size, vmlinux if payload is None else None, multiboot, multiboot2)
     return Contents(

@@ -35,6 +35,8 @@ HEAD_SIZE = multiboot2.SEARCH_SIZE
 _SUM_MASK = 0xFFFFFFFF
 _WORD = struct.Struct("<I")
 _MAX_TAGS = 256
+_ADDRESS_LIMIT = 1 << 32
+"""Addresses are 32 bits wide in both headers, and paging is off at their entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,11 @@ def _search(head: bytes, magic: int, alignment: int, size: int) -> int | None:
     return None
 
 
-def find_multiboot(path: str, data: bytes) -> Multiboot | None:
-    """Return the Multiboot header of `data`; ImageError when it is cut off or its addresses make no sense."""
+def find_multiboot(path: str, data: bytes, size: int) -> Multiboot | None:
+    """Return the Multiboot header of `data`, all or the start of a file of `size` bytes.
+
+    ImageError when it is cut off or its addresses make no sense.
+    """
     at = _place(data[: multiboot.SEARCH_SIZE])
     if at is None:
         return None
@@ -136,7 +141,7 @@ def find_multiboot(path: str, data: bytes) -> Multiboot | None:
             _refuse(path, at, "a whole Multiboot header", "the end of the file in it")
         fields = AddressFields.unpack(data, fields_at)
         addresses = _addresses(
-            path, data, at, (fields.header_addr, fields.load_addr, fields.load_end_addr, fields.bss_end_addr)
+            path, size, at, (fields.header_addr, fields.load_addr, fields.load_end_addr, fields.bss_end_addr)
         )
         entry = fields.entry_addr
     if MultibootFlag.VIDEO_MODE in flags and fields_at + AddressFields.SIZE + GraphicsFields.SIZE <= len(
@@ -146,8 +151,11 @@ def find_multiboot(path: str, data: bytes) -> Multiboot | None:
     return Multiboot(at, flags, addresses, entry, graphics)
 
 
-def find_multiboot2(path: str, data: bytes) -> Multiboot2 | None:
-    """Return the Multiboot2 header of `data`; ImageError when its tags or addresses make no sense."""
+def find_multiboot2(path: str, data: bytes, size: int) -> Multiboot2 | None:
+    """Return the Multiboot2 header of `data`, all or the start of a file of `size` bytes.
+
+    ImageError when its tags or addresses make no sense.
+    """
     at = _place2(data[: multiboot2.SEARCH_SIZE])
     if at is None:
         return None
@@ -165,7 +173,7 @@ def find_multiboot2(path: str, data: bytes) -> Multiboot2 | None:
     addresses = None
     words = next((tag.words for tag in tags if tag.type is HeaderTag.ADDRESS), None)
     if words is not None:
-        addresses = _addresses(path, data, at, (words[0], words[1], words[2], words[3]))
+        addresses = _addresses(path, size, at, (words[0], words[1], words[2], words[3]))
     return Multiboot2(at, header.architecture, header.header_length, tags, addresses)
 
 
@@ -191,7 +199,7 @@ def _tags(path: str, data: bytes, start: int, length: int) -> tuple[Multiboot2Ta
         at += (head.size + multiboot2.ALIGNMENT - 1) & -multiboot2.ALIGNMENT
 
 
-def _addresses(path: str, data: bytes, at: int, words: tuple[int, int, int, int]) -> LoadAddresses:
+def _addresses(path: str, file_size: int, at: int, words: tuple[int, int, int, int]) -> LoadAddresses:
     """Return where the file is loaded; the header's own place ties file offsets to addresses."""
     header, load, load_end, bss_end = words
     if load == multiboot2.LOAD_FROM_START:
@@ -204,15 +212,14 @@ def _addresses(path: str, data: bytes, at: int, words: tuple[int, int, int, int]
             f"a load address of {max(header - at, 0):#x} to {header:#x}, where the header is to stand",
             f"{load:#x}",
         )
-    if load_end and not load < load_end <= load + len(data) - file_offset:
-        _refuse(
-            path,
-            at,
-            f"a load end of {load:#x} to {load + len(data) - file_offset:#x}, where the file ends",
-            f"{load_end:#x}",
-        )
-    if bss_end and bss_end < load_end:
-        _refuse(path, at, f"a .bss that ends after the data, at {load_end:#x} or above", f"{bss_end:#x}")
+    file_end = load + file_size - file_offset
+    if load_end and not load < load_end <= file_end:
+        _refuse(path, at, f"a load end of {load:#x} to {file_end:#x}, where the file ends", f"{load_end:#x}")
+    data_end = load_end or file_end
+    if data_end > _ADDRESS_LIMIT:
+        _refuse(path, at, f"loaded data that ends at {_ADDRESS_LIMIT:#x} or below", f"{data_end:#x}")
+    if bss_end and bss_end < data_end:
+        _refuse(path, at, f"a .bss that ends after the data, at {data_end:#x} or above", f"{bss_end:#x}")
     return LoadAddresses(header, load, load_end, bss_end, file_offset)
 
 

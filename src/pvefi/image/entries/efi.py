@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pvefi.image.entries.kernel import has_decompressor, kernel_entry
+from pvefi.image.entries.multiboot import multiboot_remark
 from pvefi.image.model import AddressKind, Contents, Decompressor, Entry, EntryKind
 from pvefi.image.uki import UnifiedKind
 from pvefi.spec.linux.setup_header import HANDOVER_64_OFFSET, XLoadFlag
@@ -61,6 +62,7 @@ def efi_entries(contents: Contents) -> Iterator[Entry]:
         return
     pe = contents.pe
     decompressor, entered, remark = _path(contents)
+    remark = "; ".join(filter(None, (remark, multiboot_remark(contents))))
     places = [(pe.machine, pe.entry_rva)] if pe.entry_rva and pe.subsystem.is_efi else []
     places += [(compat.machine, compat.entry_rva) for compat in pe.compat]
     for machine, rva in places:

@@ -13,7 +13,7 @@ from pvefi.image.model import AddressKind, Contents, Decompressor, Entry, EntryK
 from pvefi.image.multiboot import LoadAddresses
 from pvefi.spec.multiboot2 import Architecture, HeaderTag, Preference
 
-__all__ = ["multiboot_entries"]
+__all__ = ["multiboot_entries", "multiboot_remark"]
 
 _I386_STATE = (
     "{load}",
@@ -36,6 +36,8 @@ _MULTIBOOT_ANSWER = 0x2BADB002
 _MULTIBOOT2_ANSWER = 0x36D76289
 _BY_ELF = "the ELF's load segments at their physical addresses"
 _BY_HEADER = "the file loaded by the addresses in the header"
+_ADDRESSES = {"Multiboot": "address fields", "Multiboot2": "an address tag"}
+"""What each header would have for a file that is no ELF."""
 
 
 def multiboot_entries(contents: Contents) -> Iterator[Entry]:
@@ -74,6 +76,23 @@ def multiboot_entries(contents: Contents) -> Iterator[Entry]:
                 _MULTIBOOT2_ANSWER,
                 remark,
             )
+
+
+def multiboot_remark(contents: Contents) -> str:
+    """Return why no entry comes of the headers in a PE image that name no load addresses; "" without any."""
+    if contents.pe is None:
+        return ""
+    header, header2 = contents.multiboot, contents.multiboot2
+    names = []
+    if header is not None and header.addresses is None:
+        names.append("Multiboot")
+    if header2 is not None and header2.addresses is None and header2.architecture is Architecture.I386:
+        names.append("Multiboot2")
+    if not names:
+        return ""
+    headers, them = ("headers", "them") if len(names) > 1 else ("header", "it")
+    addresses = " or ".join(_ADDRESSES[name] for name in names)
+    return f"{' and '.join(names)} {headers} present, but a PE without {addresses} is not loadable by {them}"
 
 
 def _relocation(words: tuple[int, ...] | None) -> str:
