@@ -64,9 +64,14 @@ def test_a_kernel_is_watched_for_by_its_entry_s_code(tmp_path: Path) -> None:
     assert vmlinux[watch.file_offset : watch.file_offset + 48] == watch.code
 
 
-@pytest.mark.parametrize("data", [build_pe(), build_elf()], ids=["an EFI program", "a bare vmlinux"])
-def test_what_has_no_compressed_kernel_is_not_watched_for(tmp_path: Path, data: bytes) -> None:
-    assert kernel_watch(*inspected(tmp_path, data)) is None
+def test_a_program_is_not_watched_for(tmp_path: Path) -> None:
+    assert kernel_watch(*inspected(tmp_path, build_pe())) is None
+
+
+def test_a_bare_vmlinux_is_watched_for_without_a_decompressor(tmp_path: Path) -> None:
+    watch = kernel_watch(*inspected(tmp_path, build_elf()))
+    assert watch is not None
+    assert {point.label for point in watch.watchpoints(memory(), (0,))} == {KERNEL_PROPER}
 
 
 def test_every_place_where_the_kernel_may_start_is_watched(tmp_path: Path) -> None:

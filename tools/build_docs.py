@@ -73,6 +73,7 @@ def make_sample(profile: Profile) -> Environment:
         random=bytes,
         clock=Clock(idle=lambda _seconds: None),
         initrd=memoryview(b"an initial ramdisk"),
+        initrd_by_efi=True,
         image_starts=lambda _: None,
         kernel_may_start=lambda _: None,
     )

@@ -22,7 +22,7 @@ from pvefi.files import read_file
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Mailbox
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, kernel_watch
-from pvefi.image import Image, inspect
+from pvefi.image import EntryKind, Image, inspect
 from pvefi.judge import MemoryWish, judge
 from pvefi.machines import Finished, Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
 from pvefi.serial import visible
@@ -30,7 +30,7 @@ from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Outcome, Verdict
 
-__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "prepare", "prepare_all"]
+__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "not_started", "prepare", "prepare_all"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
@@ -41,7 +41,8 @@ _COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has r
 class BootOptions:
     """What to boot, and how; `memory_size` is in bytes, `timeout` in seconds of wall clock, None for none.
 
-    `entry` is one of ENTRIES; `boot_info` is how the image is told what hypervisor it runs on.
+    `entry` is one of ENTRIES; `boot_info` is how the image is told what hypervisor it runs on, None for the
+    entry's own way.
 
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts.
     """
@@ -49,7 +50,7 @@ class BootOptions:
     image: Path
     machine: Machine
     entry: str = "efi"
-    boot_info: BootInfo = BootInfo.TABLE
+    boot_info: BootInfo | None = None
     profile: str = "linux"
     initrd: Path | None = None
     command_line: str = ""
@@ -92,11 +93,13 @@ def prepare(options: BootOptions) -> PreparedBoot:
 def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
     """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
 
-    An entry that cannot carry hypervisor information as asked carries it by its own means.
+    An entry that cannot carry hypervisor information as asked carries it in its own way, if it has one.
     """
     read = _read(options)
     image = read[0]
-    found = [entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits)]
+    found = [
+        entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits) and _runs(image, entry)
+    ]
     if not found:
         raise UsageError(
             f"{image.path}: expected an image with one of the entries {', '.join(ENTRIES)}, "
@@ -108,7 +111,7 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
             replace(
                 options,
                 entry=entry.kind.value,
-                boot_info=options.boot_info if options.boot_info in entry.boot_info else BootInfo.TABLE,
+                boot_info=options.boot_info if options.boot_info in entry.boot_info else None,
             ),
             *read,
         )
@@ -139,14 +142,26 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
             f"found {image.kind}, entries: {_entries(image)}",
             "pvefi inspect tells more",
         )
-    if options.boot_info not in entry.boot_info:
+    if not _runs(image, entry):
         raise UsageError(
-            f"expected an entry that carries hypervisor information by {options.boot_info.value}, "
+            f"{image.path}: expected a 64-bit kernel for the entry {entry.kind.value}, found a 32-bit one",
+            "pvefi inspect tells more",
+        )
+    boot_info = options.boot_info or entry.boot_info[0]
+    if boot_info not in entry.boot_info:
+        raise UsageError(
+            f"expected an entry that carries hypervisor information by {boot_info.value}, "
             f"found {entry.kind.value}",
             "leave --boot-info out",
         )
-    request = EntryRequest(image, data, options.command_line, options.boot_info)
+    request = EntryRequest(image, data, options.command_line, boot_info)
+    entry.check(request)
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
+
+
+def _runs(image: Image, entry: Entry) -> bool:
+    """Whether the hand-off of what `entry` starts would be recognised: that of a 32-bit kernel is not."""
+    return entry.kind is EntryKind.EFI or image.vmlinux is None or image.vmlinux.is_64bit
 
 
 def _check_command_line(text: str) -> None:
@@ -193,6 +208,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             random=_randomness(options.seed),
             clock=Clock(idle=guest.idle),
             initrd=prepared.initrd,
+            initrd_by_efi=entry.initrd_by_efi,
             image_starts=started,
             kernel_may_start=lambda places: _watch(guest, watch, places),
         )
@@ -212,15 +228,10 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         stop, handoff = _handoff(
             guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
         )
-        return BootResult(
-            image=str(image.path),
-            image_sha256=image.sha256,
-            machine=options.machine.name,
-            entry=options.entry,
-            profile=options.profile,
-            memory_size=options.memory_size,
-            seed=options.seed,
-            verdict=judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared)),
+        verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
+        return replace(
+            not_started(prepared, ""),
+            verdict=verdict,
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -229,6 +240,31 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def not_started(prepared: PreparedBoot, why: str) -> BootResult:
+    """Return the result of a boot of which nothing ran, because of `why`."""
+    options = prepared.options
+    return BootResult(
+        image=str(prepared.image.path),
+        image_sha256=prepared.image.sha256,
+        machine=options.machine.name,
+        entry=options.entry,
+        profile=options.profile,
+        memory_size=options.memory_size,
+        command_line=options.command_line,
+        initrd=str(options.initrd or ""),
+        boot_info=prepared.request.boot_info.value,
+        seed=options.seed,
+        verdict=Verdict(Outcome.NOT_STARTED, why),
+        handoff=None,
+        calls=(),
+        calls_made=0,
+        seconds=0.0,
+        host_seconds=0.0,
+        instructions=None,
+        instructions_to_image=None,
+    )
 
 
 def _wish(prepared: PreparedBoot) -> MemoryWish:

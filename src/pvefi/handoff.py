@@ -86,13 +86,14 @@ class KernelWatch:
 
 def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
     """Return what to watch for when `image`, whose file is `data`, runs; None when it is no Linux kernel."""
-    if image.vmlinux is None or image.vmlinux.entry_code is None or image.bzimage is None:
+    if image.vmlinux is None or image.vmlinux.entry_code is None or not image.vmlinux.is_64bit:
         return None
     code = image.vmlinux.entry_code
     segment = image.vmlinux.load_segments[code.segment_index]
     first = image.vmlinux.load_segments[0]
-    start = image.bzimage.protected_mode_offset
-    alignment = image.bzimage.header.kernel_alignment
+    bzimage = image.bzimage
+    start = bzimage.protected_mode_offset if bzimage else 0
+    alignment = bzimage.header.kernel_alignment if bzimage else _LEAST_ALIGNMENT
     if alignment < _LEAST_ALIGNMENT or alignment & (alignment - 1):
         alignment = _LEAST_ALIGNMENT
     return KernelWatch(
@@ -102,7 +103,8 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
         offset=code.physical_address - first.physical_address,
         alignment=alignment,
         decompressor={
-            offset: data[start + offset : start + offset + _PROOF_BYTES] for offset in (0, _STARTUP_64_OFFSET)
+            offset: data[start + offset : start + offset + _PROOF_BYTES]
+            for offset in ((0, _STARTUP_64_OFFSET) if bzimage else ())
         },
         protected_mode_rva=_rva(image.pe, start) if image.pe is not None else start,
     )

@@ -18,6 +18,9 @@ __all__ = ["BootResult", "ConfigurationTable", "Handoff", "Outcome", "Proof", "V
 class Outcome(Enum):
     """The ways in which a boot ends."""
 
+    NOT_STARTED = "not started"
+    """Nothing ran: the image could not be placed in this guest."""
+
     HANDOFF = "hand-off"
     """The kernel proper got control, proven by its own bytes."""
     EXITED = "exited"
@@ -115,6 +118,9 @@ class BootResult:
     entry: str
     profile: str
     memory_size: int
+    command_line: str
+    initrd: str
+    boot_info: str
     seed: int | None
     verdict: Verdict
     handoff: Handoff | None

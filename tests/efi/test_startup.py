@@ -79,6 +79,7 @@ class Started:
             random=bytes,
             clock=Clock(idle=lambda _: None),
             initrd=None if initrd is None else memoryview(initrd),
+            initrd_by_efi=True,
             image_starts=lambda _: None,
             kernel_may_start=lambda _: None,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, prepare, prepare_all
+from pvefi.boot import BootOptions, Observer, PreparedBoot, boot, not_started, prepare, prepare_all
 from pvefi.cli import streams
 from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SECONDS, SIZE
@@ -44,10 +44,10 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 @click.option(
     "--boot-info",
-    type=click.Choice([way.value for way in BootInfo]),
-    default=BootInfo.TABLE.value,
+    type=click.Choice(["auto", *(way.value for way in BootInfo)]),
+    default="auto",
     show_default=True,
-    help="How the image is told what hypervisor it runs on.",
+    help="How the image is told what hypervisor it runs on; auto: by EFI's means where it has EFI.",
 )
 @click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial ramdisk.")
 @click.option("--cmdline", default="", metavar="TEXT", help="Kernel command line, or a program's arguments.")
@@ -114,7 +114,7 @@ def command(
         image=image,
         machine=choose_machine(machine),
         entry=entry,
-        boot_info=BootInfo(boot_info),
+        boot_info=None if boot_info == "auto" else BootInfo(boot_info),
         profile=profile,
         initrd=initrd,
         command_line=cmdline,
@@ -134,7 +134,10 @@ def command(
     for prepared in boots:
         if not as_json:
             click.echo(f"--- {prepared.options.entry} ---")
-        results.append(_boot(prepared, None, to_stderr=as_json))
+        try:
+            results.append(_boot(prepared, None, to_stderr=as_json))
+        except UsageError as error:  # this entry cannot be taken; the others still can
+            results.append(not_started(prepared, str(error)))
     _report_all(results, as_json=as_json)
     return told(results)
 
@@ -178,6 +181,8 @@ def exit_status(result: BootResult) -> ExitStatus:
             return ExitStatus.OK
         case Outcome.TIMED_OUT:
             return ExitStatus.TIMEOUT
+        case Outcome.NOT_STARTED:
+            return ExitStatus.BAD_INPUT
         case _:
             return ExitStatus.GUEST_FAILED
 

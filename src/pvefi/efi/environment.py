@@ -53,7 +53,8 @@ class Clock:
 class Surroundings:
     """What the host side gives to an environment: where text goes, randomness, time, files.
 
-    `random(count)` returns `count` bytes. `initrd` is the initial ramdisk behind LoadFile2, None for none.
+    `random(count)` returns `count` bytes. `initrd` is the initial ramdisk, None for none; with
+    `initrd_by_efi` it is offered behind LoadFile2.
     `image_starts` is called with the guest physical address of the image's first instruction just before it
     is executed; `kernel_may_start` once the kernel proper may get control, with the guest physical addresses
     of what was loaded: after ExitBootServices, or when a kernel is entered without EFI.
@@ -63,6 +64,7 @@ class Surroundings:
     random: Callable[[int], bytes]
     clock: Clock
     initrd: memoryview | None
+    initrd_by_efi: bool
     image_starts: Callable[[int], None]
     kernel_may_start: Callable[[tuple[int, ...]], None]
 

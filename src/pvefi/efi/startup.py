@@ -75,7 +75,8 @@ def make_environment(
     efi.initrd = _initrd(memory, start, surroundings)
     map_high_memory(efi)
     efi.tables.use_console(*text_input.install(efi), *text_output.install(efi))
-    load_file2.install(efi)
+    if surroundings.initrd_by_efi:
+        load_file2.install(efi)
     rng.install(efi)
     _install_tables(efi)
     information = hypervisor_information.install_table(efi, hypervisor.cpuid_base, hypervisor.signature)

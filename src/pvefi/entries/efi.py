@@ -15,10 +15,11 @@ from pvefi.entries.entry import BootInfo, Entry, EntryRequest
 from pvefi.guest.mailbox import Upcall
 from pvefi.image import EntryKind
 from pvefi.memory import NamedRange
+from pvefi.spec.uefi.guids import PVEFI_HYPERVISOR_INFORMATION
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.verdict import Outcome, Verdict
 
-__all__ = ["ENTRY", "enter", "source_of", "wanted_memory"]
+__all__ = ["ENTRY", "enter", "source_of", "tell_by_efi", "wanted_memory"]
 
 
 def source_of(request: EntryRequest, machine_command_line: str = "") -> ImageSource:
@@ -45,11 +46,19 @@ def enter(efi: Environment, request: EntryRequest, information: int) -> Steps[Ve
     """Load the image, start it, and return the verdict of its end."""
     source = source_of(request, efi.start.command_line)
     loaded = load(efi, source)
-    hypervisor_information.install_protocol(efi, loaded.handle, information)
+    tell_by_efi(efi, request, loaded.handle, information)
     efi.surroundings.image_starts(loaded.entry_point)
     returned = yield Upcall(loaded.entry_point, (loaded.handle, efi.tables.system_table), tag=loaded.handle)
     status = EfiStatus(returned)
     return Verdict(Outcome.EXITED, f"{source.name} ended with {status.efi_name}", status)
 
 
-ENTRY = Entry(EntryKind.EFI, 64, enter, wanted_memory, frozenset({BootInfo.TABLE}))
+def tell_by_efi(efi: Environment, request: EntryRequest, handle: int, information: int) -> None:
+    """Offer the hypervisor information as table and protocol; take it out where it goes another way."""
+    if request.boot_info is BootInfo.TABLE:
+        hypervisor_information.install_protocol(efi, handle, information)
+    else:
+        efi.tables.install_configuration_table(PVEFI_HYPERVISOR_INFORMATION, 0)
+
+
+ENTRY = Entry(EntryKind.EFI, 64, enter, wanted_memory, (BootInfo.TABLE, BootInfo.NONE), initrd_by_efi=True)

@@ -3,19 +3,19 @@
 
 State demanded, Linux boot.rst "EFI Handover Protocol": as for the EFI entry, but rdi = the image's handle,
 rsi = the system table, rdx = boot_params, and the entry at handover_offset + 512 from the start of the loaded
-kernel.
+kernel. boot_params holds command line and initrd, and the image's setup header, as GRUB copies it: older
+stubs read init_size, pref_address and kernel_alignment there. e820 and the ACPI root are the stub's to find.
 """
 
 from __future__ import annotations
 
 from pvefi.efi.environment import Environment
 from pvefi.efi.images import load
-from pvefi.efi.protocols import hypervisor_information
 from pvefi.efi.service import Steps
-from pvefi.entries.efi import source_of, wanted_memory
+from pvefi.entries.efi import source_of, tell_by_efi, wanted_memory
 from pvefi.entries.enter import enter_image
 from pvefi.entries.entry import BootInfo, Entry, EntryRequest
-from pvefi.entries.linux_boot import LoadedKernel, bzimage_of, zero_page
+from pvefi.entries.linux_boot import LoadedKernel, bzimage_of, check, zero_page
 from pvefi.errors import ImageError
 from pvefi.guest.entry_state import EntryState
 from pvefi.image import EntryKind
@@ -32,10 +32,10 @@ def _enter(efi: Environment, request: EntryRequest, information: int) -> Steps[V
     """Load the image, fill in a zero page, and jump to the handover entry."""
     bzimage = bzimage_of(request)
     loaded = load(efi, source_of(request, efi.start.command_line))
-    hypervisor_information.install_protocol(efi, loaded.handle, information)
+    tell_by_efi(efi, request, loaded.handle, information)
     assert request.image.pe is not None, "the handover entry is one of a PE image"
     kernel = LoadedKernel(loaded.base + _rva(request.image.pe, bzimage.protected_mode_offset), bzimage)
-    params = zero_page(efi, kernel, request, information)
+    params = zero_page(efi, kernel, request, information, machine=False)
     state = EntryState(
         rdi=loaded.handle,
         rsi=efi.tables.system_table,
@@ -60,4 +60,11 @@ def _rva(pe: PeImage, file_offset: int) -> int:
     raise ImageError(pe.path, file_offset, "a section with the protected-mode kernel", "none")
 
 
-ENTRY = Entry(EntryKind.EFI_HANDOVER, 64, _enter, wanted_memory, frozenset(BootInfo))
+ENTRY = Entry(
+    EntryKind.EFI_HANDOVER,
+    64,
+    _enter,
+    wanted_memory,
+    (BootInfo.TABLE, BootInfo.SETUP_DATA, BootInfo.NONE),
+    check,
+)

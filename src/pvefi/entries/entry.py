@@ -22,6 +22,8 @@ class BootInfo(StrEnum):
     """By EFI's means: a configuration table, and a protocol on the image's handle."""
     SETUP_DATA = "setup-data"
     """By the Linux boot protocol's: a setup_data node with the same structure."""
+    NONE = "none"
+    """Not at all."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,16 @@ class Entry:
     `information` is the guest physical address of the hypervisor information. `wanted_memory(request)` is
     the size in bytes of a guest in which that has room. `kernel_entry(request)` is the guest physical address
     at which this entry enters the kernel proper directly, None where it gets control at its startup_64.
+    `boot_info` are the ways in which it can tell of the hypervisor, its own first. `check(request)` raises
+    UsageError for what can be told before anything runs. With `initrd_by_efi` the initial ramdisk is behind
+    LoadFile2, and nowhere else.
     """
 
     kind: EntryKind
     bits: int
     enter: Callable[[Environment, EntryRequest, int], Steps[Verdict]]
     wanted_memory: Callable[[EntryRequest], int]
-    boot_info: frozenset[BootInfo]
+    boot_info: tuple[BootInfo, ...]
+    check: Callable[[EntryRequest], None] = lambda _request: None
+    initrd_by_efi: bool = False
     kernel_entry: Callable[[EntryRequest], int | None] = lambda _request: None

@@ -14,7 +14,7 @@ from pvefi.efi.environment import Environment
 from pvefi.efi.service import Steps
 from pvefi.entries.enter import BOOT_CS, BOOT_DS, CODE32, DATA, enter_image
 from pvefi.entries.entry import BootInfo, Entry, EntryRequest
-from pvefi.entries.linux_boot import load_kernel, wanted_memory, zero_page
+from pvefi.entries.linux_boot import check, load_kernel, wanted_memory, zero_page
 from pvefi.guest.entry_state import EntryState
 from pvefi.image import EntryKind
 from pvefi.verdict import Verdict
@@ -42,4 +42,4 @@ def _enter(efi: Environment, request: EntryRequest, information: int) -> Steps[V
     return enter_image(efi, state, kernel.address)
 
 
-ENTRY = Entry(EntryKind.LINUX32, 32, _enter, wanted_memory, frozenset(BootInfo))
+ENTRY = Entry(EntryKind.LINUX32, 32, _enter, wanted_memory, (BootInfo.NONE, BootInfo.SETUP_DATA), check)

@@ -14,7 +14,7 @@ from pvefi.efi.environment import Environment
 from pvefi.efi.service import Steps
 from pvefi.entries.enter import BOOT_CS, BOOT_DS, CODE64, DATA, enter_image
 from pvefi.entries.entry import BootInfo, Entry, EntryRequest
-from pvefi.entries.linux_boot import load_kernel, wanted_memory, zero_page
+from pvefi.entries.linux_boot import check, load_kernel, wanted_memory, zero_page
 from pvefi.guest.entry_state import EntryState
 from pvefi.image import EntryKind
 from pvefi.verdict import Verdict
@@ -52,4 +52,4 @@ def _map_page_0(efi: Environment) -> None:
     efi.physical.write(efi.trampoline.symbols["first_page_table"], struct.pack("<Q", 3))
 
 
-ENTRY = Entry(EntryKind.LINUX64, 64, _enter, wanted_memory, frozenset(BootInfo))
+ENTRY = Entry(EntryKind.LINUX64, 64, _enter, wanted_memory, (BootInfo.NONE, BootInfo.SETUP_DATA), check)

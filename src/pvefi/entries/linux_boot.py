@@ -21,13 +21,25 @@ from pvefi.spec.linux.setup_header import SETUP_HEADER_OFFSET
 from pvefi.spec.pvefi.hypervisor_information import SETUP_DATA_TYPE, HypervisorInformation
 from pvefi.spec.uefi.memory import PAGE_SIZE, AllocateType, MemoryType
 
-__all__ = ["LoadedKernel", "bzimage_of", "load_kernel", "place", "place_initrd", "wanted_memory", "zero_page"]
+__all__ = [
+    "LoadedKernel",
+    "bzimage_of",
+    "check",
+    "check_command_line",
+    "load_kernel",
+    "place",
+    "place_initrd",
+    "wanted_memory",
+    "zero_page",
+]
 
 _UNDEFINED_LOADER = 0xFF  # Linux boot.rst "type_of_loader": no number is assigned to pvefi
 _BELOW_4_GIB = (1 << 32) - 1
 _OLDEST_INITRD_LIMIT = 0x37FFFFFF  # Linux boot.rst "initrd_addr_max", for protocols before 2.03
 _OLDEST_COMMAND_LINE = 255  # Linux boot.rst "cmdline_size", for protocols before 2.06
 _SLACK = 32 << 20
+_DEFAULT_ALIGNMENT = 2 << 20
+_FIRST_SETUP_DATA = 0x0209  # Linux boot.rst "setup_data"
 _DEFAULT_LOAD_ADDRESS = 0x100000  # Linux boot.rst "code32_start", for protocols before 2.10
 
 
@@ -86,14 +98,19 @@ def load_kernel(efi: Environment, request: EntryRequest) -> LoadedKernel:
 
 def _kernel_address(efi: Environment, bzimage: BzImage, pages: int) -> int:
     header = bzimage.header
+    alignment = header.kernel_alignment
+    if alignment < PAGE_SIZE or alignment & (alignment - 1):
+        alignment = _DEFAULT_ALIGNMENT
     wanted = header.pref_address or _DEFAULT_LOAD_ADDRESS
+    if wanted % PAGE_SIZE or wanted + pages * PAGE_SIZE > _BELOW_4_GIB:
+        wanted = _DEFAULT_LOAD_ADDRESS  # code32_start has 32 bits, and pages begin at pages
     span = efi.pages.span_at(wanted)
     if span and span.type == MemoryType.CONVENTIONAL and wanted + pages * PAGE_SIZE <= span.end:
         return wanted
     # Linux boot.rst "relocatable_kernel": loadable "at any address that satisfies" kernel_alignment.
     if header.relocatable_kernel:
-        found = efi.pages.lowest_free(pages, minimum=wanted, alignment=header.kernel_alignment)
-        if found is not None:
+        found = efi.pages.lowest_free(pages, minimum=wanted, alignment=alignment)
+        if found is not None and found + pages * PAGE_SIZE <= _BELOW_4_GIB:
             return found
     size = pages * PAGE_SIZE >> 20
     raise UsageError(
@@ -110,20 +127,46 @@ def place_initrd(efi: Environment, *, below: int) -> tuple[int, int]:
     return place(efi, "initrd", initrd, below=below), len(initrd)
 
 
-def zero_page(efi: Environment, kernel: LoadedKernel, request: EntryRequest, information: int) -> int:
-    """Fill in boot_params, with the hypervisor information where it is asked for; return its address."""
+def check(request: EntryRequest) -> None:
+    """Refuse what this kernel's boot protocol cannot carry; UsageError."""
+    check_command_line(request)
+    protocol = bzimage_of(request).protocol
+    if request.boot_info is BootInfo.SETUP_DATA and protocol < _FIRST_SETUP_DATA:
+        raise UsageError(
+            f"--boot-info setup-data expects boot protocol 2.09, found {bzimage_of(request).protocol_name}",
+            "leave --boot-info out",
+        )
+
+
+def check_command_line(request: EntryRequest) -> None:
+    """Refuse a command line that is longer than the kernel keeps; UsageError."""
+    limit = bzimage_of(request).header.cmdline_size or _OLDEST_COMMAND_LINE
+    size = len(request.command_line.encode())
+    if size > limit:
+        raise UsageError(f"expected a command line of at most {limit} bytes, found {size} bytes")
+
+
+def zero_page(
+    efi: Environment,
+    kernel: LoadedKernel,
+    request: EntryRequest,
+    information: int,
+    *,
+    machine: bool = True,
+) -> int:
+    """Fill in boot_params, with the hypervisor information where it is asked for; return its address.
+
+    With `machine`, e820 and the ACPI root are in it; a kernel that comes by way of EFI finds them itself.
+    """
     header = kernel.bzimage.header
-    limit = header.cmdline_size or _OLDEST_COMMAND_LINE
     text = (request.command_line or efi.start.command_line).encode()
-    if len(text) > limit:
-        raise UsageError(f"expected a command line of at most {limit} bytes, found {len(text)} bytes")
     command_line = place(efi, "command line", text + b"\0")
     initrd, initrd_size = place_initrd(efi, below=header.initrd_addr_max or _OLDEST_INITRD_LIMIT)
-    entries = _e820(efi)
+    entries = _e820(efi) if machine else ()
     params = BootParams.unpack(bytes(BootParams.SIZE))
     params = replace(
         params,
-        acpi_rsdp_addr=efi.start.info.rsdp_paddr,
+        acpi_rsdp_addr=efi.start.info.rsdp_paddr if machine else 0,
         ext_ramdisk_image=initrd >> 32,
         ext_ramdisk_size=initrd_size >> 32,
         ext_cmd_line_ptr=command_line >> 32,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The PVH entry that a vmlinux names in its XEN_ELFNOTE_PHYS32_ENTRY: decompressor and KASLR are bypassed.
 
-State demanded, xen/include/public/arch-x86/hvm/start_info.h: protected mode, paging off, flat segments,
-ebx = hvm_start_info. It is the state in which the trampoline itself was entered.
+State demanded, xen/docs/misc/pvh.pandoc: protected mode, paging off, cr4 0, flat segments, tr = a 32-bit TSS
+of base 0 and limit 0x67, interrupts off, ebx = hvm_start_info (xen/include/public/arch-x86/hvm/start_info.h).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.service import Steps
 from pvefi.entries.enter import enter_image
 from pvefi.entries.entry import BootInfo, Entry, EntryRequest
-from pvefi.entries.linux_boot import place, place_initrd
+from pvefi.entries.linux_boot import check_command_line, place, place_initrd
 from pvefi.errors import UsageError
 from pvefi.guest.entry_state import EntryState
 from pvefi.image import EntryKind
@@ -29,7 +29,7 @@ from pvefi.verdict import Verdict
 
 __all__ = ["ENTRY"]
 
-_CODE32, _DATA = 0x10, 0x18  # selectors in the trampoline's GDT
+_CODE32, _DATA, _TSS = 0x10, 0x18, 0x20  # selectors in the trampoline's GDT
 _BELOW_4_GIB = (1 << 32) - 1
 _BELOW_1_GIB = (1 << 30) - 1
 """Linux 6.12 reads hvm_start_info, and all that it points to, through page tables that map one gibibyte.
@@ -69,15 +69,34 @@ def _enter(efi: Environment, request: EntryRequest, _information: int) -> Steps[
         bits=32,
         gdt_limit=symbols["gdt_end"] - symbols["gdt"] - 1,
         gdt_base=symbols["gdt"],
+        tss=_TSS,
     )
     return enter_image(efi, state, vmlinux.load_segments[0].physical_address)
+
+
+def _check(request: EntryRequest) -> None:
+    """Refuse a note that points nowhere; UsageError."""
+    if request.image.bzimage is not None:
+        check_command_line(request)
+    entry = _note(request)
+    if not any(
+        segment.physical_address <= entry < segment.physical_address + segment.file_size
+        for segment in _vmlinux(request).load_segments
+    ):
+        raise UsageError(
+            f"{request.image.path}: expected the PVH note to point into a load segment, found {entry:#x}",
+            "pvefi inspect shows notes and segments",
+        )
+    if entry > _BELOW_4_GIB:
+        raise UsageError(f"{request.image.path}: expected a PVH entry below 4 GiB, found {entry:#x}")
 
 
 def _load(efi: Environment, request: EntryRequest, vmlinux: Vmlinux) -> None:
     path, payload = str(request.image.path), request.image.payload
     source = PayloadStream(path, request.data, payload) if payload else PlainStream(request.data)
-    for segment in sorted(vmlinux.load_segments, key=lambda one: one.file_offset):
+    for segment in sorted(vmlinux.load_segments, key=lambda one: one.physical_address):
         _reserve(efi, segment)
+    for segment in sorted(vmlinux.load_segments, key=lambda one: one.file_offset):
         for at in range(0, segment.file_size, _CHUNK):
             size = min(_CHUNK, segment.file_size - at)
             efi.physical.write(segment.physical_address + at, source.read(segment.file_offset + at, size))
@@ -98,7 +117,7 @@ def _reserve(efi: Environment, segment: LoadSegment) -> None:
             raise UsageError(
                 f"expected free memory at {start:#x}-{end - 1:#x}, where the kernel was linked, "
                 f"found: {error.why}",
-                "give a larger --memory",
+                "pvefi's own ranges begin at 8 MiB; where memory ends before, give a larger --memory",
             ) from error
     efi.physical.fill(segment.physical_address, segment.memory_size)
     efi.ranges.append(NamedRange("kernel", segment.physical_address, segment.memory_size))
@@ -122,4 +141,4 @@ def _start_info(efi: Environment, request: EntryRequest) -> int:
     return low("hvm_start_info", info.pack())
 
 
-ENTRY = Entry(EntryKind.PVH, 32, _enter, _wanted_memory, frozenset({BootInfo.TABLE}), _note)
+ENTRY = Entry(EntryKind.PVH, 32, _enter, _wanted_memory, (BootInfo.NONE,), _check, kernel_entry=_note)

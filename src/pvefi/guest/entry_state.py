@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pvefi.layout import U16, U64, Bytes, Structure, layout
+from pvefi.layout import U16, U32, U64, Structure, layout
 
 __all__ = ["EntryState"]
 
@@ -18,7 +16,7 @@ class EntryState(Structure):
     """Registers by name; segments are selectors in the GDT at `gdt_base` (guest physical).
 
     `bits` is 64 for long mode with the trampoline's page tables, 32 for protected mode without paging.
-    Interrupts and the direction flag are off.
+    the selector `tss` is loaded where it is not 0, for 32 bits only. Interrupts and the direction flag are off.
     """
 
     rax: U64 = 0
@@ -43,4 +41,5 @@ class EntryState(Structure):
     bits: U64 = 64
     gdt_limit: U16 = 0
     gdt_base: U64 = 0
-    reserved: Annotated[bytes, Bytes(6)] = bytes(6)
+    tss: U16 = 0
+    reserved: U32 = 0

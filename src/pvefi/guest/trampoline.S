@@ -74,6 +74,7 @@
         .set STATE_DATA,   0x90         # data segment selector, for ds, es, ss, fs and gs
         .set STATE_BITS,   0x98         # 64: long mode as it is; 32: protected mode, paging off
         .set STATE_GDT,    0xa0         # limit (2 bytes), base (8 bytes)
+        .set STATE_TSS,    0xaa         # task state segment selector (2 bytes), 0 for none; 32-bit mode only
 
         .set DOORBELL, 0x520            # I/O port; free on q35, pc, microvm and Xen's PVH platform
         .set GATE_COUNT, 400
@@ -423,7 +424,11 @@ compatibility:
         movl    %eax, %ss
         movl    %eax, %fs
         movl    %eax, %gs
-        movl    STATE_RSP(%edi), %esp
+        movzwl  STATE_TSS(%edi), %eax
+        testl   %eax, %eax
+        jz      1f
+        ltr     %ax
+1:      movl    STATE_RSP(%edi), %esp
         pushl   STATE_RIP(%edi)         # ret takes it and leaves %esp as the state has it
         pushl   $0x2
         popfl
@@ -448,7 +453,8 @@ gdt:    .quad   0
         .quad   0x00cf93000000ffff      # 08 data
         .quad   0x00cf9b000000ffff      # 10 32-bit code (Linux __BOOT_CS)
         .quad   0x00cf93000000ffff      # 18 data (Linux __BOOT_DS)
-        .quad   0, 0
+        .quad   0x0000890000000067      # 20 32-bit TSS, base 0, limit 0x67: xen/docs/misc/pvh.pandoc
+        .quad   0
         .quad   0x00cf93000000ffff      # 30 data
         .quad   0x00af9b000000ffff      # 38 64-bit code
 gdt_end:

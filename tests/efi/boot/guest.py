@@ -68,6 +68,7 @@ class FakeGuest:
             random=bytes,
             clock=clock,
             initrd=None,
+            initrd_by_efi=True,
             image_starts=lambda _: None,
             kernel_may_start=lambda _: None,
         )
