@@ -16,8 +16,8 @@ class EntryState(Structure):
     """Registers by name; segments are selectors in the GDT at `gdt_base` (guest physical).
 
     `bits` is 64 for long mode with the trampoline's page tables, 32 for protected mode without paging.
-    the
-    selector `tss` is loaded where it is not 0, for 32 bits only. Interrupts and the direction flag are off.
+    The selector `tss` is loaded where it is not 0, for 32 bits only. Interrupts and the direction flag are
+    off.
     """
 
     rax: U64 = 0
