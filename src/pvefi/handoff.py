@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from pvefi.errors import GuestFault
 from pvefi.image import Image
-from pvefi.image.pe import PeImage
 from pvefi.machines.machine import Watchpoint
 from pvefi.memory import GuestMemory
 from pvefi.spec.linux.boot_params import BootParams
@@ -96,6 +95,7 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
     alignment = bzimage.header.kernel_alignment if bzimage else _LEAST_ALIGNMENT
     if alignment < _LEAST_ALIGNMENT or alignment & (alignment - 1):
         alignment = _LEAST_ALIGNMENT
+    rva = image.pe.rva(start) if image.pe is not None else None  # None too where the headers hold it
     return KernelWatch(
         code=code.data[:_PROOF_BYTES],
         file_offset=segment.file_offset + code.segment_offset,
@@ -106,16 +106,8 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
             offset: data[start + offset : start + offset + _PROOF_BYTES]
             for offset in ((0, _STARTUP_64_OFFSET) if bzimage else ())
         },
-        protected_mode_rva=_rva(image.pe, start) if image.pe is not None else start,
+        protected_mode_rva=start if rva is None else rva,
     )
-
-
-def _rva(pe: PeImage, offset: int) -> int:
-    """Return where the byte at file `offset` is when `pe` is loaded."""
-    for section in pe.sections:
-        if section.raw_offset <= offset < section.raw_offset + section.file_size:
-            return section.virtual_address + offset - section.raw_offset
-    return offset  # in the headers
 
 
 def virtual_slide(linked: bytes, found: bytes, alignment: int) -> int | None:

@@ -21,12 +21,12 @@ SERIAL = 0x1234
 RSA = keys.RSAPublicKey({"modulus": (1 << 1023) + 1, "public_exponent": 65537})
 
 
-class _TypeAndValue(core.Sequence):  # type: ignore[misc]
-    _fields = [("type", core.ObjectIdentifier)]  # noqa: RUF012
+class _TypeAndValue(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
+    _fields = [("type", core.ObjectIdentifier)]  # noqa: RUF012  # it changes the list
 
 
-class _Indirect(core.Sequence):  # type: ignore[misc]
-    _fields = [("data", _TypeAndValue), ("message_digest", algos.DigestInfo)]  # noqa: RUF012
+class _Indirect(core.Sequence):  # type: ignore[misc]  # likewise
+    _fields = [("data", _TypeAndValue), ("message_digest", algos.DigestInfo)]  # noqa: RUF012  # likewise
 
 
 def name(common_name: str, organization: str = "Tests") -> Any:

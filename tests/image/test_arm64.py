@@ -128,7 +128,7 @@ LIES = [
 def test_a_zboot_header_that_lies_is_refused(
     tmp_path: Path, fields: dict[str, int], expected: str, found: str
 ) -> None:
-    text = refused(tmp_path, build_zboot(**fields))  # type: ignore[arg-type]
+    text = refused(tmp_path, build_zboot(**fields))  # type: ignore[arg-type]  # by name
     assert expected in text
     assert found in text
 

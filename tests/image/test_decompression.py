@@ -63,7 +63,7 @@ def test_gzip_members_without_end_are_damage() -> None:
     "fields", [{"version": 0x0930}, {"flags": 0x803}, {"name": b"vmlinux.bin"}, {"name": b"x" * 255}]
 )
 def test_every_form_of_an_lzop_header_is_passed_over(fields: dict[str, int]) -> None:
-    assert unpacked("lzo", lzop(DATA, **fields)) == DATA  # type: ignore[arg-type]
+    assert unpacked("lzo", lzop(DATA, **fields)) == DATA  # type: ignore[arg-type]  # by name
 
 
 def test_a_block_that_lzo_cannot_shrink_stands_as_it_is() -> None:

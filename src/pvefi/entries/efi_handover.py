@@ -19,7 +19,6 @@ from pvefi.entries.linux_boot import LoadedKernel, bzimage_of, check, zero_page
 from pvefi.errors import ImageError
 from pvefi.guest.entry_state import EntryState
 from pvefi.image import EntryKind
-from pvefi.image.pe import PeImage
 from pvefi.verdict import Verdict
 
 __all__ = ["ENTRY"]
@@ -34,7 +33,15 @@ def _enter(efi: Environment, request: EntryRequest, information: int) -> Steps[V
     loaded = load(efi, source_of(request, efi.start.command_line))
     tell_by_efi(efi, request, loaded.handle, information)
     assert request.image.pe is not None, "the handover entry is one of a PE image"
-    kernel = LoadedKernel(loaded.base + _rva(request.image.pe, bzimage.protected_mode_offset), bzimage)
+    rva = request.image.pe.rva(bzimage.protected_mode_offset)
+    if rva is None:
+        raise ImageError(
+            request.image.path,
+            bzimage.protected_mode_offset,
+            "a section with the protected-mode kernel",
+            "none",
+        )
+    kernel = LoadedKernel(loaded.base + rva, bzimage)
     params = zero_page(efi, kernel, request, information, machine=False)
     state = EntryState(
         rdi=loaded.handle,
@@ -46,18 +53,10 @@ def _enter(efi: Environment, request: EntryRequest, information: int) -> Steps[V
         code_selector=_FIRMWARE_CS,
         data_selector=_FIRMWARE_DS,
         bits=64,
-        gdt_limit=efi.trampoline.symbols["gdt_end"] - efi.trampoline.symbols["gdt"] - 1,
+        gdt_limit=efi.trampoline.gdt_limit,
         gdt_base=efi.trampoline.symbols["gdt"],
     )
     return enter_image(efi, state, 0, tag=loaded.handle)
-
-
-def _rva(pe: PeImage, file_offset: int) -> int:
-    """Return where the byte at `file_offset` is loaded; ImageError when no section holds it."""
-    for section in pe.sections:
-        if section.raw_offset <= file_offset < section.raw_offset + section.file_size:
-            return section.virtual_address + file_offset - section.raw_offset
-    raise ImageError(pe.path, file_offset, "a section with the protected-mode kernel", "none")
 
 
 ENTRY = Entry(

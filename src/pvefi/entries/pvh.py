@@ -67,7 +67,7 @@ def _enter(efi: Environment, request: EntryRequest, _information: int) -> Steps[
         code_selector=_CODE32,
         data_selector=_DATA,
         bits=32,
-        gdt_limit=symbols["gdt_end"] - symbols["gdt"] - 1,
+        gdt_limit=efi.trampoline.gdt_limit,
         gdt_base=symbols["gdt"],
         tss=_TSS,
     )

@@ -46,6 +46,11 @@ class Trampoline:
         return self.symbols["gates"] + index * self.symbols["GATE_SIZE"]
 
     @property
+    def gdt_limit(self) -> int:
+        """The limit of the GDT at the symbol "gdt", as LGDT takes it: its size in bytes less one."""
+        return self.symbols["gdt_end"] - self.symbols["gdt"] - 1
+
+    @property
     def runtime_arena(self) -> tuple[int, int]:
         """First and one-past-last address of the host's arena beside the mailbox."""
         return self.symbols["runtime_arena"], self.segment(".mailbox").end

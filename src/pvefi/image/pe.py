@@ -143,6 +143,13 @@ class PeImage:
         into = rva - section.virtual_address
         return section.raw_offset + into if into < section.file_size else None
 
+    def rva(self, file_offset: int) -> int | None:
+        """Return where the byte at `file_offset` is loaded; None when no section holds it."""
+        for section in self.sections:
+            if section.raw_offset <= file_offset < section.raw_offset + section.file_size:
+                return section.virtual_address + file_offset - section.raw_offset
+        return None
+
 
 def has_pe_header(data: bytes) -> bool:
     """Whether `data` begins an MZ file whose e_lfanew points at a PE signature."""
