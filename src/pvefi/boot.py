@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
+from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.startup import Hypervisor, make_environment
@@ -35,6 +37,8 @@ __all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "not_started", "pr
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
 _COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
+
+_SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
 
 
 @dataclass(frozen=True)
@@ -206,11 +210,12 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         surroundings = Surroundings(
             console=observer.console,
             random=_randomness(options.seed),
-            clock=Clock(idle=guest.idle),
+            clock=Clock(idle=guest.idle, wall=_wall_clock(options.seed)),
             initrd=prepared.initrd,
             initrd_by_efi=entry.initrd_by_efi,
             image_starts=started,
             kernel_may_start=lambda places: _watch(guest, watch, places),
+            kept=Kept(),
         )
 
         def environment(start_info: int) -> tuple[Environment, int]:
@@ -280,6 +285,11 @@ def _entries(image: Image) -> str:
 def _randomness(seed: int | None) -> Callable[[int], bytes]:
     # Not for secrets: a seeded boot is asked for by somebody who wants it to repeat.
     return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
+
+
+def _wall_clock(seed: int | None) -> Callable[[], float]:
+    """Return the time of day; of a boot that is to repeat, one that goes on with each reading."""
+    return time.time if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
 def _watch(guest: Guest, watch: KernelWatch | None, places: tuple[int, ...]) -> None:

@@ -175,7 +175,7 @@ def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -
 def exit_status(result: BootResult) -> ExitStatus:
     """Return the exit status that stands for how a boot ended."""
     match result.verdict.outcome:
-        case Outcome.HANDOFF:
+        case Outcome.HANDOFF | Outcome.POWERED_OFF | Outcome.REBOOTED:
             return ExitStatus.OK
         case Outcome.EXITED if result.verdict.status == EfiStatus.SUCCESS:
             return ExitStatus.OK

@@ -42,10 +42,10 @@ def _verdict_line(verdict: Verdict) -> Text:
 
 
 def _is_good(verdict: Verdict) -> bool:
-    """Whether the guest did what it was started for: reached its kernel, or ended with EFI_SUCCESS."""
+    """Whether the guest did what it was started for: reached its kernel, or ended as it meant to."""
     if verdict.outcome is Outcome.EXITED:
         return verdict.status == EfiStatus.SUCCESS
-    return verdict.outcome is Outcome.HANDOFF
+    return verdict.outcome in (Outcome.HANDOFF, Outcome.POWERED_OFF, Outcome.REBOOTED)
 
 
 def _facts(result: BootResult, width: int | None) -> list[Fact]:
