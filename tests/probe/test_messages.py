@@ -49,7 +49,7 @@ def test_warnings_are_normalised_and_named_once() -> None:
 @pytest.mark.parametrize(
     ("text", "same"),
     [
-        ("efi: mem00: [0x0000-0x9ffff] (1MB)", "efi: mem00: [0x…-0x…] (…MB)"),
+        ("efi: mem00: [0x0000-0x9ffff] (1MB)", "efi: mem…: [0x…-0x…] (…MB)"),
         ("efi: Freeing EFI boot services memory: 50140K", "efi: Freeing EFI boot services memory: …K"),
         ("remap [mem 7ff8c000-7ff9b000]", "remap [mem …-…]"),
         ("Registered efivars operations ", "Registered efivars operations"),

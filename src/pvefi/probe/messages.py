@@ -25,6 +25,7 @@ _NUMBERS = (
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "0x…"),
     (re.compile(r"\b[0-9a-f]{8,16}\b", re.IGNORECASE), "…"),
     (re.compile(r"\b\d+(?=[KMG]i?B?\b)"), "…"),
+    (re.compile(r"\bmem\d+\b"), "mem…"),
 )
 
 
@@ -66,7 +67,7 @@ def efi_warnings(messages: Iterable[KernelMessage]) -> tuple[str, ...]:
 
 
 def normalised(text: str) -> str:
-    """Return a message without what differs from boot to boot: addresses and amounts of memory."""
+    """Return a message without what differs from boot to boot: addresses, amounts and numbers of memory."""
     for pattern, instead in _NUMBERS:
         text = pattern.sub(instead, text)
     return text.strip()
