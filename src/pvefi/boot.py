@@ -15,6 +15,7 @@ from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
+from pvefi.efi.start import fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
 from pvefi.errors import GuestFault, UsageError
@@ -195,6 +196,14 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         calls.append(event)
         observer.call(event)
 
+    boots = 0
+
+    def mailbox() -> Mailbox:
+        return Mailbox(guest.memory.view(*trampoline.mailbox))
+
+    def boot_services_end() -> None:
+        mailbox().outlive_boot_services()
+
     def started(address: int) -> None:
         observer.stage(f"{image.path.name} has control")
         if options.count:
@@ -210,13 +219,19 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             initrd=prepared.initrd,
             initrd_by_efi=entry.initrd_by_efi,
             image_starts=started,
+            boot_services_end=boot_services_end,
             kernel_may_start=lambda places: _watch(guest, watch, places),
         )
 
-        def environment(start_info: int) -> tuple[Environment, int]:
-            mailbox = Mailbox(guest.memory.view(trampoline.symbols["mailbox"], 4096))
-            hypervisor = Hypervisor(*mailbox.hypervisor())
-            return make_environment(guest.memory, trampoline, start_info, hypervisor, profile, surroundings)
+        def environment(start_info: int) -> Steps[tuple[Environment, int]]:
+            nonlocal boots
+            boots += 1
+            start = yield from read_start(fetch_by_guest(guest.memory, trampoline), start_info)
+            memory = guest.ram(start.memory_map)
+            hypervisor = Hypervisor(*mailbox().hypervisor())
+            efi, information = make_environment(memory, trampoline, start, hypervisor, profile, surroundings)
+            efi.restarted = boots > 1
+            return efi, information
 
         def enter(efi: Environment, information: int) -> Steps[Verdict]:
             return entry.enter(efi, prepared.request, information)

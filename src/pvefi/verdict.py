@@ -33,6 +33,10 @@ class Outcome(Enum):
     """The guest waits for an event that nothing can signal."""
     BAD_REQUEST = "bad request"
     """A doorbell whose mailbox makes no sense, or a service pointer that is no memory of the guest."""
+    POWERED_OFF = "powered off"
+    """The guest switched itself off."""
+    REBOOTED = "rebooted"
+    """The guest asked for a reset, and the boot was to end there."""
     TIMED_OUT = "timed out"
     """The time given by --timeout passed first."""
 

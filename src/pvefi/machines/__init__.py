@@ -2,26 +2,36 @@
 """Where a guest runs. A machine offers memory, a start and stops, and knows nothing of EFI."""
 
 from pvefi.machines.machine import (
+    Died,
     Fault,
     Finished,
     Guest,
     Halted,
     Hardware,
+    Keyboard,
+    Left,
     Machine,
+    PoweredOff,
     Reached,
+    Restarted,
     Stop,
     TimedOut,
     Watchpoint,
 )
 
 __all__ = [
+    "Died",
     "Fault",
     "Finished",
     "Guest",
     "Halted",
     "Hardware",
+    "Keyboard",
+    "Left",
     "Machine",
+    "PoweredOff",
     "Reached",
+    "Restarted",
     "Stop",
     "TimedOut",
     "Watchpoint",

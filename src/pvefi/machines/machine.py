@@ -3,22 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pvefi.guest.mailbox import Answer, Request
 from pvefi.guest.trampoline import Trampoline
 from pvefi.memory import GuestMemory
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
 __all__ = [
+    "Died",
     "Fault",
     "Finished",
     "Guest",
     "Halted",
     "Hardware",
+    "Keyboard",
+    "Left",
     "Machine",
+    "PoweredOff",
     "Reached",
+    "Restarted",
     "Stop",
     "TimedOut",
     "Watchpoint",
@@ -30,13 +37,17 @@ class Hardware:
     """What the guest is to consist of.
 
     `memory_size` is in bytes; `command_line` travels in hvm_start_info; `seed` fixes what randomness the
-    hardware itself gives; `count` asks for exact instruction counts.
+    hardware itself gives; `count` asks for exact instruction counts. `disks` are files with raw contents;
+    one whose name ends in .qcow2 is a QCOW2 image. A guest that resets starts anew where `restarts` is set.
     """
 
     memory_size: int
     command_line: str = ""
     seed: int | None = None
     count: bool = False
+    cpus: int = 1
+    disks: tuple[Path, ...] = ()
+    restarts: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,13 +107,55 @@ class TimedOut:
     instruction_pointer: int
 
 
-Stop = Finished | Reached | Fault | Halted | TimedOut
+@dataclass(frozen=True)
+class PoweredOff:
+    """The guest switched the machine off by its own means, such as ACPI."""
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """The guest reset the machine, by means of the hardware, and was not to start anew."""
+
+
+@dataclass(frozen=True)
+class Died:
+    """The machine itself is gone; `how` says in which way, as far as that can be known."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """The user has left the guest's console."""
+
+
+Stop = Finished | Reached | Fault | Halted | TimedOut | PoweredOff | Restarted | Died | Left
+
+
+class Keyboard(Protocol):
+    """Where the guest's serial port gets its input from."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is something to read."""
+        ...
+
+    def read(self) -> bytes | None:
+        """Return what was typed; empty when there will be no more, None when the user leaves."""
+        ...
 
 
 class Guest(Protocol):
     """A guest that has been started, and is stopped at its first instruction until `run`."""
 
     memory: GuestMemory
+
+    def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
+        """Return all memory of the guest, now that its own `memory_map` tells where it is."""
+        ...
+
+    def finish(self, reason: object) -> None:
+        """End the run with Finished(reason): for those who watch the console or a call, from within."""
+        ...
 
     def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
@@ -140,11 +193,19 @@ class Machine(Protocol):
     """A kind of machine, such as "embedded"."""
 
     name: str
+    runs_kernels: bool
+    """Whether a kernel runs on here after the hand-off."""
 
-    def start(self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]) -> Guest:
+    def start(
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> Guest:
         """Place the trampoline and return the guest, ready to run.
 
-        `console` receives what the guest writes to its serial port. UsageError when `hardware` asks for
-        what the machine cannot be, MachineError when the machine is missing or fails.
+        `console` receives what the guest writes to its serial port, `keyboard` gives it input. UsageError
+        when `hardware` asks for what the machine cannot be, MachineError when it is missing or fails.
         """
         ...

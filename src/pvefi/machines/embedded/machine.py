@@ -11,7 +11,7 @@ from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
-from pvefi.machines.machine import Hardware
+from pvefi.machines.machine import Hardware, Keyboard
 from pvefi.memory import GuestMemory, RamBlock
 
 __all__ = ["EmbeddedMachine"]
@@ -21,11 +21,25 @@ class EmbeddedMachine:
     """The unicorn CPU emulator as a PVH machine."""
 
     name = "embedded"
+    runs_kernels = False
 
     def start(
-        self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
     ) -> EmbeddedGuest:
         """Return a guest that stands at the trampoline's entry; see `Machine.start`."""
+        if hardware.disks:
+            raise UsageError(
+                "expected a machine with disks, found the embedded one", "--machine qemu has them"
+            )
+        if hardware.cpus != 1:
+            raise UsageError(
+                f"expected one CPU, all that the embedded machine has, found {hardware.cpus}",
+                "--machine qemu has more",
+            )
         layout = ram_layout(hardware.memory_size)
         memory = _share(layout, hardware.memory_size)
         for segment in trampoline.segments:
@@ -41,7 +55,7 @@ class EmbeddedMachine:
             ) from error
         engine = Engine(memory)
         engine.enter_protected_mode(trampoline.entry, info_address)
-        mailbox = memory.view(trampoline.symbols["mailbox"], 4096)
+        mailbox = memory.view(*trampoline.mailbox)
         return EmbeddedGuest(engine, memory, mailbox, hardware, console)
 
 
