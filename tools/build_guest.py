@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Assembles and links src/pvefi/guest/trampoline.S into the trampoline.elf that the package carries."""
+"""Assembles and links the guest code of src/pvefi/guest: trampoline.elf, and speed.bin, a flat image."""
 
 from __future__ import annotations
 
@@ -21,11 +21,24 @@ _LINK = (
 
 def build(target: Path) -> None:
     """Write the linked trampoline to `target`; CalledProcessError when as or ld refuse."""
+    _build("trampoline", target)
+
+
+def build_speed(target: Path) -> None:
+    """Write the guest that measures a machine to `target`: the last 256 bytes below 4 GiB, as they are."""
+    _build("speed", target, "--oformat", "binary")
+    target.chmod(0o644)
+
+
+def _build(name: str, target: Path, *options: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        object_file = Path(scratch) / "trampoline.o"
-        subprocess.run(["as", "--64", "-o", object_file, GUEST / "trampoline.S"], check=True)
-        subprocess.run([*_LINK, "-T", GUEST / "trampoline.lds", "-o", target, object_file], check=True)
+        object_file = Path(scratch) / f"{name}.o"
+        subprocess.run(["as", "--64", "-o", object_file, GUEST / f"{name}.S"], check=True)
+        script = GUEST / f"{name}.lds"
+        subprocess.run([*_LINK, *options, "-T", script, "-o", target, object_file], check=True)
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]) if len(sys.argv) > 1 else GUEST / "trampoline.elf")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else GUEST
+    build(folder / "trampoline.elf")
+    build_speed(folder / "speed.bin")

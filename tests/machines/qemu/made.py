@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs that take QEMU's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pvefi.machines.qemu.installation import Installation, Version
+
+VERSION_TEXT = "QEMU emulator version 8.2.1 (made)\nCopyright (c) nobody"
+
+
+def fake_qemu(folder: Path, body: str = "", *, version: str = VERSION_TEXT) -> Path:
+    """Write a script that tells `version` when asked, and else does what `body` says."""
+    program = folder / "qemu-system-x86_64"
+    program.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then\necho "{version}"\nexit 0\nfi\n{body}\n')
+    program.chmod(0o755)
+    return program
+
+
+def installed(program: Path) -> Installation:
+    """Return `program` as what `find_qemu` makes of it, without asking it."""
+    return Installation(program, Version(8, 2, 1), "8.2.1 (made)")
