@@ -2,6 +2,7 @@
 """Where a guest runs. A machine offers memory, a start and stops, and knows nothing of EFI."""
 
 from pvefi.machines.machine import (
+    CpuState,
     Died,
     Fault,
     Finished,
@@ -20,6 +21,7 @@ from pvefi.machines.machine import (
 )
 
 __all__ = [
+    "CpuState",
     "Died",
     "Fault",
     "Finished",

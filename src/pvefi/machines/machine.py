@@ -14,6 +14,7 @@ from pvefi.memory import GuestMemory
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
 __all__ = [
+    "CpuState",
     "Died",
     "Fault",
     "Finished",
@@ -39,6 +40,7 @@ class Hardware:
     `memory_size` is in bytes; `command_line` travels in hvm_start_info; `seed` fixes what randomness the
     hardware itself gives; `count` asks for exact instruction counts. `disks` are files with raw contents;
     one whose name ends in .qcow2 is a QCOW2 image. A guest that resets starts anew where `restarts` is set.
+    Watchpoints are set only where `watched` says so.
     """
 
     memory_size: int
@@ -48,6 +50,7 @@ class Hardware:
     cpus: int = 1
     disks: tuple[Path, ...] = ()
     restarts: bool = True
+    watched: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,13 @@ class Halted:
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The time given for the run passed; the guest was wherever `instruction_pointer` says."""
+    """The time given for the run passed; the guest was wherever `instruction_pointer` says, if that is known.
+
+    A machine that runs kernels runs on: the next `run` goes on where this one ended.
+    """
 
     seconds: float
-    instruction_pointer: int
+    instruction_pointer: int | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,16 @@ class Left:
 
 
 Stop = Finished | Reached | Fault | Halted | TimedOut | PoweredOff | Restarted | Died | Left
+
+
+@dataclass(frozen=True)
+class CpuState:
+    """What a running CPU was doing at one moment: `privilege` is its ring, 3 for user space."""
+
+    instruction_pointer: int
+    privilege: int
+    halted: bool
+    interrupts: bool
 
 
 class Keyboard(Protocol):
@@ -168,6 +184,10 @@ class Guest(Protocol):
         """Add watchpoints; code at their addresses must not have been executed before."""
         ...
 
+    def cpus(self) -> tuple[CpuState, ...]:
+        """Return what each CPU is doing; empty where a machine cannot tell."""
+        ...
+
     def idle(self, seconds: float) -> None:
         """Let `seconds` pass while a doorbell is being answered; less when the run is being ended."""
         ...
@@ -195,6 +215,11 @@ class Machine(Protocol):
     name: str
     runs_kernels: bool
     """Whether a kernel runs on here after the hand-off."""
+
+    @property
+    def about(self) -> str:
+        """What the machine is in detail, such as its version; one line."""
+        ...
 
     def start(
         self,

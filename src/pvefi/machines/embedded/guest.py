@@ -16,7 +16,17 @@ from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Rese
 from pvefi.machines.embedded.counting import InstructionCounter
 from pvefi.machines.embedded.ports import Ports
 from pvefi.machines.faults import INVALID_OPCODE, PAGE_FAULT, exception_name, fault_of
-from pvefi.machines.machine import Fault, Finished, Halted, Hardware, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines.machine import (
+    CpuState,
+    Fault,
+    Finished,
+    Halted,
+    Hardware,
+    Reached,
+    Stop,
+    TimedOut,
+    Watchpoint,
+)
 from pvefi.memory import GuestMemory
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
@@ -225,6 +235,10 @@ class EmbeddedGuest:
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
         self._halt(Finished(reason))
+
+    def cpus(self) -> tuple[CpuState, ...]:
+        """Return nothing: nobody looks at a guest that runs."""
+        return ()
 
     def idle(self, seconds: float) -> None:
         """Sleep, but wake when the run is being ended."""

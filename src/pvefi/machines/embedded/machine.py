@@ -6,6 +6,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
@@ -22,6 +23,11 @@ class EmbeddedMachine:
 
     name = "embedded"
     runs_kernels = False
+
+    @property
+    def about(self) -> str:
+        """The CPU emulator's version."""
+        return f"unicorn {version('unicorn')}"
 
     def start(
         self,

@@ -12,6 +12,7 @@ from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Rese
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
 from pvefi.machines.machine import (
+    CpuState,
     Died,
     Finished,
     Keyboard,
@@ -22,6 +23,7 @@ from pvefi.machines.machine import (
     TimedOut,
     Watchpoint,
 )
+from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
 from pvefi.machines.qemu.resets import triple_fault
@@ -34,6 +36,7 @@ __all__ = ["QemuGuest", "ram_blocks"]
 _FOUR_GIB = 4 << 30
 _LOW_RAM = 2 << 30  # bytes of the RAM file that are at their own address on every machine
 _CHUNK = 65536
+_MONITOR_SECONDS = 1.0
 
 
 def ram_blocks(ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry]) -> list[RamBlock]:
@@ -115,7 +118,6 @@ class QemuGuest:
     def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
         """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
         self._answer = answer
-        self._stop = None
         self._deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while self._stop is None:
@@ -128,7 +130,8 @@ class QemuGuest:
         except _RunEnded:
             if self._stop is None:
                 return TimedOut(timeout or 0.0, None)
-        return self._stop
+        stop, self._stop = self._stop, None
+        return stop
 
     def _left(self) -> float | None:
         return None if self._deadline is None else self._deadline - time.monotonic()
@@ -249,10 +252,19 @@ class QemuGuest:
         """Let time pass, but no longer than the run lasts or QEMU lives."""
         left = self._left()
         step = seconds if left is None else min(seconds, left)
-        if select.select([self._process.pidfd], [], [], max(0.0, step))[0] or (
-            left is not None and left <= seconds
-        ):
+        ended = select.select([self._process.pidfd], [], [], max(0.0, step))[0]
+        if ended or (left is not None and left <= seconds):
             raise _RunEnded
+
+    def cpus(self) -> tuple[CpuState, ...]:
+        """Return what each CPU is doing; empty while the monitor does not answer."""
+        try:
+            told = self._monitor.execute(
+                "human-monitor-command", {"command-line": "info registers -a"}, timeout=_MONITOR_SECONDS
+            )
+        except MachineError:
+            return ()
+        return cpu_states(str(told))
 
     def registers(self) -> Mapping[str, int]:
         """Return the registers of the CPU that has stopped."""

@@ -16,7 +16,7 @@ __all__ = ["QemuMachine"]
 
 
 class QemuMachine:
-    """`qemu-system-x86_64`, run as `options` say.
+    """`qemu-system-x86_64`, run as `options` say; `about` describes it in a line.
 
     A guest waits `patience` seconds for an answer. With `outlives` it lives on when pvefi ends.
     """
@@ -24,8 +24,11 @@ class QemuMachine:
     name = "qemu"
     runs_kernels = True
 
-    def __init__(self, options: QemuOptions, *, patience: float = 30.0, outlives: bool = False) -> None:
+    def __init__(
+        self, options: QemuOptions, about: str = "", *, patience: float = 30.0, outlives: bool = False
+    ) -> None:
         self.options = options
+        self.about = about or f"{options.program}, {options.machine_type}, {options.accelerator}"
         self._patience = patience
         self._outlives = outlives
 
@@ -45,6 +48,7 @@ class QemuMachine:
             trampoline.elf,
             partial(qemu_command, self.options, hardware),
             blocking=exact,
+            debugger=hardware.watched,
             outlives=self._outlives,
         )
         return QemuGuest(

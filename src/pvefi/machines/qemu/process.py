@@ -136,7 +136,10 @@ def start_process(
         bell, bell_fd = pair(doorbell)
         block, block_fd = pair(blocking)
         gdb, gdb_fd = pair(debugger)
-        assert console and monitor and console_fd is not None and monitor_fd is not None
+        assert console is not None
+        assert monitor is not None
+        assert console_fd is not None
+        assert monitor_fd is not None
         if block_fd is not None:
             _fill(block_fd)
         descriptors = Descriptors(ram, image, console_fd, monitor_fd, log.fileno(), bell_fd, block_fd, gdb_fd)
@@ -151,7 +154,8 @@ def start_process(
                 stdout=errors,
                 stderr=errors,
                 pass_fds=[number for number in given if number is not None],
-                preexec_fn=None if outlives else _dies_with_parent(),
+                # What is called in the child between fork and exec takes no lock that a thread could hold.
+                preexec_fn=None if outlives else _dies_with_parent(),  # noqa: PLW1509
                 start_new_session=True,
             )
         except OSError as error:

@@ -20,7 +20,7 @@ class WaitBound:
         self._set = False
 
     def rung(self, mailbox: Mailbox, now: float) -> None:
-        """Look at a doorbell that the host has seen at `now`, in seconds of a clock that only goes forward."""
+        """Look at a doorbell that the host has seen at `now`, in seconds of a clock that goes forward."""
         start, ticks = mailbox.times()
         if self._first is None or ticks < self._first[1] or start > self._first[1]:  # or it was reset
             self._first, self._set = (now, ticks), False

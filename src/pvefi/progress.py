@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How far a boot has come: its milestones, and the end that its goal or its console calls for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pvefi.console_watch import ConsoleWatch, Mark, MarkKind
+from pvefi.machines.machine import CpuState
+from pvefi.verdict import Goal, Milestone, Outcome, Verdict
+
+__all__ = ["Progress"]
+
+_USER_RING = 3
+_IDLE_SAMPLES = 2
+"""How often in a row all CPUs have to be seen halted for good."""
+
+
+class Progress:
+    """The milestones of one boot, in seconds from its start, and what its console has told.
+
+    `finish` is called with a verdict when the boot is to end here.
+    """
+
+    def __init__(self, goal: Goal, finish: Callable[[Verdict], None]) -> None:
+        self._goal = goal
+        self._finish = finish
+        self._began = time.monotonic()
+        self._console = ConsoleWatch()
+        self._panic = ""
+        self._halted = 0
+        self.milestones: dict[Milestone, float] = {}
+        self.boots = 0
+
+    def boot(self) -> None:
+        """Note that the trampoline has rung: at the start, or because the guest was reset."""
+        self.boots += 1
+        self._halted = 0
+        if self._panic:
+            self._finish(Verdict(Outcome.PANICKED, f"{self._panic}; then the guest reset the machine"))
+        self.milestones = {}
+        self.reached(Milestone.DOORBELL)
+
+    def reached(self, milestone: Milestone) -> None:
+        """Note that the guest passes `milestone` now."""
+        self.milestones.setdefault(milestone, self.seconds())
+
+    def seconds(self) -> float:
+        """Return the time since the start."""
+        return time.monotonic() - self._began
+
+    def console(self, data: bytes) -> None:
+        """Look at what the guest has written to its console."""
+        for mark in self._console.feed(data):
+            self._marked(mark)
+
+    def _marked(self, mark: Mark) -> None:
+        match mark.kind:
+            case MarkKind.PANIC:
+                self._panic = self._panic or f"the kernel panicked: {mark.text}"
+            case MarkKind.PANIC_END:
+                self._finish(Verdict(Outcome.PANICKED, self._panic or "the kernel panicked"))
+            case MarkKind.USER_SPACE:
+                self._user_space(f"the kernel says so: {mark.text}")
+            case _:
+                pass
+
+    def _user_space(self, how: str) -> None:
+        if Milestone.USER_SPACE in self.milestones:
+            return
+        self.reached(Milestone.USER_SPACE)
+        if self._goal is Goal.USERSPACE:
+            self._finish(Verdict(Outcome.USER_SPACE, f"the first process runs ({how})"))
+
+    def sampled(self, cpus: Sequence[CpuState]) -> None:
+        """Look at what the CPUs are doing, for a kernel that tells nothing on its console."""
+        if any(cpu.privilege == _USER_RING for cpu in cpus):
+            self._user_space("a CPU was seen at privilege level 3")
+        for_good = bool(cpus) and all(cpu.halted and not cpu.interrupts for cpu in cpus)
+        self._halted = self._halted + 1 if for_good else 0
+        if self._halted == _IDLE_SAMPLES:
+            where = f"all CPUs have halted with interrupts off, the first at {cpus[0].instruction_pointer:#x}"
+            panicked = Verdict(Outcome.PANICKED, self._panic)
+            self._finish(panicked if self._panic else Verdict(Outcome.HALTED, where))
+
+    def amended(self, verdict: Verdict) -> Verdict:
+        """Return the verdict that counts: a guest that resets or switches off after a panic has panicked."""
+        if self._panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
+            return Verdict(Outcome.PANICKED, f"{self._panic}; then {verdict.message}")
+        return verdict
