@@ -24,6 +24,7 @@ LAYERS = (
     ("spec",),
     ("trace", "verdict"),  # what happened, as values: efi makes events, machines know nothing of them
     ("image",),
+    ("probe",),  # what a guest's user space says of its boot
     ("guest",),
     ("memory", "placement"),
     ("efi",),

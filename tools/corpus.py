@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,13 @@ from debian_archive import ArchiveError, Download, PrivateRoot
 __all__ = ["ITEMS", "Corpus", "CorpusError", "Item", "cache_folder", "item_named"]
 
 OWN_KERNEL = "a kernel of your own needs no archive: make boot KERNEL=/path/vmlinuz"
+MODULES = (
+    "lib/modules/*/modules.builtin",
+    "lib/modules/*/kernel/fs/efivarfs/efivarfs.ko*",
+    "lib/modules/*/kernel/drivers/virtio/*",
+    "lib/modules/*/kernel/drivers/block/virtio_blk.ko*",
+)
+CLOUD_612 = r"linux-image-6\.12\.\d+\+deb12-cloud-amd64"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
 ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
 I386_INSTALLER = "usr/lib/debian-installer/images/12/i386/text/debian-installer/i386"
@@ -50,7 +57,8 @@ class Item:
     """One package of the corpus and the files that are kept of it.
 
     `how` says what `package` is: `exact`, a `meta` package that needs the real one, or a regular expression
-    of which the `newest` is meant.
+    of which the `newest` is meant. Items of the same package are fetched together, so that a kernel and
+    its modules are always of one version.
     """
 
     name: str
@@ -65,11 +73,15 @@ ITEMS = (
     Item("amd64", "linux-image-amd64", ("boot/vmlinuz-*",), "the general kernel: 6.1, xz", "meta"),
     Item(
         "cloud-6.12",
-        r"linux-image-6\.12\.\d+\+deb12-cloud-amd64",
+        CLOUD_612,
         ("boot/vmlinuz-*",),
         "a kernel of today: 6.12, zstd",
         "newest",
     ),
+    Item("cloud-modules", "linux-image-cloud-amd64", MODULES, "what the probe loads on `cloud`", "meta"),
+    Item("amd64-modules", "linux-image-amd64", MODULES, "what the probe loads on `amd64`", "meta"),
+    Item("cloud-6.12-modules", CLOUD_612, MODULES, "what the probe loads on `cloud-6.12`", "newest"),
+    Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),
     Item(
         "netboot",
         "debian-installer-12-netboot-amd64",
@@ -254,9 +266,12 @@ class Corpus:
         with tempfile.TemporaryDirectory(prefix=".part-", dir=inside) as scratch:
             progress.say(f"{item.name}: fetching {package}")
             fetched = root.download(package, Path(scratch), progress.count)
-            unpacked = Path(scratch) / "files"
-            unpack(fetched.path, item.files, unpacked)
-            return self._keep(item, fetched, unpacked)
+            together = [other for other in ITEMS if (other.package, other.how) == (item.package, item.how)]
+            unpacked = {other.name: Path(scratch) / other.name for other in together}
+            unpack(fetched.path, {unpacked[other.name]: other.files for other in together})
+            for other in together:
+                self._verified[other.name] = self._keep(other, fetched, unpacked[other.name])
+            return self._verified[item.name]
 
     def _keep(self, item: Item, fetched: Download, unpacked: Path) -> list[Path]:
         progress = Progress("corpus")
@@ -271,9 +286,10 @@ class Corpus:
             "patterns": list(item.files),
             "files": {name: sha256(unpacked / name) for name in names},
         }
+        self._inside(item).mkdir(parents=True, exist_ok=True)
         final = self._inside(item) / str(entry["folder"])
         if final.exists():
-            final.rename(unpacked.with_name("replaced"))
+            final.rename(unpacked.with_name(f"{item.name}-replaced"))
         unpacked.rename(final)
         manifest = self._manifest() | {item.name: entry}
         part = self._folder / "manifest.json.part"
@@ -284,30 +300,22 @@ class Corpus:
         return [final / name for name in names]
 
 
-def unpack(package: Path, patterns: tuple[str, ...], folder: Path) -> None:
-    """Unpack the regular files of a .deb that match `patterns` into `folder`; every pattern must match one.
+def unpack(package: Path, wanted: Mapping[Path, tuple[str, ...]]) -> None:
+    """Unpack the regular files of a .deb that match the patterns of a folder into it; every one must match.
 
     Reading ends as soon as each pattern without a wildcard in a folder of many is served: a kernel stands at
     the front of its package, before hundreds of megabytes of modules.
     """
-    folder.mkdir(parents=True)
-    missing = set(patterns)
-    one_each = all("*" not in pattern or pattern.startswith("boot/vmlinuz-") for pattern in patterns)
+    for folder in wanted:
+        folder.mkdir(parents=True)
+    missing = {pattern for patterns in wanted.values() for pattern in patterns}
+    one_each = all("*" not in pattern or pattern.startswith("boot/vmlinuz-") for pattern in missing)
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
         assert running.stdout is not None
         with tarfile.open(fileobj=running.stdout, mode="r|") as archive:
             for member in archive:
-                name = member.name.removeprefix("./")
-                hits = {pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)}
-                source = archive.extractfile(member) if hits and member.isreg() else None
-                if source is None or ".." in Path(name).parts or name.startswith("/"):
-                    continue
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as stream:
-                    shutil.copyfileobj(source, stream, 1 << 20)
-                missing -= hits
+                missing -= _take(archive, member, wanted)
                 if one_each and not missing:
                     running.kill()
                     break
@@ -315,11 +323,30 @@ def unpack(package: Path, patterns: tuple[str, ...], folder: Path) -> None:
         raise ArchiveError(f"{package.name} has no {', '.join(sorted(missing))}")
 
 
+def _take(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[Path, tuple[str, ...]]
+) -> set[str]:
+    """Write the member into the folder that wants it, and return the patterns that do."""
+    name = member.name.removeprefix("./")
+    if ".." in Path(name).parts or name.startswith("/") or not member.isreg():
+        return set()
+    for folder, patterns in wanted.items():
+        hits = {pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)}
+        source = archive.extractfile(member) if hits else None
+        if source is not None:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as stream:
+                shutil.copyfileobj(source, stream, 1 << 20)
+            return hits
+    return set()
+
+
 def _list(corpus: Corpus) -> None:
     for item in ITEMS:
         entry = corpus.record(item.name)
         state = f"{entry['package']} {entry['version']}" if entry else "not fetched"
-        print(f"{item.name:13} {item.about:45} {state}")
+        print(f"{item.name:18} {item.about:45} {state}")
 
 
 def main(words: list[str]) -> int:

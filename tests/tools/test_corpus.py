@@ -18,6 +18,13 @@ from corpus import Corpus, CorpusError, cache_folder, item_named, main, unpack
 from debian_archive import ArchiveError, Download
 
 KERNEL = "boot/vmlinuz-6.1.0-1-cloud-amd64"
+FOLDER = "lib/modules/6.1.0-1-cloud-amd64"
+MODULES = (
+    f"{FOLDER}/modules.builtin",
+    f"{FOLDER}/kernel/fs/efivarfs/efivarfs.ko",
+    f"{FOLDER}/kernel/drivers/virtio/virtio.ko",
+    f"{FOLDER}/kernel/drivers/block/virtio_blk.ko",
+)
 
 
 def deb(path: Path, files: dict[str, bytes]) -> Path:
@@ -47,7 +54,7 @@ class Archive:
 
     def __init__(self) -> None:
         self.downloads = 0
-        self.files = {KERNEL: b"kernel", "lib/modules/x.ko": b"module"}
+        self.files = {KERNEL: b"kernel", "lib/other": b"other"} | dict.fromkeys(MODULES, b"module")
         self.broken = ""
 
     def resolve(self, package: str, how: str) -> str:
@@ -86,6 +93,17 @@ def test_only_the_wanted_files_are_kept(archive: Archive, tmp_path: Path) -> Non
     Corpus().files("cloud")
     kept = [path.name for path in (tmp_path / "corpus" / "cloud").rglob("*") if path.is_file()]
     assert kept == [Path(KERNEL).name]
+
+
+def test_a_kernel_and_its_modules_come_of_one_package(archive: Archive) -> None:
+    (kernel,) = Corpus().files("cloud")
+    modules = Corpus(offline=True).files("cloud-modules")
+    assert sorted(path.name for path in modules) == sorted(Path(name).name for name in MODULES)
+    assert archive.downloads == 1
+    corpus = Corpus()
+    archive.files[KERNEL] = b"newer"
+    corpus.files("cloud-modules", refresh=True)
+    assert corpus.file("cloud").read_bytes() == kernel.read_bytes() == b"newer"
 
 
 def test_the_manifest_records_package_version_and_hashes(archive: Archive, tmp_path: Path) -> None:
@@ -162,7 +180,7 @@ def test_an_unknown_item_names_those_there_are() -> None:
 def test_paths_out_of_the_package_are_not_written(tmp_path: Path, tool: Callable[[str], str]) -> None:
     tool("dpkg-deb")
     package = deb(tmp_path / "evil.deb", {"../../evil.efi": b"x", "usr/good.efi": b"y"})
-    unpack(package, ("*.efi",), tmp_path / "deep" / "er" / "files")
+    unpack(package, {tmp_path / "deep" / "er" / "files": ("*.efi",)})
     assert [path.name for path in tmp_path.rglob("*.efi")] == ["good.efi"]
 
 
@@ -170,7 +188,7 @@ def test_a_file_that_is_no_package_is_an_error(tmp_path: Path, tool: Callable[[s
     tool("dpkg-deb")
     (tmp_path / "x.deb").write_bytes(b"no package")
     with pytest.raises((ArchiveError, tarfile.TarError)):
-        unpack(tmp_path / "x.deb", ("*",), tmp_path / "files")
+        unpack(tmp_path / "x.deb", {tmp_path / "files": ("*",)})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The probe's initrd for a kernel of the corpus: built, kept in the cache, and its path printed.
+
+    python3 tools/probe.py path cloud
+    python3 tools/probe.py build cloud-6.12 -o /tmp/probe.cpio
+    python3 tools/probe.py facts console.txt
+
+`path` and `build` take the name of a kernel of tools/corpus.py; `any` makes an initrd without modules, which
+every kernel boots. `facts` prints what a console's text has of the probe's facts. What words `probe=` of the
+kernel's command line takes is in src/pvefi/probe/init. Standard library only, Python >= 3.11.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import pprint
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from corpus import Corpus, CorpusError, cache_folder
+from pvefi.errors import PvefiError
+from pvefi.probe.initrd import build_initrd, built_in_names, kernel_modules
+from pvefi.probe.reading import probe_facts
+
+__all__ = ["KERNELS", "WITHOUT_MODULES", "kernel_file", "probe_initrd"]
+
+KERNELS = ("cloud", "amd64", "cloud-6.12")
+"""The kernels of the corpus whose modules it has too."""
+WITHOUT_MODULES = "any"
+
+
+def kernel_file(name: str, corpus: Corpus | None = None) -> Path:
+    """Return the kernel of this name; CorpusError when it cannot be had."""
+    return (corpus or Corpus()).file(name, "boot/vmlinuz-*")
+
+
+def probe_initrd(name: str, corpus: Corpus | None = None) -> Path:
+    """Return the probe's initrd for a kernel of KERNELS, or the one without modules; built when not cached.
+
+    CorpusError when its parts cannot be had.
+    """
+    data = _built(name, corpus or Corpus())
+    kept = cache_folder() / "probe" / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.cpio"
+    if not kept.is_file() or kept.stat().st_size != len(data):
+        _write(kept, data)
+    return kept
+
+
+def _built(name: str, corpus: Corpus) -> bytes:
+    busybox = corpus.file("busybox").read_bytes()
+    if name == WITHOUT_MODULES:
+        return build_initrd(busybox, {})
+    if name not in KERNELS:
+        raise CorpusError(f"no probe for {name!r}; there are {', '.join((*KERNELS, WITHOUT_MODULES))}")
+    # The kernel first: fetching either fetches both, and of one version.
+    release = kernel_file(name, corpus).name.removeprefix("vmlinuz-")
+    files = corpus.files(f"{name}-modules")
+    if any(release not in path.parts for path in files):
+        files = corpus.files(f"{name}-modules", refresh=True)
+    built_in = next(path for path in files if path.name == "modules.builtin")
+    try:
+        return build_initrd(busybox, kernel_modules(files), built_in_names(built_in.read_text()))
+    except LookupError as error:
+        raise CorpusError(f"{name}: the modules of {release} lack {error.args[0]}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file so that nobody sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as stream:
+        stream.write(data)
+    Path(stream.name).chmod(0o644)
+    Path(stream.name).replace(path)
+
+
+def main(words: list[str]) -> int:
+    """Run one command; 0 when all is well, 1 with one line on stderr when not."""
+    parser = argparse.ArgumentParser(prog="tools/probe.py", description="The probe's initrd, and its facts.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    names = ", ".join((*KERNELS, WITHOUT_MODULES))
+    path = verbs.add_parser("path", help="print the path of the cached initrd, building it when needed")
+    path.add_argument("kernel", metavar="KERNEL", help=names)
+    build = verbs.add_parser("build", help="write the initrd to a file")
+    build.add_argument("kernel", metavar="KERNEL", help=names)
+    build.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    facts = verbs.add_parser("facts", help="print the facts in a console's text")
+    facts.add_argument("console", type=Path, metavar="FILE")
+    given = parser.parse_args(words)
+    try:
+        if given.verb == "facts":
+            pprint.pp(probe_facts(given.console.read_bytes()), width=110)
+        elif given.verb == "build":
+            _write(given.output.absolute(), probe_initrd(given.kernel).read_bytes())
+        else:
+            print(probe_initrd(given.kernel))
+        sys.stdout.flush()
+    except (CorpusError, PvefiError) as error:
+        print(f"probe: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"probe: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("probe: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
