@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import os
 import random
 import time
@@ -33,8 +33,8 @@ __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
-_LONGEST_SLICE = 60.0
-"""Seconds after which the CPUs of a quiet guest are looked at again at the latest."""
+_FIRST_SLICE, _LONGEST_SLICE = 1.0, 60.0
+"""Seconds after which the CPUs of a guest are looked at: at first, and at the latest."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             kernel_may_start=kernel_may_start,
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
-        stop, passed = _run(guest, firmware, progress, options.timeout)
+        stop, passed = _run(guest, firmware, progress, options.timeout, looks=options.machine.runs_kernels)
         seconds = progress.seconds()
         stop, handoff = _handoff(
             guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
@@ -169,27 +169,24 @@ def _randomness(seed: int | None) -> Callable[[int], bytes]:
 
 
 def _run(
-    guest: Guest, firmware: Firmware, progress: Progress, timeout: float | None
+    guest: Guest, firmware: Firmware, progress: Progress, timeout: float | None, *, looks: bool
 ) -> tuple[Stop, dict[str, int | None]]:
     """Run to the guest's end or the kernel proper; return the stop, and what was passed on the way.
 
-    That is the label of each watchpoint reached, with the guest's instruction count there. A guest whose CPUs
-    can be looked at is looked at now and then, less and less often.
+    That is the label of each watchpoint reached, with the guest's instruction count there. With `looks` its
+    CPUs are looked at now and then, less and less often.
     """
     passed: dict[str, int | None] = {}
     end = None if timeout is None else time.monotonic() + timeout
-    looks = itertools.accumulate(
-        itertools.repeat(2.0), lambda span, factor: min(span * factor, _LONGEST_SLICE)
-    )
-    slice_ = next(looks) if guest.cpus() else None
+    span = _FIRST_SLICE if looks else math.inf
     while True:
-        left = None if end is None else max(0.0, end - time.monotonic())
-        step = left if slice_ is None else min(slice_, left or slice_)
-        stop = guest.run(firmware.answer, step)
+        left = math.inf if end is None else max(0.0, end - time.monotonic())
+        step = min(left, span)
+        stop = guest.run(firmware.answer, None if step == math.inf else step)
         if isinstance(stop, TimedOut):
-            if slice_ is None or (end is not None and time.monotonic() >= end):
+            if left <= span:
                 return replace(stop, seconds=timeout or 0.0), passed
-            slice_ = next(looks)
+            span = min(span * 2, _LONGEST_SLICE)
             progress.sampled(guest.cpus())
         elif not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
             return stop, passed

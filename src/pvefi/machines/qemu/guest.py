@@ -7,7 +7,7 @@ import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pvefi.errors import GuestFault
+from pvefi.errors import GuestFault, MachineError
 from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Reset
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
@@ -226,9 +226,9 @@ class QemuGuest:
     def _shut_down(self, reason: str) -> Stop:
         if fault := triple_fault(self._log()):
             return fault
-        return {"guest-reset": Restarted(), "guest-shutdown": PoweredOff()}.get(
-            reason, Died(f"QEMU has ended: {reason}")
-        )
+        if reason == "guest-reset":
+            return Restarted()
+        return PoweredOff() if reason == "guest-shutdown" else Died(f"QEMU has ended: {reason}")
 
     def _ended(self) -> None:
         """Take what the process has left behind and say how it ended."""
