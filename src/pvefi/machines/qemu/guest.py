@@ -18,6 +18,7 @@ from pvefi.machines.machine import (
     Keyboard,
     Left,
     PoweredOff,
+    Reached,
     Restarted,
     Stop,
     TimedOut,
@@ -28,6 +29,7 @@ from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
 from pvefi.machines.qemu.resets import triple_fault
 from pvefi.machines.qemu.waiting import WaitBound
+from pvefi.machines.qemu.watching import Watching
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry, MemmapType
 
@@ -87,6 +89,7 @@ class QemuGuest:
         self._answer: Callable[[Request], Answer] | None = None
         self._stop: Stop | None = None
         self._answering = 0.0
+        self._blocked = False
         self._deadline: float | None = None
         self._boots = 0
         self._poll = select.poll()
@@ -96,6 +99,9 @@ class QemuGuest:
         self._watch_for(shared.console.fileno(), self._text)
         self._watch_for(self._monitor.fileno(), self._events)
         self._watch_for(process.pidfd, self._ended)
+        self._watching = Watching(shared.debugger) if shared.debugger is not None else None
+        if self._watching is not None:
+            self._watch_for(self._watching.fileno(), self._stopped)
         if keyboard is not None:
             self._watch_for(keyboard.fileno(), self._keys)
         for end in (shared.doorbell, shared.console):
@@ -118,6 +124,8 @@ class QemuGuest:
     def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
         """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
         self._answer = answer
+        if self._watching is not None:
+            self._watching.resume()
         self._deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while self._stop is None:
@@ -164,6 +172,7 @@ class QemuGuest:
             if self._boots > 1 and (fault := triple_fault(self._log())):
                 self._stop = fault
                 return
+        self._blocked = True
         self._bound.rung(self._mailbox, began)
         answer = self._answer(request)
         if isinstance(answer, Finish):
@@ -171,14 +180,22 @@ class QemuGuest:
         elif isinstance(answer, Reset):
             self._reset(answer)
         else:
+            self._arm()
             self._mailbox.publish(answer)
             self._unblock()
         self._answering += time.perf_counter() - began
 
     def _unblock(self) -> None:
         """Let the CPU go on that waits for room on the second doorbell."""
-        if self._shared.blocking is not None:
+        if self._blocked and self._shared.blocking is not None:
             self._shared.blocking.recv(1)
+        self._blocked = False
+
+    def _arm(self) -> None:
+        """Arm what the answer's makers want watched; a CPU that is blocked could not be stopped for it."""
+        if self._watching is not None and self._watching.wanted:
+            self._unblock()
+            self._watching.arm()
 
     def _reset(self, answer: Reset) -> None:
         if not self._restarts:
@@ -246,7 +263,14 @@ class QemuGuest:
             self._stop = Finished(reason)
 
     def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
-        """Add watchpoints; see `Guest.watch`."""
+        """Add watchpoints, armed with the answer to the doorbell; see `Guest.watch`."""
+        assert self._watching is not None, "Hardware.watched said that there would be none"
+        self._watching.add(watchpoints)
+
+    def _stopped(self) -> None:
+        assert self._watching is not None
+        if watchpoint := self._watching.stopped(self.memory):
+            self._stop = Reached(watchpoint)
 
     def idle(self, seconds: float) -> None:
         """Let time pass, but no longer than the run lasts or QEMU lives."""
@@ -267,8 +291,9 @@ class QemuGuest:
         return cpu_states(str(told))
 
     def registers(self) -> Mapping[str, int]:
-        """Return the registers of the CPU that has stopped."""
-        return {}
+        """Return the registers of the CPU that stopped last, stopping all where none has."""
+        assert self._watching is not None, "Hardware.watched said that nobody would ask"
+        return self._watching.registers()
 
     def instructions(self) -> int | None:
         """Return None: only an exact run counts."""
@@ -281,6 +306,8 @@ class QemuGuest:
     def close(self) -> None:
         """End QEMU, unless the guest is to live on, and free what it was given."""
         self._monitor.close()
+        if self._watching is not None:
+            self._watching.close()
         self._process.close()
         self._shared.close()
         self._mailbox.release()
