@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from pvefi.boot import BootOptions, Observer, boot, prepare
+from pvefi.boot import Observer, boot
 from pvefi.errors import ImageError, PvefiError, UsageError
 from pvefi.guest import load_trampoline
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines import Hardware, Keyboard
 from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, prepare
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent

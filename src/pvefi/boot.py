@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
+from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
@@ -25,6 +27,7 @@ from pvefi.judge import MemoryWish, judge
 from pvefi.machines import Finished, Guest, Hardware, Keyboard, Reached, Stop, TimedOut, Watchpoint
 from pvefi.prepare import PreparedBoot, not_started
 from pvefi.progress import Progress
+from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
@@ -35,20 +38,22 @@ _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
 _FIRST_SLICE, _LONGEST_SLICE = 1.0, 60.0
 """Seconds after which the CPUs of a guest are looked at: at first, and at the latest."""
+_SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
 
 
 @dataclass(frozen=True)
 class Observer:
     """Who watches a boot.
 
-    `console` gets what the image writes by EFI's services, `serial` the bytes of its serial port, `call` each
-    service call, `stage` the boot's progress. `keyboard` is where the serial port's input comes from.
+    `console` gets the guest's text, `call` each service call, `stage` its progress. `serial` gets the bytes of
+    the guest's serial port; without it they go to `console`, made visible. `keyboard` is where the serial
+    port's input comes from.
     """
 
     console: Callable[[str], None]
-    serial: Callable[[bytes], None]
     call: Callable[[CallEvent], None]
     stage: Callable[[str], None]
+    serial: Callable[[bytes], None] | None = None
     keyboard: Keyboard | None = None
 
 
@@ -61,7 +66,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))
+    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))  # noqa: PLW0108  no guest yet
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
@@ -71,7 +76,10 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         observer.call(event)
 
     def serial(data: bytes) -> None:
-        observer.serial(data)
+        if observer.serial is not None:
+            observer.serial(data)
+        else:
+            observer.console(visible(data))
         progress.console(data)
 
     def environment(start_info: int) -> Steps[tuple[Environment, int]]:
@@ -111,12 +119,13 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         surroundings = Surroundings(
             console=observer.console,
             random=_randomness(options.seed),
-            clock=Clock(idle=guest.idle),
+            clock=Clock(idle=guest.idle, wall=_wall_clock(options.seed)),
             initrd=prepared.initrd,
             initrd_by_efi=entry.initrd_by_efi,
             image_starts=image_starts,
             boot_services_end=boot_services_end,
             kernel_may_start=kernel_may_start,
+            kept=Kept(),
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
         stop, passed = _run(guest, firmware, progress, options.timeout, looks=options.machine.runs_kernels)
@@ -166,6 +175,11 @@ def _wish(prepared: PreparedBoot) -> MemoryWish:
 def _randomness(seed: int | None) -> Callable[[int], bytes]:
     # Not for secrets: a seeded boot is asked for by somebody who wants it to repeat.
     return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
+
+
+def _wall_clock(seed: int | None) -> Callable[[], float]:
+    """Return the time of day; of a boot that is to repeat, one that goes on with each reading."""
+    return time.time if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
 def _run(

@@ -46,6 +46,10 @@ class Outcome(Enum):
     """The kernel proper got control, proven by its own bytes."""
     EXITED = "exited"
     """The image returned, or called Exit()."""
+    POWERED_OFF = "powered off"
+    """The guest switched itself off."""
+    REBOOTED = "rebooted"
+    """The guest asked to be reset."""
     FAULTED = "faulted"
     """The guest's CPU raised an exception that nobody handles."""
     HALTED = "halted"
@@ -62,10 +66,6 @@ class Outcome(Enum):
     """The user has left the guest's console."""
     DIED = "died"
     """The machine itself is gone, not by the guest's doing."""
-    POWERED_OFF = "powered off"
-    """The guest switched itself off."""
-    REBOOTED = "rebooted"
-    """The guest asked for a reset, and the boot was to end there."""
     TIMED_OUT = "timed out"
     """The time given by --timeout passed first."""
 
@@ -151,9 +151,9 @@ class BootResult:
 
     `machine_about` is what the machine is in detail. `seconds` runs from the machine's start to the guest's
     end, `milestones` are the times from the start at which the last boot passed them; `host_seconds` is the
-    part of it all spent outside the machine's CPU, answering. `restarts` counts the guest's resets. `calls` are those that were
-    kept, of the `calls_made` in all: one who makes very many loses some from the middle. Instruction counts are None when not counted:
-    `instructions` from the first instruction to the end, `instructions_to_image` to the image's first.
+    part of it all spent outside the machine's CPU, answering. `restarts` counts the guest's resets.
+    `calls` are those that were kept, of the `calls_made` in all: one who makes very many loses some from the
+    middle. Instruction counts are None when not counted: `instructions` from the first instruction to the end, `instructions_to_image` to the image's first.
     """
 
     image: str

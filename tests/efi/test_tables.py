@@ -273,6 +273,8 @@ def test_runtime_slots_may_all_lead_to_a_stub(guest: FakeGuest) -> None:
     check_all(guest)
 
 
-def test_the_runtime_properties_promise_what_is_offered(guest: FakeGuest) -> None:
+@pytest.mark.parametrize(("profile", "lasting"), [("minimal", 0), ("linux", 0x25F3)])
+def test_the_runtime_properties_promise_what_is_offered(profile: str, lasting: int) -> None:
+    guest = FakeGuest(profile)
     address = dict(configuration(guest))[guids.RT_PROPERTIES_TABLE]
-    assert struct.unpack("<HHI", guest.memory.read(address, 8)) == (1, 8, 0)
+    assert struct.unpack("<HHI", guest.memory.read(address, 8)) == (1, 8, lasting)

@@ -23,7 +23,6 @@ from pvefi.machines.choose import MACHINES, QemuWish, choose_machine
 from pvefi.machines.qemu.accelerator import ACCELERATORS
 from pvefi.machines.qemu.command import MachineType
 from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all
-from pvefi.serial import visible
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
 from pvefi.trace.show import verdict_line
 from pvefi.verdict import BootResult, Goal, Outcome, succeeded
@@ -236,7 +235,6 @@ def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -
             prepared,
             Observer(
                 console=console.write,
-                serial=lambda data: console.write(visible(data)),
                 call=trace.append if trace else lambda _: None,
                 stage=console.stage,
             ),

@@ -19,11 +19,15 @@ from pvefi.efi.arena import Arena
 from pvefi.efi.events import Events
 from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
+from pvefi.efi.kept import Kept
 from pvefi.efi.pages import PageMap
 from pvefi.efi.pools import Pools
 from pvefi.efi.profiles import Profile
 from pvefi.efi.start import Start
 from pvefi.efi.tables import SystemTables
+from pvefi.efi.varstore.memory import MemoryStore
+from pvefi.efi.varstore.store import VariableStore
+from pvefi.efi.virtual_map import VirtualMap
 from pvefi.guest.trampoline import Trampoline
 from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, Memory, NamedRange
@@ -43,10 +47,14 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Clock:
-    """Time as the environment sees it: `monotonic` seconds, and `idle` that lets seconds pass."""
+    """Time as the environment sees it: `monotonic` seconds, and `idle` that lets seconds pass.
+
+    `wall` is the time of day in seconds since 1970, UTC.
+    """
 
     idle: Callable[[float], None]
     monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Surroundings:
     is executed; `boot_services_end` at ExitBootServices; `kernel_may_start` once the kernel proper may get
     control, with the guest physical addresses of what was loaded: after ExitBootServices, or when a kernel
     is entered without EFI.
+    `kept` is what the guest keeps through its resets: whoever makes the guest makes it, once.
     """
 
     console: Callable[[str], None]
@@ -69,6 +78,7 @@ class Surroundings:
     image_starts: Callable[[int], None]
     boot_services_end: Callable[[], None]
     kernel_may_start: Callable[[tuple[int, ...]], None]
+    kept: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ class Environment:
     `memory` is guest memory as the current caller sees it: physical while the trampoline's page tables are
     in force, through the caller's own afterwards. `physical` is always by guest physical address. `initrd` is
     the initial ramdisk: the user's, or else the machine's first module. `restarted` tells that the guest has
-    been reset: anything in its memory may be code that ran before.
+    been reset: anything in its memory may be code that ran before. `virtual_map` is there while
+    SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on.
     """
 
     physical: GuestMemory
@@ -109,6 +120,9 @@ class Environment:
     phase: Phase = Phase.BOOT
     exit_announced: bool = False
     initrd: memoryview | None = None
+    volatile_variables: VariableStore = field(default_factory=MemoryStore)
+    has_virtual_addresses: bool = False
+    virtual_map: VirtualMap | None = None
     event_names: dict[int, str] = field(default_factory=dict)
     images: dict[int, LoadedImage] = field(default_factory=dict)
     ranges: list[NamedRange] = field(default_factory=list)

@@ -158,6 +158,11 @@ class Events:
         for event in self._groups.get(group, ()):
             self._signal_one(self._events[event])
 
+    def notifications(self, group: Guid) -> tuple[Notification, ...]:
+        """Return the notifications of `group` in order of creation, whatever level holds them back."""
+        found = (self._events[event] for event in self._groups.get(group, ()))
+        return tuple(one.notification for one in found if one.notifies)
+
     def prepare_check(self, event: int) -> None:
         """Begin CheckEvent: queue what may signal `event` — UEFI 2.10 §7.1.6.
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from types import ModuleType, NoneType, UnionType
 from typing import (
     Annotated,
@@ -150,7 +150,7 @@ def _scalar(hint: Any) -> tuple[int, Callable[[int], Any]]:
         return width, (lambda word: word & mask) if width < 8 else int
     if base is bool:
         return width, lambda word: word & mask != 0
-    if issubclass(base, IntEnum) or base is Address:
+    if issubclass(base, IntEnum | IntFlag) or base is Address:
         return width, lambda word: base(word & mask)
     raise TypeError(f"{hint!r} is no service parameter")
 

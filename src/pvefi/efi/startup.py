@@ -16,14 +16,22 @@ from pvefi.efi.paging import map_high_memory
 from pvefi.efi.pools import Pools
 from pvefi.efi.profiles import Profile
 from pvefi.efi.protocols import hypervisor_information, load_file2, rng, text_input, text_output
+from pvefi.efi.runtime.variables import provide_variables
+from pvefi.efi.smbios import entry_points
 from pvefi.efi.start import Start
 from pvefi.efi.tables import SystemTables
 from pvefi.errors import GuestFault
 from pvefi.guest.trampoline import Trampoline
 from pvefi.memory import GuestMemory
+from pvefi.spec.acpi import Rsdp
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.memory import MemoryType
-from pvefi.spec.uefi.tables import RT_PROPERTIES_TABLE_VERSION, RtPropertiesTable
+from pvefi.spec.uefi.tables import (
+    RT_PROPERTIES_TABLE_VERSION,
+    RUNTIME_SERVICE_FLAGS,
+    RtPropertiesTable,
+    RuntimeServicesSupported,
+)
 
 __all__ = ["Hypervisor", "make_environment"]
 
@@ -77,6 +85,7 @@ def make_environment(
         load_file2.install(efi)
     rng.install(efi)
     _install_tables(efi)
+    provide_variables(efi)
     information = hypervisor_information.install_table(efi, hypervisor.cpuid_base, hypervisor.signature)
     return efi, information
 
@@ -117,16 +126,31 @@ def _reserve(pages: PageMap, trampoline: Trampoline, start: Start, profile: Prof
 
 
 def _install_tables(efi: Environment) -> None:
-    """Enter EFI_RT_PROPERTIES_TABLE, and ACPI's root pointer under the GUID of its revision."""
+    """Enter EFI_RT_PROPERTIES_TABLE, and where the machine has its SMBIOS and ACPI tables."""
     properties = RtPropertiesTable(
         version=RT_PROPERTIES_TABLE_VERSION,
         length=RtPropertiesTable.SIZE,
-        runtime_services_supported=0,  # none after ExitBootServices: see efi/runtime/
+        runtime_services_supported=_lasting_services(efi.profile),
     )
     address = efi.runtime_arena.place("EFI_RT_PROPERTIES_TABLE", properties.pack())
     efi.tables.install_configuration_table(guids.RT_PROPERTIES_TABLE, address)
-    if efi.start.rsdp is None:
-        return
+    for guid, entry_point in entry_points(efi.physical):
+        efi.tables.install_configuration_table(guid, entry_point)
+    if efi.start.rsdp is not None:
+        _install_acpi(efi, efi.start.rsdp)
+
+
+def _lasting_services(profile: Profile) -> RuntimeServicesSupported:
+    """Return the runtime services that answer after ExitBootServices()."""
+    offered = runtime.SERVICES.keys() & profile.services if profile.stays else ()
+    lasting = RuntimeServicesSupported(0)
+    for slot in offered:
+        lasting |= RUNTIME_SERVICE_FLAGS[slot]
+    return lasting
+
+
+def _install_acpi(efi: Environment, rsdp: Rsdp) -> None:
+    """Enter ACPI's root pointer under the GUID of its revision."""
     # ACPI 6.5 §5.2.5.3: revision 0 is ACPI 1.0's structure, 2 the extended one.
-    guid = guids.ACPI_20_TABLE if efi.start.rsdp.revision >= 2 else guids.ACPI_TABLE
+    guid = guids.ACPI_20_TABLE if rsdp.revision >= 2 else guids.ACPI_TABLE
     efi.tables.install_configuration_table(guid, efi.start.info.rsdp_paddr)

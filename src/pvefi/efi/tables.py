@@ -74,6 +74,7 @@ class SystemTables:
         self.system_table = runtime.reserve("EFI_SYSTEM_TABLE", tables.SystemTable.SIZE)
         self._consoles = (0, 0, 0, 0)
         self._boot_services_live = True
+        self._convert: Callable[[int], int] = int
         self._write()
 
     @staticmethod
@@ -139,6 +140,22 @@ class SystemTables:
         table = header.pack() + address.to_bytes(8, "little") * count
         self._memory.write(self.runtime_services, _checksummed(table))
 
+    def relocate(self, convert: Callable[[int], int]) -> None:
+        """Make the pointers that outlive boot services virtual, by `convert` — UEFI 2.10 §8.4.1.
+
+        EfiError of `convert` when one has no virtual address; nothing has changed then.
+        """
+        table = self._memory.read(
+            self.runtime_services, tables.TableHeader.SIZE + 8 * len(tables.RUNTIME_SERVICES_SLOTS)
+        )
+        head, slots = table[: tables.TableHeader.SIZE], memoryview(table)[tables.TableHeader.SIZE :].cast("Q")
+        moved = b"".join(convert(slot).to_bytes(8, "little") for slot in slots)
+        for pointer in (self._vendor, self.runtime_services, self._configuration):
+            convert(pointer)
+        self._memory.write(self.runtime_services, _checksummed(head + moved))
+        self._convert = convert
+        self._write()
+
     def _write(self) -> None:
         entries: list[Structure] = [
             tables.ConfigurationTableEntry(guid, address) for guid, address in self._entries
@@ -151,7 +168,7 @@ class SystemTables:
                 tables.EFI_2_10_SYSTEM_TABLE_REVISION,
                 tables.SystemTable.SIZE,
             ),
-            firmware_vendor=self._vendor,
+            firmware_vendor=self._convert(self._vendor),
             firmware_revision=REVISION,
             _pad=0,
             console_in_handle=in_handle,
@@ -160,9 +177,9 @@ class SystemTables:
             con_out=con_out,
             standard_error_handle=out_handle,
             std_err=con_out,
-            runtime_services=self.runtime_services,
+            runtime_services=self._convert(self.runtime_services),
             boot_services=self.boot_services if self._boot_services_live else 0,
             number_of_table_entries=len(self._entries),
-            configuration_table=self._configuration if self._entries else 0,
+            configuration_table=self._convert(self._configuration) if self._entries else 0,
         )
         self._memory.write(self.system_table, _checksummed(table.pack()))

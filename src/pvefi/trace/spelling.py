@@ -79,6 +79,7 @@ _SPELLINGS: Mapping[str, _Spelling] = MappingProxyType(
         "LocateSearchType": _Spelling("", camel=True),  # UEFI 2.10 §7.3.6
         "OpenProtocolAttributes": _Spelling("EFI_OPEN_PROTOCOL_"),  # UEFI 2.10 §7.3.9
         "VariableAttribute": _Spelling("EFI_VARIABLE_"),  # UEFI 2.10 §8.2.1
+        "Daylight": _Spelling("EFI_TIME_"),  # UEFI 2.10 §8.3.1
         "ResetType": _Spelling("EfiReset", camel=True),  # UEFI 2.10 §8.5.1
     }
 )

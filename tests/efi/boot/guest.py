@@ -54,6 +54,7 @@ class Time:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.wall = 1_700_000_000.25
         self.ending = False
 
     def idle(self, seconds: float) -> None:
@@ -77,8 +78,8 @@ class FakeGuest:
         self.memory.write(_MEMMAP, entry.pack())
         start = HvmStartInfo(XEN_HVM_START_MAGIC_VALUE, 1, 0, 0, 0, 0, 0, _MEMMAP, 1)
         self.memory.write(_START_INFO, start.pack())
-        clock = Clock(idle=self.time.idle, monotonic=lambda: self.time.now)
-        surroundings = Surroundings(
+        clock = Clock(idle=self.time.idle, monotonic=lambda: self.time.now, wall=lambda: self.time.wall)
+        self.surroundings = Surroundings(
             console=lambda _text: None,
             random=bytes,
             clock=clock,
@@ -88,14 +89,20 @@ class FakeGuest:
             boot_services_end=lambda: None,
             kernel_may_start=lambda _: None,
         )
+        self._profile = PROFILES[profile]
         self.efi: Environment
+        self.reset()
+
+    def reset(self) -> None:
+        """Give the guest the fresh environment that it finds at its start, and after each reset."""
+        nobody = Hypervisor(0, bytes(12))
         self.efi, _ = make_environment(
             self.memory,
             trampoline(),
             start_of(self.memory, _START_INFO),
-            Hypervisor(0, bytes(12)),
-            PROFILES[profile],
-            surroundings,
+            nobody,
+            self._profile,
+            self.surroundings,
         )
 
     def put(self, data: bytes) -> Address:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.build.elf import XEN_PHYS32_ENTRY, Load, build_elf, note
 
 
 @dataclass
@@ -49,17 +52,13 @@ def started_qemu(path: str, *words: str, chardevs: tuple[str, ...]) -> Iterator[
             end.close()
 
 
-DEBUG_PORT = 0x520
-RESET_VECTOR = 16  # bytes from a firmware image's end to the CPU's first instruction
-FIRMWARE_SIZE = 0x10000
+START = 0x800000
+"""Where a kernel that a test makes stands and starts (guest physical)."""
 
 
-def firmware(folder: Path, code: bytes) -> Path:
-    """Return a file for `-bios`: 64 KiB of which `code` (16-bit, at f000:0) is all that runs."""
-    image = bytearray(FIRMWARE_SIZE)
-    image[: len(code)] = code
-    jump = FIRMWARE_SIZE - RESET_VECTOR
-    image[jump : jump + 5] = bytes.fromhex("ea000000f0")  # ljmp $0xf000, $0
-    path = folder / "firmware.bin"
-    path.write_bytes(image)
+def kernel(folder: Path, code: bytes) -> Path:
+    """Return a file for `-kernel` whose code QEMU starts at START, in 32-bit protected mode."""
+    path = folder / "kernel.elf"
+    load = Load(code, START, START)
+    path.write_bytes(build_elf([load], note("Xen", XEN_PHYS32_ENTRY, struct.pack("<I", START)), entry=START))
     return path

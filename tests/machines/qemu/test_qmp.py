@@ -24,7 +24,7 @@ MONITOR = ("-machine", "none", "-mon", "chardev=monitor,mode=control")
 
 
 @pytest.fixture
-def qemu(tool: Tool) -> Iterator[StartedQemu]:
+def idle_qemu(tool: Tool) -> Iterator[StartedQemu]:
     with started_qemu(tool("qemu-system-x86_64"), *MONITOR, chardevs=("monitor",)) as started:
         yield started
 
@@ -50,23 +50,23 @@ def events(qmp: Qmp, name: str) -> list[QmpEvent]:
     return found
 
 
-def test_a_command_is_answered_with_what_qemu_returns(qemu: StartedQemu) -> None:
-    with closing(monitor(qemu)) as qmp:
+def test_a_command_is_answered_with_what_qemu_returns(idle_qemu: StartedQemu) -> None:
+    with closing(monitor(idle_qemu)) as qmp:
         status = qmp.execute("query-status")
         assert isinstance(status, dict)
         assert status["status"] == "running"
         assert qmp.execute("qom-get", {"path": "/machine", "property": "type"}) == "none-machine"
 
 
-def test_a_command_that_qemu_refuses_is_a_machine_error_with_its_words(qemu: StartedQemu) -> None:
-    with closing(monitor(qemu)) as qmp:
+def test_a_command_that_qemu_refuses_is_a_machine_error_with_its_words(idle_qemu: StartedQemu) -> None:
+    with closing(monitor(idle_qemu)) as qmp:
         with pytest.raises(MachineError, match="QEMU refuses device_del: Device 'none' not found"):
             qmp.execute("device_del", {"id": "none"})
         assert not qmp.ended
 
 
-def test_an_event_wakes_the_one_who_polls(qemu: StartedQemu) -> None:
-    with closing(monitor(qemu)) as qmp:
+def test_an_event_wakes_the_one_who_polls(idle_qemu: StartedQemu) -> None:
+    with closing(monitor(idle_qemu)) as qmp:
         qmp.execute("stop")
         (stopped,) = events(qmp, "STOP")
         assert stopped.data == {}
@@ -77,8 +77,8 @@ def test_an_event_wakes_the_one_who_polls(qemu: StartedQemu) -> None:
         assert [event.name for event in events(qmp, "RESUME")] == ["RESUME"]
 
 
-def test_the_last_events_are_there_when_the_connection_has_ended(qemu: StartedQemu) -> None:
-    with closing(monitor(qemu)) as qmp:
+def test_the_last_events_are_there_when_the_connection_has_ended(idle_qemu: StartedQemu) -> None:
+    with closing(monitor(idle_qemu)) as qmp:
         qmp.execute("quit")
         found = events(qmp, "SHUTDOWN")
         assert found[-1].data == {"guest": False, "reason": "host-qmp-quit"}
@@ -88,10 +88,10 @@ def test_the_last_events_are_there_when_the_connection_has_ended(qemu: StartedQe
         assert qmp.events() == ()
 
 
-def test_the_end_of_qemu_wakes_the_one_who_polls_and_every_command_fails(qemu: StartedQemu) -> None:
-    with closing(monitor(qemu)) as qmp:
+def test_the_end_of_qemu_wakes_the_one_who_polls_and_every_command_fails(idle_qemu: StartedQemu) -> None:
+    with closing(monitor(idle_qemu)) as qmp:
         qmp.execute("query-status")
-        qemu.process.kill()
+        idle_qemu.process.kill()
         assert readable(qmp, 10)
         with pytest.raises(MachineError, match="ended its monitor connection"):
             qmp.execute("query-status")
@@ -117,27 +117,27 @@ def test_what_is_no_monitor_is_refused(said: bytes) -> None:
             qmp.execute("query-status")
 
 
-def test_a_command_to_a_blocked_qemu_times_out_and_later_ones_are_answered(qemu: StartedQemu) -> None:
-    with closing(monitor(qemu)) as qmp:
+def test_a_command_to_a_blocked_qemu_times_out_and_later_ones_are_answered(idle_qemu: StartedQemu) -> None:
+    with closing(monitor(idle_qemu)) as qmp:
         qmp.execute("query-status")
-        qemu.freeze()
+        idle_qemu.freeze()
         began = time.monotonic()
         with pytest.raises(MachineError, match=r"answer to query-status within 0\.2 s"):
             qmp.execute("query-status", timeout=0.2)
         assert time.monotonic() - began < 5
-        qemu.thaw()
+        idle_qemu.thaw()
         assert qmp.execute("query-name") == {}
 
 
 @pytest.mark.parametrize("reached", [True, False], ids=["connected", "not yet connected"])
-def test_close_waits_for_no_blocked_qemu_and_leaves_nothing(qemu: StartedQemu, reached: bool) -> None:
+def test_close_waits_for_no_blocked_qemu_and_leaves_nothing(idle_qemu: StartedQemu, reached: bool) -> None:
     if not reached:
-        qemu.freeze()
+        idle_qemu.freeze()
     before = len(list(Path("/proc/self/fd").iterdir()))
-    qmp = monitor(qemu)
+    qmp = monitor(idle_qemu)
     if reached:
         qmp.execute("query-status")
-        qemu.freeze()
+        idle_qemu.freeze()
     began = time.monotonic()
     qmp.close()
     qmp.close()
@@ -149,10 +149,10 @@ def test_close_waits_for_no_blocked_qemu_and_leaves_nothing(qemu: StartedQemu, r
         qmp.execute("query-status")
 
 
-def test_ctrl_c_ends_a_wait_for_an_answer_and_close_still_leaves_nothing(qemu: StartedQemu) -> None:
-    qmp = monitor(qemu)
+def test_ctrl_c_ends_a_wait_for_an_answer_and_close_still_leaves_nothing(idle_qemu: StartedQemu) -> None:
+    qmp = monitor(idle_qemu)
     qmp.execute("query-status")
-    qemu.freeze()
+    idle_qemu.freeze()
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
@@ -163,16 +163,16 @@ def test_ctrl_c_ends_a_wait_for_an_answer_and_close_still_leaves_nothing(qemu: S
 
 
 def test_nothing_is_written_to_the_terminal(
-    qemu: StartedQemu, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    idle_qemu: StartedQemu, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(monitor(qemu)) as qmp:
+    with closing(monitor(idle_qemu)) as qmp:
         qmp.execute("query-status")
-        qemu.freeze()
+        idle_qemu.freeze()
         with pytest.raises(MachineError):
             qmp.execute("query-status", timeout=0.1)
-        qemu.thaw()  # the answer that nobody waits for any more is one more chance to complain
+        idle_qemu.thaw()  # the answer that nobody waits for any more is one more chance to complain
         qmp.execute("query-status")
-        qemu.process.kill()
+        idle_qemu.process.kill()
         assert readable(qmp, 10)
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.name.startswith("qemu")] == []

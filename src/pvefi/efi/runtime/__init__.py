@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pvefi.efi.runtime import variables
+from pvefi.efi.runtime import reset, time, variables, virtual_memory
 from pvefi.efi.service import Service, services_of
 
 __all__ = ["SERVICES"]
 
-SERVICES: Mapping[str, Service[..., Any]] = MappingProxyType(services_of(variables))
+SERVICES: Mapping[str, Service[..., Any]] = MappingProxyType(
+    services_of(variables, time, virtual_memory, reset)
+)
 """Every implemented runtime service by specification name."""

@@ -1,21 +1,72 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Variable services — UEFI 2.10 §8.2: an environment without a store answers as an empty, sealed one."""
+"""Variable services — UEFI 2.10 §8.2, on two stores: the guest's for non-volatile, the boot's for volatile.
+
+There is no Secure Boot, and so no variable that tells of it: SecureBoot and SetupMode are absent, as they
+are under EDK2 without it, and operating systems take that for "disabled".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
+from pvefi.efi.runtime.variable_rules import (
+    ACCESS,
+    STORAGE_SIZE,
+    check_combination,
+    check_definition,
+    check_offered,
+    check_size,
+    check_writable,
+    name_size,
+    room_for_one,
+    storage_taken,
+)
 from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, Text, service
+from pvefi.efi.varstore.store import Variable, VariableStore
 from pvefi.layout import Guid
+from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
+from pvefi.spec.uefi.variables import VARIABLE_ATTRIBUTES, VariableAttribute
 
-__all__ = ["get_next_variable_name", "get_variable", "query_variable_info", "set_variable"]
+__all__ = [
+    "get_next_variable_name",
+    "get_variable",
+    "provide_variables",
+    "query_variable_info",
+    "set_variable",
+]
+
+_LASTING = VariableAttribute.NON_VOLATILE | VariableAttribute.RUNTIME_ACCESS
 
 
-def _while_boot_services_last(efi: Environment) -> None:
-    # EFI_RT_PROPERTIES_TABLE promises no runtime service after ExitBootServices.
-    if efi.phase is Phase.RUNTIME:
-        raise EfiError(EfiStatus.UNSUPPORTED, "there are no runtime services after ExitBootServices")
+def provide_variables(efi: Environment) -> None:
+    """Store what the firmware itself tells in variables: that OsIndications may ask for nothing."""
+    efi.volatile_variables.put(
+        Variable("OsIndicationsSupported", guids.GLOBAL_VARIABLE, ACCESS, bytes(8))  # UEFI 2.10 §8.5.4
+    )
+
+
+def _store(efi: Environment, attributes: int) -> VariableStore:
+    lasts = attributes & VariableAttribute.NON_VOLATILE
+    return efi.surroundings.kept.variables if lasts else efi.volatile_variables
+
+
+def _find(efi: Environment, name: str, vendor: Guid) -> Variable | None:
+    return efi.volatile_variables.get(name, vendor) or efi.surroundings.kept.variables.get(name, vendor)
+
+
+def _is_visible(efi: Environment, variable: Variable) -> bool:
+    # "Once ExitBootServices() is performed, data variables that did not have EFI_VARIABLE_RUNTIME_ACCESS set
+    # are no longer visible to GetVariable()."
+    return efi.phase is Phase.BOOT or bool(variable.attributes & VariableAttribute.RUNTIME_ACCESS)
+
+
+def _visible(efi: Environment) -> Iterator[Variable]:
+    """Yield the variables that the guest may see, in the order of GetNextVariableName()."""
+    for store in (efi.volatile_variables, efi.surroundings.kept.variables):
+        yield from (variable for variable in store if _is_visible(efi, variable))
 
 
 @service("GetVariable", "UEFI 2.10 §8.2.1")
@@ -27,12 +78,25 @@ def get_variable(
     data_size: InOut[UINTN],
     data: Pointer,
 ) -> None:
-    """Find no variable.
+    """Read a variable.
 
-    NOT_FOUND: while boot services last. UNSUPPORTED: afterwards.
+    NOT_FOUND: there is none of that name and vendor, or not any more after ExitBootServices().
+    BUFFER_TOO_SMALL: it does not fit; `data_size` then holds its size. INVALID_PARAMETER: `data` is NULL
+    although it would fit.
     """
-    _while_boot_services_last(efi)
-    raise EfiError(EfiStatus.NOT_FOUND, f"no variable {variable_name}-{vendor_guid}: there is no store")
+    found = _find(efi, variable_name, vendor_guid)
+    if found is None or not _is_visible(efi, found):
+        raise EfiError(EfiStatus.NOT_FOUND, f"no variable {variable_name}-{vendor_guid}")
+    given, size = data_size.get(), len(found.data)
+    if given >= size and not data:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, "Data is NULL")
+    data_size.set(size)
+    # Attributes is "set on output both when EFI_SUCCESS and when EFI_BUFFER_TOO_SMALL is returned".
+    if attributes is not None:
+        attributes.set(found.attributes)
+    if given < size:
+        raise EfiError(EfiStatus.BUFFER_TOO_SMALL, f"{variable_name} has {size} bytes, {given} are given")
+    efi.memory.write(data, found.data)
 
 
 @service("GetNextVariableName", "UEFI 2.10 §8.2.2")
@@ -42,18 +106,31 @@ def get_next_variable_name(
     variable_name: Text,
     vendor_guid: InOut[Guid],
 ) -> None:
-    """Find no further variable.
+    """Store the name and vendor of the variable after a given one, or of the first after an empty name.
 
     INVALID_PARAMETER: `variable_name` is no variable to go on from, or does not end within
-    `variable_name_size` bytes. NOT_FOUND: there are no more. UNSUPPORTED: after ExitBootServices.
+    `variable_name_size` bytes. NOT_FOUND: there are no more. BUFFER_TOO_SMALL: the name does not fit;
+    `variable_name_size` then holds its size.
     """
-    _while_boot_services_last(efi)
+    given = variable_name_size.get()
     # "Null-terminator is not found in the first VariableNameSize bytes of the input VariableName buffer."
-    name = variable_name.get(variable_name_size.get())
-    # "The input values of VariableName and VendorGuid are not a name and GUID of an existing variable."
+    name = variable_name.get(given)
+    variables = _visible(efi)
     if name:
-        raise EfiError(EfiStatus.INVALID_PARAMETER, f"no variable {name} to go on from")
-    raise EfiError(EfiStatus.NOT_FOUND, "there is no variable store")
+        vendor = vendor_guid.get()
+        # "The input values of VariableName and VendorGuid are not a name and GUID of an existing variable."
+        if not any((variable.name, variable.vendor) == (name, vendor) for variable in variables):
+            raise EfiError(EfiStatus.INVALID_PARAMETER, f"no variable {name}-{vendor} to go on from")
+    following = next(variables, None)
+    if following is None:
+        raise EfiError(EfiStatus.NOT_FOUND, "there are no more variables")
+    size = name_size(following.name)
+    variable_name_size.set(size)
+    if given < size:
+        raise EfiError(EfiStatus.BUFFER_TOO_SMALL, f"the name takes {size} bytes, {given} are given")
+    text = f"{following.name}\0".encode("utf-16-le", "surrogatepass")
+    efi.memory.write(variable_name.address, text)
+    vendor_guid.set(following.vendor)
 
 
 @service("SetVariable", "UEFI 2.10 §8.2.3")
@@ -61,30 +138,92 @@ def set_variable(
     efi: Environment,
     variable_name: str,
     vendor_guid: Guid,
-    attributes: UINT32,
+    attributes: VARIABLE_ATTRIBUTES,
     data_size: UINTN,
     data: Pointer,
 ) -> None:
-    """Refuse to store anything.
+    """Create, change, lengthen or delete a variable.
 
-    INVALID_PARAMETER: the name is empty. WRITE_PROTECTED: while boot services last. UNSUPPORTED: afterwards.
+    INVALID_PARAMETER: the name is empty, the attributes make no sense together, are not those that the
+    variable has, or not those that the specification gives it; it would be too large; or, after
+    ExitBootServices(), it is not a non-volatile one with runtime access. UNSUPPORTED: it is to be
+    authenticated, or a hardware error record. WRITE_PROTECTED: it is the firmware's own, or may no longer
+    be changed after ExitBootServices(). NOT_FOUND: there is none to delete. OUT_OF_RESOURCES: the store is
+    full.
     """
-    _while_boot_services_last(efi)
     if not variable_name:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "the variable's name is empty")
-    raise EfiError(EfiStatus.WRITE_PROTECTED, f"{variable_name}: there is no variable store to write to")
+    if data_size and not data:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, "Data is NULL")
+    check_combination(attributes)
+    check_offered(attributes)
+    check_writable(variable_name, vendor_guid)
+    found = _find(efi, variable_name, vendor_guid)
+    if found is not None and efi.phase is Phase.RUNTIME and found.attributes & _LASTING != _LASTING:
+        raise EfiError(EfiStatus.WRITE_PROTECTED, f"{variable_name} stays as it is after ExitBootServices")
+    appends = bool(attributes & VariableAttribute.APPEND_WRITE)
+    wanted = attributes & ~VariableAttribute.APPEND_WRITE
+    has_access = bool(attributes & ACCESS)
+    # "If a preexisting variable is rewritten with different attributes, SetVariable() shall not modify the
+    # variable and shall return EFI_INVALID_PARAMETER", but for no access at all, which deletes it.
+    if found is not None and has_access and wanted != found.attributes:
+        raise EfiError(
+            EfiStatus.INVALID_PARAMETER,
+            f"{variable_name} has attributes {int(found.attributes):#x}, not {int(wanted):#x}",
+        )
+    if not has_access or not (data_size or appends):
+        _delete(efi, variable_name, found)
+        return
+    if not data_size:
+        return  # "a DataSize of zero will not cause any change to the variable value" with APPEND_WRITE
+    check_definition(variable_name, vendor_guid, wanted)
+    # "Once ExitBootServices() is performed, only variables that have EFI_VARIABLE_RUNTIME_ACCESS and
+    # EFI_VARIABLE_NON_VOLATILE set can be set with SetVariable()."
+    if efi.phase is Phase.RUNTIME and wanted & _LASTING != _LASTING:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, "only non-volatile variables with runtime access now")
+    before = found.data if found is not None and appends else b""
+    check_size(variable_name, len(before) + data_size)
+    new = Variable(variable_name, vendor_guid, wanted, before + efi.memory.read(data, data_size))
+    _put(efi, new)
+
+
+def _delete(efi: Environment, name: str, found: Variable | None) -> None:
+    if found is None:
+        raise EfiError(EfiStatus.NOT_FOUND, f"no variable {name} to delete")
+    _store(efi, found.attributes).remove(found.name, found.vendor)
+
+
+def _put(efi: Environment, new: Variable) -> None:
+    store = _store(efi, new.attributes)
+    others = (one for one in store if (one.name, one.vendor) != (new.name, new.vendor))
+    room = room_for_one(storage_taken(others))
+    if name_size(new.name) + len(new.data) > room:
+        raise EfiError(EfiStatus.OUT_OF_RESOURCES, f"{new.name}: there is room for {room} bytes")
+    store.put(new)
 
 
 @service("QueryVariableInfo", "UEFI 2.10 §8.2.4")
 def query_variable_info(
     efi: Environment,
-    attributes: UINT32,
+    attributes: VARIABLE_ATTRIBUTES,
     maximum_variable_storage_size: Out[UINT64],
     remaining_variable_storage_size: Out[UINT64],
     maximum_variable_size: Out[UINT64],
 ) -> None:
-    """Tell of no store.
+    """Tell how much room there is for variables of these attributes.
 
-    UNSUPPORTED: "the attribute is not supported on this platform".
+    INVALID_PARAMETER: the attributes make no sense together, or name what may not be set after
+    ExitBootServices(). UNSUPPORTED: such variables are not on offer.
     """
-    raise EfiError(EfiStatus.UNSUPPORTED, "there is no variable store")
+    # "If a call to QueryVariableInfo() specifies a combination of both unsupported and invalid attributes,
+    # EFI_UNSUPPORTED should be returned."
+    check_offered(attributes)
+    check_combination(attributes)
+    if not attributes & ACCESS:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, "variables without access are not stored")
+    if efi.phase is Phase.RUNTIME and not attributes & VariableAttribute.RUNTIME_ACCESS:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, "only variables with runtime access are left")
+    taken = storage_taken(_store(efi, attributes))
+    maximum_variable_storage_size.set(STORAGE_SIZE)
+    remaining_variable_storage_size.set(max(0, STORAGE_SIZE - taken))
+    maximum_variable_size.set(room_for_one(taken))

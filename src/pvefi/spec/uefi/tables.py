@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntFlag
+from types import MappingProxyType
 
 from pvefi.layout import U16, U32, U64, Guid, Ptr, Structure, layout
 
@@ -13,6 +15,7 @@ __all__ = [
     "EFI_2_10_SYSTEM_TABLE_REVISION",
     "RESERVED_SLOT",
     "RT_PROPERTIES_TABLE_VERSION",
+    "RUNTIME_SERVICE_FLAGS",
     "RUNTIME_SERVICES_SIGNATURE",
     "RUNTIME_SERVICES_SLOTS",
     "SYSTEM_TABLE_SIGNATURE",
@@ -157,6 +160,18 @@ class RuntimeServicesSupported(IntFlag):
     UPDATE_CAPSULE = 0x0800
     QUERY_CAPSULE_CAPABILITIES = 0x1000
     QUERY_VARIABLE_INFO = 0x2000
+
+
+def _flag(slot: str) -> RuntimeServicesSupported:
+    """Return the flag of a slot: SET_TIME of SetTime."""
+    words = "".join(f"_{letter}" if letter.isupper() else letter for letter in slot)
+    return RuntimeServicesSupported[words.strip("_").upper()]
+
+
+RUNTIME_SERVICE_FLAGS: Mapping[str, RuntimeServicesSupported] = MappingProxyType(
+    {slot: _flag(slot) for slot in RUNTIME_SERVICES_SLOTS}
+)
+"""The flag of each slot of EFI_RUNTIME_SERVICES in EFI_RT_PROPERTIES_TABLE."""
 
 
 @layout(size=8)

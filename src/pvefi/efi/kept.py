@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a guest keeps through a reset, as real machines do by flash memory and a battery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pvefi.efi.varstore.memory import MemoryStore
+from pvefi.efi.varstore.store import VariableStore
+
+__all__ = ["Kept"]
+
+
+@dataclass
+class Kept:
+    """State of one guest that outlives each of its environments.
+
+    `variables` holds the non-volatile ones. The real-time clock shows the host's wall clock plus
+    `clock_offset` seconds; `time_zone` and `daylight` are EFI_TIME's, as SetTime() left them.
+    """
+
+    variables: VariableStore = field(default_factory=MemoryStore)
+    clock_offset: float = 0.0
+    time_zone: int = 0
+    daylight: int = 0
