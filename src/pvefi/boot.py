@@ -26,7 +26,7 @@ from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
 from pvefi.judge import MemoryWish, judge
 from pvefi.machines import Finished, Guest, Hardware, Keyboard, Reached, Stop, TimedOut, Watchpoint
 from pvefi.prepare import PreparedBoot, not_started
-from pvefi.progress import Progress
+from pvefi.progress import LOOK, Progress
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
@@ -36,8 +36,8 @@ __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
-_FIRST_SLICE, _LONGEST_SLICE = 1.0, 60.0
-"""Seconds after which the CPUs of a guest are looked at: at first, and at the latest."""
+_SOON, _FIRST_SLICE, _LONGEST_SLICE = 0.1, 1.0, 60.0
+"""Seconds after which the CPUs of a guest are looked at: when asked for, at first, and at the latest."""
 _SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
 
 
@@ -45,8 +45,8 @@ _SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, 
 class Observer:
     """Who watches a boot.
 
-    `console` gets the guest's text, `call` each service call, `stage` its progress. `serial` gets the bytes of
-    the guest's serial port; without it they go to `console`, made visible. `keyboard` is where the serial
+    `console` gets the guest's text, `call` each service call, `stage` its progress. `serial` gets the bytes
+    of the guest's serial port; without it they go to `console`, made visible. `keyboard` is where the serial
     port's input comes from.
     """
 
@@ -202,6 +202,8 @@ def _run(
                 return replace(stop, seconds=timeout or 0.0), passed
             span = min(span * 2, _LONGEST_SLICE)
             progress.sampled(guest.cpus())
+        elif stop == Finished(LOOK):
+            span = _SOON
         elif not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
             return stop, passed
         else:

@@ -153,7 +153,8 @@ class BootResult:
     end, `milestones` are the times from the start at which the last boot passed them; `host_seconds` is the
     part of it all spent outside the machine's CPU, answering. `restarts` counts the guest's resets.
     `calls` are those that were kept, of the `calls_made` in all: one who makes very many loses some from the
-    middle. Instruction counts are None when not counted: `instructions` from the first instruction to the end, `instructions_to_image` to the image's first.
+    middle. Instruction counts are None when not counted: `instructions` from the first instruction to the
+    end, `instructions_to_image` to the image's first.
     """
 
     image: str

@@ -138,6 +138,8 @@ class QemuGuest:
         except _RunEnded:
             if self._stop is None:
                 return TimedOut(timeout or 0.0, None)
+        if self._shared.console.fileno() in self._ready:
+            self._text()  # what the guest had written before
         stop, self._stop = self._stop, None
         return stop
 
