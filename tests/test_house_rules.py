@@ -30,7 +30,7 @@ LAYERS = (
     ("efi",),
     ("entries",),
     ("machines",),
-    ("handoff", "judge"),
+    ("handoff", "judge", "console_watch"),
     ("evaluate", "report"),
     ("console_watch",),
     ("prepare", "progress"),

@@ -42,7 +42,7 @@ def on_terminal(folder: Path, width: int, *words: str, **environment: str) -> li
 
 
 @pytest.mark.parametrize("width", [80, 100])
-@pytest.mark.parametrize("words", [["boot", "program.efi"], ["inspect", "vmlinuz"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["boot", "program.efi"], ["inspect", "vmlinuz"], ["doctor"]], ids=" ".join)
 def test_every_line_fits_the_terminal(tmp_path: Path, width: int, words: list[str]) -> None:
     returning_success = PeSection(data=bytes.fromhex("31c0c3").ljust(0x200, b"\0"))
     (tmp_path / "program.efi").write_bytes(build_pe(sections=[returning_success]))

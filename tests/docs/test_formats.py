@@ -13,6 +13,7 @@ from build_docs import DOCS
 from pvefi.image import inspect
 from pvefi.layout import Guid
 from pvefi.report import boot as boot_report
+from pvefi.report.doctor_json import doctor_to_json
 from pvefi.report.handoff_diff_text import diff_to_json as handoff_diff_to_json
 from pvefi.report.inspect_json import inspect_to_json
 from pvefi.trace.diff import diff_traces
@@ -27,6 +28,7 @@ from pvefi.verdict import Outcome, Verdict
 from tests.bench.made import samples
 from tests.build.bzimage import build_bzimage
 from tests.report.diffs import compare
+from tests.report.findings import FINDINGS
 from tests.report.made import CALLS, result
 
 # Their keys are names of other documents: registers, boot_params, setup header, arguments, PE directories.
@@ -110,3 +112,7 @@ def test_the_handoff_diff_document_s_page_names_every_field() -> None:
     sections = {row.section.removesuffix(" by type") for row in diff.rows}
     wanted = {key for key in keys(document) if key not in {row.section for row in diff.rows}}
     assert not unnamed("json-documents.md", [*wanted, *sections])
+
+
+def test_the_doctor_document_s_page_names_every_field() -> None:
+    assert not unnamed("json-documents.md", keys(doctor_to_json(FINDINGS)))

@@ -31,6 +31,7 @@ VERBS: Mapping[str, str] = {
     "inspect": "Say what an image is and which entries it has.",
     "handoff": "Compare what kernels were given at their hand-off.",
     "trace": "Read the trace that a boot has written.",
+    "doctor": "Say which machines work here, and what to install for the rest.",
 }
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})

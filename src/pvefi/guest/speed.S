@@ -11,7 +11,7 @@
         .set    EXIT, 0x501                     # I/O port of isa-debug-exit
         .set    READS, 512
         .set    FIRST_LOOP, 1024
-        .set    LOOPS, 13
+        .set    LOOPS, 20
 
         .set    PML4, 0x1000                    # page tables, in RAM that is zero at reset
         .set    PDPT, 0x2000

@@ -86,7 +86,7 @@ def _modinfo(path: Path, data: bytes) -> list[str]:
         ]
         sections = [Elf64SectionHeader.unpack(data, place) for place in places]
         names = sections[header.section_names]
-    except (struct.error, ValueError, IndexError):
+    except (struct.error, ValueError, IndexError, OverflowError):
         raise ImageError(path, None, "the sections of a module", "a file that is cut short") from None
     if header.type != ElfType.REL:
         raise ImageError(path, None, "a relocatable file", f"ELF type {header.type:d}")

@@ -63,7 +63,8 @@ def test_tcg_by_name_runs_nothing(tmp_path: Path) -> None:
     assert choose_accelerator("tcg", nowhere, "q35") == Accelerator("tcg", "max", "TCG, as asked for")
 
 
-def test_without_a_device_nothing_is_run(tmp_path: Path) -> None:
+def test_without_a_device_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "_module", lambda: "")
     nowhere = installed(tmp_path / "no-qemu")
     device = tmp_path / "kvm"
     choice = choose_accelerator("auto", nowhere, "q35", device)
@@ -71,6 +72,20 @@ def test_without_a_device_nothing_is_run(tmp_path: Path) -> None:
     with pytest.raises(MachineError) as caught:
         choose_accelerator("kvm", nowhere, "q35", device)
     assert str(caught.value) == f"no {device} (--accel tcg runs everywhere)"
+
+
+@pytest.mark.parametrize(
+    ("flags", "way_out"),
+    [
+        ("fpu vmx lm", "as root: modprobe kvm_intel"),
+        ("fpu svm lm", "as root: modprobe kvm_amd"),
+        ("fpu lm", ""),
+    ],
+)
+def test_a_cpu_that_is_made_for_kvm_only_lacks_the_module(tmp_path: Path, flags: str, way_out: str) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
+    assert accelerator._module(tmp_path / "cpuinfo") == way_out
+    assert accelerator._module(tmp_path / "none") == ""
 
 
 def test_a_device_that_may_not_be_opened_says_who_may(
@@ -130,6 +145,15 @@ def test_kvm_that_fails_with_every_model_says_what_the_first_said(tmp_path: Path
     assert choice.reason == "TCG: KVM does not run: Could not access KVM kernel module"
     with pytest.raises(MachineError, match="Could not access KVM"):
         choose_accelerator("kvm", qemu, "q35", device)
+
+
+def test_kvm_that_hangs_is_given_up_after_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "_KVM_SECONDS", 0.3)
+    qemu = installed(fake_qemu(tmp_path, f"echo x >>{tmp_path}/runs; sleep 60"))
+    device = tmp_path / "kvm"
+    device.touch()
+    assert try_kvm(qemu, "q35", device).refusal == "KVM does not run: the guest does not start"
+    assert (tmp_path / "runs").read_text() == "x\n"
 
 
 def test_tcg_is_not_measured_beside_kvm_that_no_emulator_reaches(

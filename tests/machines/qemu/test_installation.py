@@ -15,6 +15,7 @@ from pvefi.machines.qemu.installation import (
     Installation,
     Version,
     accelerators,
+    data_files,
     find_qemu,
     machine_types,
     require_machine_type,
@@ -159,3 +160,14 @@ def test_help_that_fails_is_a_machine_error(tmp_path: Path) -> None:
     qemu = installed(fake_qemu(tmp_path, "exit 4"))
     with pytest.raises(MachineError, match="-accel help failed: it ended with status 4"):
         accelerators(qemu)
+
+
+def test_data_files_come_from_the_first_folder_that_has_them(tmp_path: Path) -> None:
+    for name in ("a/qboot.rom", "b/qboot.rom", "b/bios.bin"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    qemu = installed(fake_qemu(tmp_path, f"printf '{tmp_path}/none\\n{tmp_path}/a\\n{tmp_path}/b\\n'"))
+    assert data_files(qemu, ["qboot.rom", "bios.bin", "pvh.bin"]) == {
+        "qboot.rom": tmp_path / "a/qboot.rom",
+        "bios.bin": tmp_path / "b/bios.bin",
+    }

@@ -100,3 +100,11 @@ def test_a_slow_guest_is_measured_by_what_it_has_done(tmp_path: Path) -> None:
 def test_nonsense_is_no_measurement(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="ended before its guest did anything"):
         measure(marks(tmp_path, "LLLRP"), "pc", TCG, 10)
+
+
+def test_marks_that_are_seen_at_once_are_no_infinite_speed(tmp_path: Path) -> None:
+    """A host that is late: what came together has no time of its own."""
+    alone = measure(marks(tmp_path, "RP" + "L" * 20), "pc", TCG, 10)
+    assert alone.instructions_per_second < 2048 * (1 << 20) / 0.001
+    later = measure(marks(tmp_path, "RPLLL", 0.05, "L", 60), "pc", TCG, 10)
+    assert 8 * 2048 / 2 < later.instructions_per_second <= 8 * 2048 / 0.04

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import grp
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,16 @@ from pvefi.errors import MachineError
 from pvefi.machines.qemu.installation import Installation
 from pvefi.machines.qemu.speed import Speed, measure
 
-__all__ = ["ACCELERATORS", "Accelerator", "Trial", "choose_accelerator", "decide", "try_kvm", "try_tcg"]
+__all__ = [
+    "ACCELERATORS",
+    "Accelerator",
+    "Trial",
+    "choose_accelerator",
+    "decide",
+    "speed_text",
+    "try_kvm",
+    "try_tcg",
+]
 
 ACCELERATORS = ("auto", "tcg", "kvm")
 """What `--accel` takes."""
@@ -29,6 +39,8 @@ _KVM_CPUS = ("host", "qemu64")  # the second where the first is refused
 _KVM_SECONDS = 1.0  # for all CPU models together
 _TCG_SECONDS = 5.0
 _NO_EMULATOR = 4e9  # instructions a second: no TCG is that fast, so there is no need to measure it
+
+_FIRST_CPU = 4096  # characters; one CPU takes less than half of that, and all have the same flags
 
 
 @dataclass(frozen=True)
@@ -116,10 +128,12 @@ def try_kvm(qemu: Installation, machine_type: str, device: Path = KVM_DEVICE) ->
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return _closed(device, error)
-    refusal = ""
+    refusal, end = "", time.monotonic() + _KVM_SECONDS
     for cpu in _KVM_CPUS:
+        if refusal and time.monotonic() > end - _KVM_SECONDS / 2:
+            break  # it has not refused, it hangs
         try:
-            speed = measure(qemu, machine_type, ("-accel", "kvm", "-cpu", cpu), _KVM_SECONDS / len(_KVM_CPUS))
+            speed = measure(qemu, machine_type, ("-accel", "kvm", "-cpu", cpu), end - time.monotonic())
         except MachineError as error:
             refusal = refusal or f"KVM does not run: {error.message}"
         else:
@@ -130,10 +144,21 @@ def try_kvm(qemu: Installation, machine_type: str, device: Path = KVM_DEVICE) ->
 def _closed(device: Path, error: OSError) -> Trial:
     """Return what it means that `device` cannot be opened."""
     if isinstance(error, FileNotFoundError):
-        return Trial("kvm", refusal=f"no {device}")
+        return Trial("kvm", refusal=f"no {device}", way_out=_module())
     if isinstance(error, PermissionError):
         return Trial("kvm", refusal=f"no permission to open {device}", way_out=_permission(device))
     return Trial("kvm", refusal=f"{device} cannot be opened: {error.strerror}")
+
+
+def _module(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
+    """Return how to get a KVM on a CPU that is made for it, or ""."""
+    try:
+        with cpu_info.open(encoding="ascii", errors="replace") as file:
+            flags = set(file.read(_FIRST_CPU).split())
+    except OSError:
+        return ""
+    modules = {"vmx": "kvm_intel", "svm": "kvm_amd"}
+    return next((f"as root: modprobe {modules[flag]}" for flag in modules if flag in flags), "")
 
 
 def _permission(device: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ __all__ = [
     "Installation",
     "Version",
     "accelerators",
+    "data_files",
     "find_qemu",
     "machine_types",
     "require_machine_type",
@@ -123,6 +125,16 @@ def _names(qemu: Installation, option: str, seconds: float) -> frozenset[str]:
     if ended.status != 0:
         raise MachineError(f"{qemu.program} {option} help failed: {ended.problem}")
     return frozenset(line.split()[0] for line in ended.output.splitlines()[1:] if line.strip())
+
+
+def data_files(qemu: Installation, names: Sequence[str], seconds: float = _SECONDS) -> dict[str, Path]:
+    """Return those of `names`, such as "qboot.rom", that QEMU has in its data folders, with their paths."""
+    ended = run([str(qemu.program), "-L", "help"], seconds)
+    if ended.status != 0:
+        raise MachineError(f"{qemu.program} -L help failed: {ended.problem}")
+    folders = [Path(line) for line in ended.output.splitlines() if line]
+    places = ((name, folder / name) for folder in reversed(folders) for name in names)
+    return {name: path.resolve() for name, path in places if path.is_file()}
 
 
 def require_machine_type(qemu: Installation, name: str) -> None:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""tools/probe.py: initrds are built once, for kernels that the corpus has, and console text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus import cache_folder
+from probe import main, probe_initrd
+from pvefi.image.initrd import initrd_text
+from tests.conftest import RealFiles
+
+
+def test_an_initrd_is_built_once_and_its_path_printed(
+    corpus: RealFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for item in ("cloud", "cloud-modules", "busybox"):
+        corpus.files(item)
+    assert main(["path", "cloud"]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert path.parent == cache_folder() / "probe"
+    assert initrd_text(path.read_bytes()) == "an initrd (cpio archive)"
+    written = path.stat().st_mtime_ns
+    assert probe_initrd("cloud") == path
+    assert path.stat().st_mtime_ns == written
+
+
+def test_a_cached_initrd_that_was_cut_short_is_built_again(corpus: RealFiles) -> None:
+    corpus.files("busybox")
+    path = probe_initrd("any")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert probe_initrd("any").read_bytes() == whole
+
+
+def test_an_initrd_is_written_where_the_user_says(corpus: RealFiles, tmp_path: Path) -> None:
+    corpus.files("busybox")
+    assert main(["build", "any", "-o", str(tmp_path / "new" / "probe.cpio")]) == 0
+    assert (tmp_path / "new" / "probe.cpio").read_bytes() == probe_initrd("any").read_bytes()
+
+
+def test_a_kernel_without_modules_in_the_corpus_is_one_line(
+    corpus: RealFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus.files("busybox")
+    assert main(["path", "netboot"]) == 1
+    assert capsys.readouterr().err == (
+        "probe: no probe for 'netboot'; there are cloud, amd64, cloud-6.12, any\n"
+    )
+
+
+def test_facts_of_a_console_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "console").write_bytes(
+        b"PVEFI-PROBE up\r\nPVEFI-PROBE clock 0.61\r\nPVEFI-PROBE end hold\r\n"
+    )
+    assert main(["facts", str(tmp_path / "console")]) == 0
+    assert "clock=0.61" in capsys.readouterr().out
+    assert main(["facts", str(tmp_path / "none")]) == 1
+    assert capsys.readouterr().err == f"probe: {tmp_path}/none: No such file or directory\n"
