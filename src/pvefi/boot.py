@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
@@ -21,12 +22,22 @@ from pvefi.efi.start import fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
-from pvefi.guest.mailbox import Mailbox
+from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
 from pvefi.judge import MemoryWish, judge
-from pvefi.machines import Finished, Guest, Hardware, Keyboard, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines import (
+    Finished,
+    ForeignBoot,
+    Guest,
+    Hardware,
+    Keyboard,
+    Reached,
+    Stop,
+    TimedOut,
+    Watchpoint,
+)
 from pvefi.prepare import PreparedBoot, not_started
-from pvefi.progress import LOOK, Progress
+from pvefi.progress import LOOK, InstructionTime, Progress
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
@@ -63,6 +74,8 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     UsageError when the guest lacks memory for the image, MachineError when the machine fails; a guest that
     fails is a result. KeyboardInterrupt passes through, the guest ended.
     """
+    if prepared.foreign is not None:
+        return _boot_foreign(prepared, prepared.foreign, observer)
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
@@ -74,13 +87,6 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     def record(event: CallEvent) -> None:
         calls.append(event)
         observer.call(event)
-
-    def serial(data: bytes) -> None:
-        if observer.serial is not None:
-            observer.serial(data)
-        else:
-            observer.console(visible(data))
-        progress.console(data)
 
     def environment(start_info: int) -> Steps[tuple[Environment, int]]:
         progress.boot()
@@ -114,12 +120,14 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             guest.watch(watch.watchpoints(guest.memory, places))
 
     observer.stage("starting the machine")
-    guest = options.machine.start(trampoline, _hardware(prepared), serial, observer.keyboard)
+    guest = options.machine.start(
+        trampoline, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
+    )
     with closing(guest):
         surroundings = Surroundings(
             console=observer.console,
             random=_randomness(options.seed),
-            clock=Clock(idle=guest.idle, wall=_wall_clock(options.seed)),
+            clock=_clock(guest, options.machine.epoch, options.seed),
             initrd=prepared.initrd,
             initrd_by_efi=entry.initrd_by_efi,
             image_starts=image_starts,
@@ -128,7 +136,9 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             kept=Kept(),
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
-        stop, passed = _run(guest, firmware, progress, options.timeout, looks=options.machine.runs_kernels)
+        stop, passed = _run(
+            guest, firmware.answer, progress, options.timeout, looks=options.machine.runs_kernels
+        )
         seconds = progress.seconds()
         stop, handoff = _handoff(
             guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
@@ -149,6 +159,38 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
+    """Let somebody else boot the image, and return what its console and its end tell."""
+    options = prepared.options
+    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))  # noqa: PLW0108  no guest yet
+    observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
+    guest = options.machine.start_foreign(
+        foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
+    )
+    with closing(guest):
+        stop, _ = _run(guest, _nobody, progress, options.timeout, looks=True)
+        verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
+        return replace(
+            not_started(prepared, ""),
+            verdict=progress.amended(verdict),
+            seconds=progress.seconds(),
+            milestones=progress.milestones,
+        )
+
+
+def _nobody(request: Request) -> Answer:
+    raise AssertionError(f"a doorbell that is not there rang: {request}")
+
+
+def _serial(observer: Observer, progress: Progress, data: bytes) -> None:
+    """Pass on what the guest writes to its serial port."""
+    if observer.serial is not None:
+        observer.serial(data)
+    else:
+        observer.console(visible(data))
+    progress.console(data)
 
 
 def _hardware(prepared: PreparedBoot) -> Hardware:
@@ -177,13 +219,30 @@ def _randomness(seed: int | None) -> Callable[[int], bytes]:
     return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
 
 
+def _clock(guest: Guest, epoch: int | None, seed: int | None) -> Clock:
+    """Return the time that services see: the host's, or where instructions are counted, the guest's own."""
+    if epoch is None:
+        return Clock(idle=guest.idle, wall=_wall_clock(seed))
+    time_of_guest = InstructionTime(guest.instructions)
+    return Clock(
+        idle=time_of_guest.idle,
+        monotonic=time_of_guest.now,
+        wall=lambda: epoch + time_of_guest.now(),
+    )
+
+
 def _wall_clock(seed: int | None) -> Callable[[], float]:
     """Return the time of day; of a boot that is to repeat, one that goes on with each reading."""
     return time.time if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
 def _run(
-    guest: Guest, firmware: Firmware, progress: Progress, timeout: float | None, *, looks: bool
+    guest: Guest,
+    answer: Callable[[Request], Answer],
+    progress: Progress,
+    timeout: float | None,
+    *,
+    looks: bool,
 ) -> tuple[Stop, dict[str, int | None]]:
     """Run to the guest's end or the kernel proper; return the stop, and what was passed on the way.
 
@@ -196,7 +255,7 @@ def _run(
     while True:
         left = math.inf if end is None else max(0.0, end - time.monotonic())
         step = min(left, span)
-        stop = guest.run(firmware.answer, None if step == math.inf else step)
+        stop = guest.run(answer, None if step == math.inf else step)
         if isinstance(stop, TimedOut):
             if left <= span:
                 return replace(stop, seconds=timeout or 0.0), passed

@@ -11,10 +11,11 @@ from pvefi.errors import UsageError
 from pvefi.files import read_file
 from pvefi.handoff import KernelWatch, kernel_watch
 from pvefi.image import EntryKind, Image, inspect
-from pvefi.machines import Machine
+from pvefi.image.payload import PayloadStream
+from pvefi.machines import ForeignBoot, ForeignWay, Machine
 from pvefi.verdict import BootResult, Goal, Outcome, Verdict
 
-__all__ = ["BootOptions", "PreparedBoot", "not_started", "prepare", "prepare_all"]
+__all__ = ["BootOptions", "PreparedBoot", "not_started", "prepare", "prepare_all", "prepare_foreign"]
 
 _COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
 
@@ -27,8 +28,7 @@ class BootOptions:
     entry's own way.
 
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts. `goal` is
-    where a kernel's boot is to end. A guest that resets starts anew where `restarts` is set. `exact_time` is
-    the host's clock at the start, seconds since the epoch, of a guest whose time is to be the same every run.
+    where a kernel's boot is to end. A guest that resets starts anew where `restarts` is set.
     """
 
     image: Path
@@ -46,18 +46,21 @@ class BootOptions:
     cpus: int = 1
     disks: tuple[Path, ...] = ()
     restarts: bool = True
-    exact_time: float | None = None
 
 
 @dataclass(frozen=True)
 class PreparedBoot:
-    """A boot whose input has been read and found good; nothing runs yet."""
+    """A boot whose input has been read and found good; nothing runs yet.
+
+    With `foreign` it is not pvefi that enters the image.
+    """
 
     options: BootOptions
     image: Image
     request: EntryRequest
     watch: KernelWatch | None
     initrd: memoryview | None
+    foreign: ForeignBoot | None = None
 
     @property
     def entry(self) -> Entry:
@@ -68,6 +71,35 @@ class PreparedBoot:
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
     return _prepared(options, *_read(options))
+
+
+def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
+    """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
+    image, data, initrd = _read(options)
+    kind = {
+        ForeignWay.LINUX: EntryKind.LINUX16,
+        ForeignWay.PVH: EntryKind.PVH,
+        ForeignWay.OVMF: EntryKind.EFI,
+    }[way]
+    if not any(entry.kind is kind for entry in image.entries) or (
+        way is ForeignWay.OVMF and not image.bzimage
+    ):
+        raise UsageError(
+            f"{image.path}: expected a kernel with the entry {kind.value} for {way}, "
+            f"found {image.kind}, entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
+    kernel = _vmlinux(image, data) if way is ForeignWay.PVH else data
+    foreign = ForeignBoot(way, kernel, options.initrd, options.command_line)
+    request = EntryRequest(image, data, options.command_line, BootInfo.NONE)
+    return PreparedBoot(replace(options, entry=way.value), image, request, None, initrd, foreign)
+
+
+def _vmlinux(image: Image, data: bytes) -> bytes:
+    if image.payload is None:
+        return data
+    stream = PayloadStream(str(image.path), data, image.payload)
+    return stream.read(0, stream.size)
 
 
 def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:

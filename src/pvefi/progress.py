@@ -10,7 +10,7 @@ from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
 from pvefi.machines.machine import CpuState
 from pvefi.verdict import Goal, Milestone, Outcome, Verdict
 
-__all__ = ["LOOK", "Progress"]
+__all__ = ["LOOK", "InstructionTime", "Progress"]
 
 LOOK = object()
 """What `finish` is called with when the guest's CPUs are to be looked at soon, and nothing ends."""
@@ -102,3 +102,19 @@ class Progress:
         if self._panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
             return Verdict(Outcome.PANICKED, f"{self._panic}; then {verdict.message}")
         return verdict
+
+
+class InstructionTime:
+    """Time in which one instruction takes a nanosecond, and idling nothing but what was asked for."""
+
+    def __init__(self, count: Callable[[], int | None]) -> None:
+        self._count = count
+        self._idled = 0.0
+
+    def now(self) -> float:
+        """Return the seconds since the guest's first instruction."""
+        return (self._count() or 0) / 1e9 + self._idled
+
+    def idle(self, seconds: float) -> None:
+        """Let `seconds` pass at once."""
+        self._idled += seconds

@@ -19,10 +19,11 @@ from pvefi.cli.streams import one_line
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
-from pvefi.machines.choose import MACHINES, QemuWish, choose_machine
+from pvefi.machines import ForeignWay
+from pvefi.machines.choose import FIRMWARE, MACHINES, QemuWish, choose_machine
 from pvefi.machines.qemu.accelerator import ACCELERATORS
 from pvefi.machines.qemu.command import MachineType
-from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all
+from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
 from pvefi.trace.show import verdict_line
 from pvefi.verdict import BootResult, Goal, Outcome, succeeded
@@ -39,10 +40,10 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 @click.option(
     "--entry",
-    type=click.Choice([*ENTRIES, "all"]),
+    type=click.Choice([*ENTRIES, ForeignWay.LINUX.value, ForeignWay.PVH.value, "all"]),
     default="efi",
     show_default=True,
-    help="The way into the image, or all that it has.",
+    help="The way into the image, or all that it has; qemu-linux and qemu-pvh are QEMU's own loaders.",
 )
 @click.option(
     "--boot-info",
@@ -102,6 +103,13 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     is_flag=True,
     help="Let a guest that is past ExitBootServices live on when pvefi ends.",
 )
+@click.option(
+    "--firmware",
+    type=click.Choice(FIRMWARE),
+    default="auto",
+    show_default=True,
+    help="What QEMU runs before the trampoline, auto: the quickest; with ovmf OVMF boots the image instead.",
+)
 @click.option("--qemu", metavar="FILE", envvar="PVEFI_QEMU", help="The QEMU to run.")
 @click.option(
     "--qemu-machine",
@@ -147,6 +155,7 @@ def command(
     no_reboot: bool,
     deterministic: bool,
     keep_guest: bool,
+    firmware: str,
     qemu: str | None,
     qemu_machine: str | None,
     accel: str,
@@ -162,17 +171,26 @@ def command(
     EFI_SUCCESS is exit status 0, any other status 1. With --entry all, every entry that the image has is
     taken in turn, and a table compares them.
     """
+    foreign = ForeignWay(entry) if entry in (ForeignWay.LINUX, ForeignWay.PVH) else None
+    if firmware == "ovmf":
+        if entry != "efi":
+            raise UsageError(f"--firmware ovmf boots by the entry efi, found --entry {entry}")
+        foreign = ForeignWay.OVMF
     wish = QemuWish(
         program=qemu,
         machine_type=MachineType(qemu_machine) if qemu_machine else None,
         accelerator=accel,
         cpu=cpu,
+        firmware="" if firmware == "ovmf" else firmware,
+        foreign=foreign is not None,
         arguments=qemu_arguments,
         exact=deterministic,
         outlives=keep_guest,
     )
     to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
     chosen = choose_machine(machine, wish, to_the_end=not to_handoff)
+    if foreign is not None and (to_handoff or trace_file):
+        raise UsageError(f"{foreign} boots without pvefi's services: expected no --trace and no hand-off")
     goal = Goal(until) if until else (Goal.EXIT if chosen.runs_kernels and not to_handoff else Goal.HANDOFF)
     if goal is not Goal.HANDOFF and not chosen.runs_kernels:
         raise UsageError(
@@ -196,7 +214,8 @@ def command(
         restarts=not no_reboot,
     )
     if entry != "all":
-        result = _boot(prepare(options), trace_file, to_stderr=as_json)
+        prepared = prepare(options) if foreign is None else prepare_foreign(options, foreign)
+        result = _boot(prepared, trace_file, to_stderr=as_json)
         _report(result, as_json=as_json)
         return told([result])
     if trace_file is not None:

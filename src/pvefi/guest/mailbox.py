@@ -331,6 +331,15 @@ class Mailbox:
         """From now on a wait that runs out returns EFI_DEVICE_ERROR instead of stopping the guest."""
         self._words[_ABANDON] = 0
 
+    @property
+    def goes_on_alone(self) -> bool:
+        """Whether a guest whose calls are not answered any more goes on: it has left boot services."""
+        return self._words[_SEQ] > 0 and self._words[_ABANDON] == 0
+
+    def hang_up(self) -> None:
+        """Tell the guest that nobody will answer any more, so that it does not wait for that."""
+        self._words[_DEAD] = self._words[_SEQ]
+
     def release(self) -> None:
         """Let go of the guest's memory."""
         self._words.release()

@@ -14,7 +14,10 @@ from pvefi.machines.qemu.command import MachineType, QemuOptions
 from pvefi.machines.qemu.installation import find_qemu, require_machine_type
 from pvefi.machines.qemu.machine import QemuMachine
 
-__all__ = ["MACHINES", "QemuWish", "choose_machine"]
+__all__ = ["FIRMWARE", "MACHINES", "QemuWish", "choose_machine"]
+
+FIRMWARE = ("auto", "qboot", "seabios", "ovmf")
+"""What `--firmware` takes."""
 
 MACHINES = ("auto", "embedded", "qemu")
 """What `--machine` takes."""
@@ -22,13 +25,17 @@ MACHINES = ("auto", "embedded", "qemu")
 
 @dataclass(frozen=True)
 class QemuWish:
-    """What the user wants of QEMU; empty or None where nothing was said."""
+    """What the user wants of QEMU; empty or None where nothing was said.
+
+    With `foreign` it is to boot the image by its own means.
+    """
 
     program: str | None = None
     machine_type: MachineType | None = None
     accelerator: str = "auto"
     cpu: str = ""
-    firmware: str = ""
+    firmware: str = "auto"
+    foreign: bool = False
     arguments: tuple[str, ...] = ()
     exact: bool = False
     outlives: bool = False
@@ -70,7 +77,7 @@ def _qemu(wish: QemuWish) -> QemuMachine:
         machine_type=machine_type,
         accelerator=accelerator.name,
         cpu=wish.cpu or accelerator.cpu,
-        firmware=wish.firmware or _quickest_firmware(qemu.program, machine_type),
+        firmware=_firmware(wish.firmware, qemu.program, machine_type),
         exact=wish.exact,
         arguments=wish.arguments,
     )
@@ -78,11 +85,14 @@ def _qemu(wish: QemuWish) -> QemuMachine:
     return QemuMachine(options, about, outlives=wish.outlives)
 
 
-def _quickest_firmware(program: Path, machine_type: MachineType) -> str:
-    """Return qboot where it is installed: it is done after a third of SeaBIOS's time.
+def _firmware(wish: str, program: Path, machine_type: MachineType) -> str:
+    """Return the name of what runs first, empty for QEMU's default.
 
-    microvm starts with it by itself; QEMU looks a bare name up in its own folders.
+    Unless something else is asked for that is qboot, where it is installed: it takes half of SeaBIOS's time.
+    microvm starts with it by itself. QEMU looks a bare name up in its own folders.
     """
+    if wish != "auto":
+        return {"qboot": "qboot.rom", "seabios": "bios-256k.bin"}.get(wish, wish)
     folders = (program.parent.parent / "share" / "qemu", Path("/usr/share/qemu"))
     has_it = any((folder / "qboot.rom").is_file() for folder in folders)
     return "qboot.rom" if has_it and machine_type is not MachineType.MICROVM else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,8 @@ __all__ = [
     "Died",
     "Fault",
     "Finished",
+    "ForeignBoot",
+    "ForeignWay",
     "Guest",
     "Halted",
     "Hardware",
@@ -51,6 +54,27 @@ class Hardware:
     disks: tuple[Path, ...] = ()
     restarts: bool = True
     watched: bool = True
+
+
+class ForeignWay(StrEnum):
+    """Who boots an image that is not entered by pvefi."""
+
+    LINUX = "qemu-linux"
+    """QEMU's bzImage loader: the 16-bit entry."""
+    PVH = "qemu-pvh"
+    """QEMU's loader of ELF files with a PVH note."""
+    OVMF = "ovmf"
+    """OVMF: the EFI entry, by the firmware of edk2."""
+
+
+@dataclass(frozen=True)
+class ForeignBoot:
+    """A kernel, as the bytes of its file, that somebody else boots; `initrd` is a file."""
+
+    way: ForeignWay
+    kernel: bytes
+    initrd: Path | None
+    command_line: str
 
 
 @dataclass(frozen=True)
@@ -217,6 +241,12 @@ class Machine(Protocol):
     """Whether a kernel runs on here after the hand-off."""
 
     @property
+    def epoch(self) -> int | None:
+        """What a guest's clock says at its start, in seconds since 1970, where its time is counted in
+        instructions; None where its time is the host's."""
+        ...
+
+    @property
     def about(self) -> str:
         """What the machine is in detail, such as its version; one line."""
         ...
@@ -232,5 +262,18 @@ class Machine(Protocol):
 
         `console` receives what the guest writes to its serial port, `keyboard` gives it input. UsageError
         when `hardware` asks for what the machine cannot be, MachineError when it is missing or fails.
+        """
+        ...
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> Guest:
+        """Let somebody else boot a kernel on the same hardware, for comparison; no doorbell will ring.
+
+        UsageError where this machine has no such way.
         """
         ...

@@ -12,7 +12,7 @@ from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
-from pvefi.machines.machine import Hardware, Keyboard
+from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.memory import GuestMemory, RamBlock
 
 __all__ = ["EmbeddedMachine"]
@@ -23,6 +23,7 @@ class EmbeddedMachine:
 
     name = "embedded"
     runs_kernels = False
+    epoch = None
 
     @property
     def about(self) -> str:
@@ -63,6 +64,19 @@ class EmbeddedMachine:
         engine.enter_protected_mode(trampoline.entry, info_address)
         mailbox = memory.view(*trampoline.mailbox)
         return EmbeddedGuest(engine, memory, mailbox, hardware, console)
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        _hardware: Hardware,
+        _console: Callable[[bytes], None],
+        _keyboard: Keyboard | None = None,
+    ) -> EmbeddedGuest:
+        """Refuse: there is no other loader here."""
+        raise UsageError(
+            f"{boot.way} expects a machine with a loader of its own, found the embedded one",
+            "--machine qemu has them",
+        )
 
 
 def _share(layout: RamLayout, memory_size: int) -> GuestMemory:

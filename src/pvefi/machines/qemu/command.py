@@ -8,19 +8,21 @@ port that another process could meet.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from pvefi.guest.mailbox import DOORBELL_PORT
-from pvefi.machines.machine import Hardware
+from pvefi.machines.machine import ForeignBoot, Hardware
+from pvefi.machines.qemu.ovmf import Ovmf
 
-__all__ = ["BLOCKING_PORT", "Descriptors", "Kernel", "MachineType", "Ovmf", "QemuOptions", "qemu_command"]
+__all__ = ["BLOCKING_PORT", "EXACT_EPOCH", "Descriptors", "MachineType", "QemuOptions", "qemu_command"]
 
 BLOCKING_PORT = DOORBELL_PORT + 1
 """I/O port of the second doorbell, on which the CPU waits; free on q35, pc and microvm."""
 
-_RTC_BASE = "2026-01-01T00:00:00"
-"""What the clock of an exact run says at its start."""
+EXACT_EPOCH = 1_767_225_600
+"""What the clock of an exact run says at its start, in seconds since 1970: the beginning of 2026."""
 
 
 class MachineType(StrEnum):
@@ -29,23 +31,6 @@ class MachineType(StrEnum):
     Q35 = "q35"
     PC = "pc"
     MICROVM = "microvm"
-
-
-@dataclass(frozen=True)
-class Ovmf:
-    """OVMF's two flash images: its code, and a copy of the variables that is this guest's own."""
-
-    code: Path
-    variables: Path
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """What QEMU's own loader or firmware is to boot; files, or /proc paths of inherited descriptors."""
-
-    path: str
-    initrd: str = ""
-    command_line: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,10 +53,14 @@ class QemuOptions:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """The inherited descriptors by number; None for what this process does without."""
+    """The inherited descriptors by number; None for what this process does without.
+
+    `variables` is a file for the variable store of OVMF.
+    """
 
     ram: int
     kernel: int
+    variables: int
     console: int
     monitor: int
     log: int
@@ -84,10 +73,13 @@ def qemu_command(
     options: QemuOptions,
     hardware: Hardware,
     descriptors: Descriptors,
-    kernel: Kernel | None = None,
+    foreign: ForeignBoot | None = None,
     ovmf: Ovmf | None = None,
 ) -> list[str]:
-    """Return the words that start QEMU; `kernel` is what its own loader boots instead of the trampoline."""
+    """Return the words that start QEMU; `foreign` is what goes with a kernel that is not the trampoline.
+
+    That is booted by QEMU's own loader, or by `ovmf`.
+    """
     words = [
         options.program,
         *("-name", "pvefi"),
@@ -103,7 +95,9 @@ def qemu_command(
         *("-mon", "chardev=monitor,mode=control"),
         *("-d", "cpu_reset", "-D", _path(descriptors.log)),
         *_doorbells(descriptors),
-        *_first_code(options, descriptors, kernel, ovmf),
+        *_firmware(options, descriptors, ovmf),
+        *("-kernel", _path(descriptors.kernel)),
+        *_foreign(foreign),
         *_disks(options.machine_type, hardware.disks),
     ]
     if descriptors.debugger is not None:
@@ -111,7 +105,12 @@ def qemu_command(
     if not hardware.restarts:
         words.append("-no-reboot")
     if options.exact:
-        words += ["-icount", "shift=0,sleep=off", "-rtc", f"base={_RTC_BASE},clock=vm"]
+        words += [
+            "-icount",
+            "shift=0,sleep=off",
+            "-rtc",
+            f"base={datetime.fromtimestamp(EXACT_EPOCH, UTC):%Y-%m-%dT%H:%M:%S},clock=vm",
+        ]
     if hardware.seed is not None:
         words += ["-seed", str(hardware.seed & 0xFFFFFFFF)]
     return [*words, *options.arguments]
@@ -145,18 +144,19 @@ def _doorbells(descriptors: Descriptors) -> list[str]:
     return words
 
 
-def _first_code(
-    options: QemuOptions, descriptors: Descriptors, kernel: Kernel | None, ovmf: Ovmf | None
-) -> list[str]:
-    words = ["-bios", options.firmware] if options.firmware and ovmf is None else []
-    if ovmf is not None:
-        words += ["-drive", f"if=pflash,format=raw,readonly=on,file={_escaped(ovmf.code)}"]
-        words += ["-drive", f"if=pflash,format=raw,file={_escaped(ovmf.variables)}"]
-    if kernel is None:
-        return [*words, "-kernel", _path(descriptors.kernel)]
-    words += ["-kernel", kernel.path]
-    words += ["-initrd", kernel.initrd] if kernel.initrd else []
-    return [*words, "-append", kernel.command_line]
+def _firmware(options: QemuOptions, descriptors: Descriptors, ovmf: Ovmf | None) -> list[str]:
+    if ovmf is None:
+        return ["-bios", options.firmware] if options.firmware else []
+    code = f"format={ovmf.code_format},readonly=on,file={_escaped(ovmf.code)}"
+    variables = f"format={ovmf.variables_format},file={_path(descriptors.variables)}"
+    return ["-drive", f"if=pflash,{code}", "-drive", f"if=pflash,{variables}"]
+
+
+def _foreign(foreign: ForeignBoot | None) -> list[str]:
+    if foreign is None:
+        return []
+    initrd = ["-initrd", str(foreign.initrd)] if foreign.initrd is not None else []
+    return [*initrd, "-append", foreign.command_line]
 
 
 def _disks(machine_type: MachineType, disks: tuple[Path, ...]) -> list[str]:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from pvefi.guest.trampoline import Trampoline
-from pvefi.machines.machine import Hardware, Keyboard
-from pvefi.machines.qemu.command import BLOCKING_PORT, QemuOptions, qemu_command
+from pvefi.errors import UsageError
+from pvefi.guest.trampoline import Trampoline, load_trampoline
+from pvefi.machines.machine import ForeignBoot, ForeignWay, Hardware, Keyboard
+from pvefi.machines.qemu.command import BLOCKING_PORT, EXACT_EPOCH, MachineType, QemuOptions, qemu_command
 from pvefi.machines.qemu.guest import QemuGuest
+from pvefi.machines.qemu.ovmf import find_ovmf
 from pvefi.machines.qemu.process import start_process
 
 __all__ = ["QemuMachine"]
@@ -18,7 +21,8 @@ __all__ = ["QemuMachine"]
 class QemuMachine:
     """`qemu-system-x86_64`, run as `options` say; `about` describes it in a line.
 
-    A guest waits `patience` seconds for an answer. With `outlives` it lives on when pvefi ends.
+    A guest waits `patience` seconds for an answer. With `outlives` it lives on when pvefi ends, once boot
+    services have ended.
     """
 
     name = "qemu"
@@ -29,6 +33,7 @@ class QemuMachine:
     ) -> None:
         self.options = options
         self.about = about or f"{options.program}, {options.machine_type}, {options.accelerator}"
+        self.epoch = EXACT_EPOCH if options.exact else None
         self._patience = patience
         self._outlives = outlives
 
@@ -46,6 +51,7 @@ class QemuMachine:
         process, shared = start_process(
             hardware.memory_size,
             trampoline.elf,
+            b"",
             partial(qemu_command, self.options, hardware),
             blocking=exact,
             debugger=hardware.watched,
@@ -60,4 +66,40 @@ class QemuMachine:
             restarts=hardware.restarts,
             patience=0 if exact else self._patience,
             outlives=self._outlives,
+            exact=exact,
+        )
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> QemuGuest:
+        """Let QEMU's own loader, or OVMF, boot a kernel; see `Machine.start_foreign`."""
+        ovmf = None
+        options = self.options
+        if boot.way is ForeignWay.OVMF:
+            if options.machine_type is MachineType.MICROVM:
+                raise UsageError("OVMF expects a PC, found microvm", "--qemu-machine q35 or pc")
+            ovmf = find_ovmf(options.machine_type)
+        elif boot.way is ForeignWay.LINUX:
+            options = replace(options, firmware="")  # the 16-bit entry wants a whole BIOS
+        process, shared = start_process(
+            hardware.memory_size,
+            boot.kernel,
+            ovmf.variables.read_bytes() if ovmf else b"",
+            partial(qemu_command, options, hardware, foreign=boot, ovmf=ovmf),
+            doorbell=False,
+        )
+        return QemuGuest(
+            process,
+            shared,
+            load_trampoline(),
+            console,
+            keyboard,
+            restarts=hardware.restarts,
+            patience=0,
+            outlives=False,
+            exact=False,
         )

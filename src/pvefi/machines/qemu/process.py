@@ -104,6 +104,7 @@ class QemuProcess:
 def start_process(
     memory_size: int,
     kernel: bytes,
+    variables: bytes,
     command: Callable[[Descriptors], list[str]],
     *,
     doorbell: bool = True,
@@ -113,15 +114,15 @@ def start_process(
 ) -> tuple[QemuProcess, Shared]:
     """Start what `command` says with the descriptors that it is given.
 
-    `kernel` are the bytes of the file behind Descriptors.kernel. With `outlives` the process survives pvefi.
+    `kernel` and `variables` are the bytes of the files behind the Descriptors of these names. With `outlives`
+    the process survives pvefi.
     MachineError when the program cannot be run, UsageError when the host has not so much memory.
     """
     with contextlib.ExitStack() as stack:
         ram = _memory_file("pvefi-ram", stack)
         mapping = _map(ram, memory_size)
-        image = _memory_file("pvefi-kernel", stack)
-        with os.fdopen(os.dup(image), "wb") as file:
-            file.write(kernel)
+        image = _memory_file("pvefi-kernel", stack, kernel)
+        store = _memory_file("pvefi-variables", stack, variables)
         log = os.fdopen(os.memfd_create("qemu-log", os.MFD_CLOEXEC), "rb", buffering=0)
 
         def pair(wanted: bool = True) -> tuple[socket.socket | None, int | None]:
@@ -142,9 +143,11 @@ def start_process(
         assert monitor_fd is not None
         if block_fd is not None:
             _fill(block_fd)
-        descriptors = Descriptors(ram, image, console_fd, monitor_fd, log.fileno(), bell_fd, block_fd, gdb_fd)
+        descriptors = Descriptors(
+            ram, image, store, console_fd, monitor_fd, log.fileno(), bell_fd, block_fd, gdb_fd
+        )
         shared = Shared(mapping, console, monitor, log, bell, block, gdb)
-        given = [ram, image, log.fileno(), console_fd, monitor_fd, bell_fd, block_fd, gdb_fd]
+        given = [ram, image, store, log.fileno(), console_fd, monitor_fd, bell_fd, block_fd, gdb_fd]
         words = command(descriptors)
         errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
         try:
@@ -167,9 +170,11 @@ def start_process(
         return QemuProcess(child, errors), shared
 
 
-def _memory_file(name: str, stack: contextlib.ExitStack) -> int:
+def _memory_file(name: str, stack: contextlib.ExitStack, data: bytes = b"") -> int:
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     stack.callback(os.close, descriptor)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(data)
     return descriptor
 
 
