@@ -147,6 +147,14 @@ def test_kvm_that_fails_with_every_model_says_what_the_first_said(tmp_path: Path
         choose_accelerator("kvm", qemu, "q35", device)
 
 
+def test_a_qemu_without_kvm_is_recognised(tmp_path: Path) -> None:
+    said = "qemu-system-x86_64: -accel kvm: invalid accelerator kvm"
+    qemu = installed(fake_qemu(tmp_path, f"echo '{said}' >&2; exit 1"))
+    device = tmp_path / "kvm"
+    device.touch()
+    assert try_kvm(qemu, "q35", device).refusal == "this QEMU is built without KVM"
+
+
 def test_kvm_that_hangs_is_given_up_after_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accelerator, "_KVM_SECONDS", 0.3)
     qemu = installed(fake_qemu(tmp_path, f"echo x >>{tmp_path}/runs; sleep 60"))

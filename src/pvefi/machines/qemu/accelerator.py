@@ -135,10 +135,17 @@ def try_kvm(qemu: Installation, machine_type: str, device: Path = KVM_DEVICE) ->
         try:
             speed = measure(qemu, machine_type, ("-accel", "kvm", "-cpu", cpu), end - time.monotonic())
         except MachineError as error:
-            refusal = refusal or f"KVM does not run: {error.message}"
+            refusal = refusal or _refused(error.message)
         else:
             return Trial("kvm", cpu, speed)
     return Trial("kvm", refusal=refusal)
+
+
+def _refused(message: str) -> str:
+    """Return why KVM does not run, given QEMU's own words."""
+    if "invalid accelerator" in message:
+        return "this QEMU is built without KVM"
+    return f"KVM does not run: {message}"
 
 
 def _closed(device: Path, error: OSError) -> Trial:

@@ -17,7 +17,7 @@ from pvefi.errors import MachineError
 
 __all__ = ["Ended", "child", "run"]
 
-_CPU_SECONDS = 10  # the kernel ends a child that computes for longer, also when pvefi is gone
+_CPU_SECONDS = 6  # the kernel ends a child that computes for longer, also when pvefi is gone
 _OUTPUT_LIMIT = 1 << 20  # bytes; `-machine help` writes 4 KB
 
 
