@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pvefi.boot import BootOptions, Observer, boot, prepare
+from pvefi.boot import Observer, boot
 from pvefi.guest import Trampoline
 from pvefi.guest.mailbox import Answer, Request
 from pvefi.machines import Hardware, Stop
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.machines.embedded.guest import EmbeddedGuest
+from pvefi.prepare import BootOptions, prepare
 
 _MEMORY_SIZE = 512 << 20
 _TIMEOUT = 300.0

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from pvefi.boot import BootOptions, Observer, boot, prepare
+from pvefi.boot import Observer, boot
 from pvefi.errors import ImageError, PvefiError, UsageError
 from pvefi.guest import load_trampoline
 from pvefi.guest.trampoline import Trampoline
-from pvefi.machines import Hardware
+from pvefi.machines import Hardware, Keyboard
 from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, prepare
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
@@ -329,8 +330,14 @@ class WithTables(EmbeddedMachine):
         self.revision = revision
         self.address = 0x9_F000
 
-    def start(self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]) -> Any:
-        guest = super().start(trampoline, hardware, console)
+    def start(
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> Any:
+        guest = super().start(trampoline, hardware, console, keyboard)
         start_info = guest.registers()["rbx"]
         guest.memory.write(start_info + 32, self.address.to_bytes(8, "little"))
         guest.memory.write(self.address, rsdp(self.revision))

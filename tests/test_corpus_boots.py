@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pvefi.boot import BootOptions, Observer, boot, prepare
+from pvefi.boot import Observer, boot
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, prepare
 from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.memory import MemoryType

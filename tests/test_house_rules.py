@@ -32,6 +32,8 @@ LAYERS = (
     ("machines",),
     ("handoff", "judge", "console_watch"),
     ("evaluate", "report"),
+    ("console_watch",),
+    ("prepare", "progress"),
     ("boot",),
     ("cli", "__main__"),
 )

@@ -28,6 +28,7 @@ from pvefi.efi import coverage
 from pvefi.efi.coverage import Offer
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES, Profile
+from pvefi.efi.start import Start
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Action, Function, MailboxLayout
@@ -63,11 +64,10 @@ def make_sample(profile: Profile) -> Environment:
     """Return an environment as a boot on the embedded machine makes it, given an ACPI root pointer too."""
     layout = ram_layout(_SAMPLE_SIZE)
     memory = GuestMemory([RamBlock(0, memoryview(bytearray(_SAMPLE_SIZE)))])
-    address, info = start_info(layout, "")
+    _, info = start_info(layout, "")
     told = replace(HvmStartInfo.unpack(info), rsdp_paddr=_SAMPLE_RSDP)
-    memory.write(address, told.pack() + info[HvmStartInfo.SIZE :])
-    rsdp = b"RSD PTR " + bytes(7) + b"\2" + bytes(Rsdp.SIZE - 16)
-    memory.write(_SAMPLE_RSDP, rsdp[:8] + bytes([-sum(rsdp) & 0xFF]) + rsdp[9:])
+    rsdp = Rsdp.unpack(b"RSD PTR " + bytes(7) + b"\2" + bytes(Rsdp.SIZE - 16))
+    start = Start(told, layout.memory_map(), (), "", rsdp)
     surroundings = Surroundings(
         console=lambda _text: None,
         random=bytes,
@@ -75,10 +75,11 @@ def make_sample(profile: Profile) -> Environment:
         initrd=memoryview(b"an initial ramdisk"),
         initrd_by_efi=True,
         image_starts=lambda _: None,
+        boot_services_end=lambda: None,
         kernel_may_start=lambda _: None,
     )
     nobody = Hypervisor(0, bytes(12))
-    return make_environment(memory, load_trampoline(), address, nobody, profile, surroundings)[0]
+    return make_environment(memory, load_trampoline(), start, nobody, profile, surroundings)[0]
 
 
 def _statuses(offer: Offer) -> str:

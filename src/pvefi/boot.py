@@ -1,186 +1,71 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One boot, from a file to a verdict: the flow that the rest of pvefi is parts of."""
+"""One boot, from what was prepared to a verdict: the flow that the rest of pvefi is parts of."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import random
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
+from pvefi.efi.start import fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment
-from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
-from pvefi.errors import GuestFault, UsageError
-from pvefi.files import read_file
+from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
-from pvefi.guest.mailbox import Mailbox
-from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, kernel_watch
-from pvefi.image import EntryKind, Image, inspect
+from pvefi.guest.mailbox import Answer, Mailbox, Request
+from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
 from pvefi.judge import MemoryWish, judge
-from pvefi.machines import Finished, Guest, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines import (
+    Finished,
+    ForeignBoot,
+    Guest,
+    Hardware,
+    Keyboard,
+    Reached,
+    Stop,
+    TimedOut,
+    Watchpoint,
+)
+from pvefi.prepare import PreparedBoot, not_started
+from pvefi.progress import LOOK, InstructionTime, Progress
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
-from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Outcome, Verdict
+from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
-__all__ = ["BootOptions", "Observer", "PreparedBoot", "boot", "not_started", "prepare", "prepare_all"]
+__all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
-_COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
-
+_SOON, _FIRST_SLICE, _LONGEST_SLICE = 0.1, 1.0, 60.0
+"""Seconds after which the CPUs of a guest are looked at: when asked for, at first, and at the latest."""
 _SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
 
 
 @dataclass(frozen=True)
-class BootOptions:
-    """What to boot, and how; `memory_size` is in bytes, `timeout` in seconds of wall clock, None for none.
-
-    `entry` is one of ENTRIES; `boot_info` is how the image is told what hypervisor it runs on, None for the
-    entry's own way.
-
-    `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts.
-    """
-
-    image: Path
-    machine: Machine
-    entry: str = "efi"
-    boot_info: BootInfo | None = None
-    profile: str = "linux"
-    initrd: Path | None = None
-    command_line: str = ""
-    memory_size: int = 512 << 20
-    seed: int | None = None
-    count: bool = False
-    timeout: float | None = None
-
-
-@dataclass(frozen=True)
 class Observer:
-    """Who watches a boot: `console` gets the guest's text, `call` each service call, `stage` its progress."""
+    """Who watches a boot.
+
+    `console` gets the guest's text, `call` each service call, `stage` its progress. `serial` gets the bytes
+    of the guest's serial port; without it they go to `console`, made visible. `keyboard` is where the serial
+    port's input comes from.
+    """
 
     console: Callable[[str], None]
     call: Callable[[CallEvent], None]
     stage: Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class PreparedBoot:
-    """A boot whose input has been read and found good; nothing runs yet."""
-
-    options: BootOptions
-    image: Image
-    request: EntryRequest
-    watch: KernelWatch | None
-    initrd: memoryview | None
-
-    @property
-    def entry(self) -> Entry:
-        """The way in."""
-        return ENTRIES[self.options.entry]
-
-
-def prepare(options: BootOptions) -> PreparedBoot:
-    """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
-    return _prepared(options, *_read(options))
-
-
-def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
-    """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
-
-    An entry that cannot carry hypervisor information as asked carries it in its own way, if it has one.
-    """
-    read = _read(options)
-    image = read[0]
-    found = [
-        entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits) and _runs(image, entry)
-    ]
-    if not found:
-        raise UsageError(
-            f"{image.path}: expected an image with one of the entries {', '.join(ENTRIES)}, "
-            f"found {image.kind}, entries: {_entries(image)}",
-            "pvefi inspect tells more",
-        )
-    return tuple(
-        _prepared(
-            replace(
-                options,
-                entry=entry.kind.value,
-                boot_info=options.boot_info if options.boot_info in entry.boot_info else None,
-            ),
-            *read,
-        )
-        for entry in found
-    )
-
-
-def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
-    _check_command_line(options.command_line)
-    image = inspect(options.image)
-    data = image.read()
-    initrd = None
-    if options.initrd is not None:
-        initrd = read_file(
-            options.initrd,
-            "an initial ramdisk",
-            less_than=options.memory_size,
-            way_out="give a larger --memory",
-        )
-    return image, data, initrd
-
-
-def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryview | None) -> PreparedBoot:
-    entry = ENTRIES[options.entry]
-    if image.entry(entry.kind, entry.bits) is None:
-        raise UsageError(
-            f"{image.path}: expected an image with the {entry.bits}-bit entry {entry.kind.value}, "
-            f"found {image.kind}, entries: {_entries(image)}",
-            "pvefi inspect tells more",
-        )
-    if not _runs(image, entry):
-        raise UsageError(
-            f"{image.path}: expected a 64-bit kernel for the entry {entry.kind.value}, found a 32-bit one",
-            "pvefi inspect tells more",
-        )
-    boot_info = options.boot_info or entry.boot_info[0]
-    if boot_info not in entry.boot_info:
-        raise UsageError(
-            f"expected an entry that carries hypervisor information by {boot_info.value}, "
-            f"found {entry.kind.value}",
-            "leave --boot-info out",
-        )
-    request = EntryRequest(image, data, options.command_line, boot_info)
-    entry.check(request)
-    return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
-
-
-def _runs(image: Image, entry: Entry) -> bool:
-    """Whether the hand-off of what `entry` starts would be recognised: that of a 32-bit kernel is not."""
-    return entry.kind is EntryKind.EFI or image.vmlinux is None or image.vmlinux.is_64bit
-
-
-def _check_command_line(text: str) -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            "expected a command line in UTF-8, found bytes that are none", "--cmdline"
-        ) from error
-    if "\0" in text:
-        raise UsageError("expected a command line of text, found a NUL in it", "--cmdline")
-    if size > _COMMAND_LINE_AT_MOST:
-        raise UsageError(
-            f"expected a command line of at most {_COMMAND_LINE_AT_MOST} bytes, found {size}", "--cmdline"
-        )
+    serial: Callable[[bytes], None] | None = None
+    keyboard: Keyboard | None = None
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
@@ -189,86 +74,137 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     UsageError when the guest lacks memory for the image, MachineError when the machine fails; a guest that
     fails is a result. KeyboardInterrupt passes through, the guest ended.
     """
-    options, image, watch, entry = prepared.options, prepared.image, prepared.watch, prepared.entry
+    if prepared.foreign is not None:
+        return _boot_foreign(prepared, prepared.foreign, observer)
+    options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
-    hardware = Hardware(options.memory_size, options.command_line, options.seed, options.count)
-    profile = PROFILES[options.profile]
     calls = CallLog()
+    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))  # noqa: PLW0108  no guest yet
+
+    def mailbox() -> Mailbox:
+        return Mailbox(guest.memory.view(*trampoline.mailbox))
 
     def record(event: CallEvent) -> None:
         calls.append(event)
         observer.call(event)
 
-    def started(address: int) -> None:
-        observer.stage(f"{image.path.name} has control")
+    def environment(start_info: int) -> Steps[tuple[Environment, int]]:
+        progress.boot()
+        start = yield from read_start(fetch_by_guest(guest.memory, trampoline), start_info)
+        efi, information = make_environment(
+            guest.ram(start.memory_map),
+            trampoline,
+            start,
+            Hypervisor(*mailbox().hypervisor()),
+            PROFILES[options.profile],
+            surroundings,
+        )
+        efi.restarted = progress.boots > 1
+        return efi, information
+
+    def enter(efi: Environment, information: int) -> Steps[Verdict]:
+        return entry.enter(efi, prepared.request, information)
+
+    def image_starts(address: int) -> None:
+        progress.reached(Milestone.IMAGE)
+        observer.stage(f"{prepared.image.path.name} has control")
         if options.count:
             guest.watch([Watchpoint(address, 0, lambda _: True, _IMAGE)])
 
+    def boot_services_end() -> None:
+        progress.reached(Milestone.EXIT_BOOT_SERVICES)
+        mailbox().outlive_boot_services()
+
+    def kernel_may_start(places: tuple[int, ...]) -> None:
+        if watch is not None and options.goal is Goal.HANDOFF:
+            guest.watch(watch.watchpoints(guest.memory, places))
+
     observer.stage("starting the machine")
-    guest = options.machine.start(trampoline, hardware, lambda data: observer.console(visible(data)))
+    guest = options.machine.start(
+        trampoline, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
+    )
     with closing(guest):
         surroundings = Surroundings(
             console=observer.console,
             random=_randomness(options.seed),
-            clock=Clock(idle=guest.idle, wall=_wall_clock(options.seed)),
+            clock=_clock(guest, options.machine.epoch, options.seed),
             initrd=prepared.initrd,
             initrd_by_efi=entry.initrd_by_efi,
-            image_starts=started,
-            kernel_may_start=lambda places: _watch(guest, watch, places),
+            image_starts=image_starts,
+            boot_services_end=boot_services_end,
+            kernel_may_start=kernel_may_start,
             kept=Kept(),
         )
-
-        def environment(start_info: int) -> tuple[Environment, int]:
-            mailbox = Mailbox(guest.memory.view(trampoline.symbols["mailbox"], 4096))
-            hypervisor = Hypervisor(*mailbox.hypervisor())
-            return make_environment(guest.memory, trampoline, start_info, hypervisor, profile, surroundings)
-
-        def enter(efi: Environment, information: int) -> Steps[Verdict]:
-            return entry.enter(efi, prepared.request, information)
-
         firmware = Firmware(environment, enter, record, guest.instructions)
-        began = time.monotonic()
-        stop, passed = _run(guest, firmware, options.timeout)
-        seconds = time.monotonic() - began
+        stop, passed = _run(
+            guest, firmware.answer, progress, options.timeout, looks=options.machine.runs_kernels
+        )
+        seconds = progress.seconds()
         stop, handoff = _handoff(
             guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
         )
+        if handoff is not None:
+            progress.reached(Milestone.HANDOFF)
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=verdict,
+            verdict=progress.amended(verdict),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
             seconds=seconds,
+            milestones=progress.milestones,
+            restarts=max(0, progress.boots - 1),
             host_seconds=guest.answering_seconds(),
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
 
 
-def not_started(prepared: PreparedBoot, why: str) -> BootResult:
-    """Return the result of a boot of which nothing ran, because of `why`."""
+def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
+    """Let somebody else boot the image, and return what its console and its end tell."""
     options = prepared.options
-    return BootResult(
-        image=str(prepared.image.path),
-        image_sha256=prepared.image.sha256,
-        machine=options.machine.name,
-        entry=options.entry,
-        profile=options.profile,
+    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))  # noqa: PLW0108  no guest yet
+    observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
+    guest = options.machine.start_foreign(
+        foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
+    )
+    with closing(guest):
+        stop, _ = _run(guest, _nobody, progress, options.timeout, looks=True)
+        verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
+        return replace(
+            not_started(prepared, ""),
+            verdict=progress.amended(verdict),
+            seconds=progress.seconds(),
+            milestones=progress.milestones,
+        )
+
+
+def _nobody(request: Request) -> Answer:
+    raise AssertionError(f"a doorbell that is not there rang: {request}")
+
+
+def _serial(observer: Observer, progress: Progress, data: bytes) -> None:
+    """Pass on what the guest writes to its serial port."""
+    if observer.serial is not None:
+        observer.serial(data)
+    else:
+        observer.console(visible(data))
+    progress.console(data)
+
+
+def _hardware(prepared: PreparedBoot) -> Hardware:
+    options = prepared.options
+    return Hardware(
         memory_size=options.memory_size,
-        command_line=options.command_line,
-        initrd=str(options.initrd or ""),
-        boot_info=prepared.request.boot_info.value,
+        # Where EFI's means carry the command line, the machine has no part in it.
+        command_line="" if options.machine.runs_kernels else options.command_line,
         seed=options.seed,
-        verdict=Verdict(Outcome.NOT_STARTED, why),
-        handoff=None,
-        calls=(),
-        calls_made=0,
-        seconds=0.0,
-        host_seconds=0.0,
-        instructions=None,
-        instructions_to_image=None,
+        count=options.count,
+        cpus=options.cpus,
+        disks=options.disks,
+        restarts=options.restarts,
+        watched=options.goal is Goal.HANDOFF and prepared.watch is not None,
     )
 
 
@@ -278,13 +214,21 @@ def _wish(prepared: PreparedBoot) -> MemoryWish:
     return MemoryWish(given=prepared.options.memory_size, wanted=wants)
 
 
-def _entries(image: Image) -> str:
-    return ", ".join(entry.kind.value for entry in image.entries) or "none"
-
-
 def _randomness(seed: int | None) -> Callable[[int], bytes]:
     # Not for secrets: a seeded boot is asked for by somebody who wants it to repeat.
     return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
+
+
+def _clock(guest: Guest, epoch: int | None, seed: int | None) -> Clock:
+    """Return the time that services see: the host's, or where instructions are counted, the guest's own."""
+    if epoch is None:
+        return Clock(idle=guest.idle, wall=_wall_clock(seed))
+    time_of_guest = InstructionTime(guest.instructions)
+    return Clock(
+        idle=time_of_guest.idle,
+        monotonic=time_of_guest.now,
+        wall=lambda: epoch + time_of_guest.now(),
+    )
 
 
 def _wall_clock(seed: int | None) -> Callable[[], float]:
@@ -292,27 +236,37 @@ def _wall_clock(seed: int | None) -> Callable[[], float]:
     return time.time if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
-def _watch(guest: Guest, watch: KernelWatch | None, places: tuple[int, ...]) -> None:
-    """Look out for the kernel proper; `places` are where the image was loaded (guest physical)."""
-    if watch is not None:
-        guest.watch(watch.watchpoints(guest.memory, places))
-
-
-def _run(guest: Guest, firmware: Firmware, timeout: float | None) -> tuple[Stop, dict[str, int | None]]:
+def _run(
+    guest: Guest,
+    answer: Callable[[Request], Answer],
+    progress: Progress,
+    timeout: float | None,
+    *,
+    looks: bool,
+) -> tuple[Stop, dict[str, int | None]]:
     """Run to the guest's end or the kernel proper; return the stop, and what was passed on the way.
 
-    That is the label of each watchpoint reached, with the guest's instruction count there.
+    That is the label of each watchpoint reached, with the guest's instruction count there. With `looks` its
+    CPUs are looked at now and then, less and less often.
     """
     passed: dict[str, int | None] = {}
     end = None if timeout is None else time.monotonic() + timeout
+    span = _FIRST_SLICE if looks else math.inf
     while True:
-        left = None if end is None else max(0.0, end - time.monotonic())
-        stop = guest.run(firmware.answer, left)
+        left = math.inf if end is None else max(0.0, end - time.monotonic())
+        step = min(left, span)
+        stop = guest.run(answer, None if step == math.inf else step)
         if isinstance(stop, TimedOut):
-            return replace(stop, seconds=timeout or 0.0), passed
-        if not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
+            if left <= span:
+                return replace(stop, seconds=timeout or 0.0), passed
+            span = min(span * 2, _LONGEST_SLICE)
+            progress.sampled(guest.cpus())
+        elif stop == Finished(LOOK):
+            span = _SOON
+        elif not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
             return stop, passed
-        passed.setdefault(stop.watchpoint.label, guest.instructions())
+        else:
+            passed.setdefault(stop.watchpoint.label, guest.instructions())
 
 
 def _handoff(

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pvefi.efi.environment import Environment
-from pvefi.machines.machine import Fault, Finished, Halted, Reached, Stop, TimedOut
+from pvefi.machines.machine import (
+    Died,
+    Fault,
+    Finished,
+    Halted,
+    Left,
+    PoweredOff,
+    Reached,
+    Restarted,
+    Stop,
+    TimedOut,
+)
 from pvefi.memory import describe
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
@@ -69,10 +80,18 @@ def _judge(
             at = describe(instruction_pointer, ranges)
             return Verdict(Outcome.HALTED, f"the guest halted for good at {at}{_last(calls)}")
         case TimedOut(seconds, instruction_pointer):
-            at = describe(instruction_pointer, ranges)
-            return Verdict(
-                Outcome.TIMED_OUT, f"no end within {seconds:.3g} s, the guest was at {at}{_last(calls)}"
-            )
+            where = ""
+            if instruction_pointer is not None:
+                where = f", the guest was at {describe(instruction_pointer, ranges)}"
+            return Verdict(Outcome.TIMED_OUT, f"no end within {seconds:.3g} s{where}{_last(calls)}")
+        case PoweredOff():
+            return Verdict(Outcome.POWERED_OFF, "the guest switched itself off")
+        case Restarted():
+            return Verdict(Outcome.REBOOTED, "the guest reset the machine")
+        case Left():
+            return Verdict(Outcome.LEFT, "the console was left, and the guest ended")
+        case Died(how):
+            return Verdict(Outcome.DIED, f"{how}{_last(calls)}")
         case _:
             raise AssertionError(f"a stop that nobody judges: {stop!r}")
 

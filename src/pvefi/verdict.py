@@ -5,14 +5,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 from pvefi.layout import Guid
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
 
-__all__ = ["BootResult", "ConfigurationTable", "Handoff", "Outcome", "Proof", "Verdict"]
+__all__ = [
+    "BootResult",
+    "ConfigurationTable",
+    "Goal",
+    "Handoff",
+    "Milestone",
+    "Outcome",
+    "Proof",
+    "Verdict",
+    "succeeded",
+]
+
+
+class Goal(StrEnum):
+    """Where a kernel's boot is to end."""
+
+    HANDOFF = "handoff"
+    """When the kernel proper gets control."""
+    USERSPACE = "userspace"
+    """When its first process runs."""
+    EXIT = "exit"
+    """When the guest ends by itself, or the user leaves it."""
 
 
 class Outcome(Enum):
@@ -37,6 +58,14 @@ class Outcome(Enum):
     """The guest waits for an event that nothing can signal."""
     BAD_REQUEST = "bad request"
     """A doorbell whose mailbox makes no sense, or a service pointer that is no memory of the guest."""
+    USER_SPACE = "user space"
+    """The kernel runs its first process."""
+    PANICKED = "panicked"
+    """The kernel has given up, and has said so on its console."""
+    LEFT = "left"
+    """The user has left the guest's console."""
+    DIED = "died"
+    """The machine itself is gone, not by the guest's doing."""
     TIMED_OUT = "timed out"
     """The time given by --timeout passed first."""
 
@@ -48,6 +77,16 @@ class Verdict:
     outcome: Outcome
     message: str
     status: EfiStatus | None = None
+
+
+class Milestone(StrEnum):
+    """What every boot passes on its way; not every one passes all."""
+
+    DOORBELL = "first doorbell"
+    IMAGE = "image"
+    EXIT_BOOT_SERVICES = "ExitBootServices"
+    HANDOFF = "hand-off"
+    USER_SPACE = "user space"
 
 
 @dataclass(frozen=True)
@@ -110,15 +149,18 @@ class Handoff:
 class BootResult:
     """Everything a report needs of one boot; times are in seconds of wall clock.
 
-    `seconds` runs from the guest's first instruction to its last; `host_seconds` is the part of it spent
-    outside the machine's CPU, answering. `calls` are those that were kept, of the `calls_made` in all: one
-    who makes very many loses some from the middle. Instruction counts are None when not counted:
-    `instructions` from the first instruction to the end, `instructions_to_image` to the image's first.
+    `machine_about` is what the machine is in detail. `seconds` runs from the machine's start to the guest's
+    end, `milestones` are the times from the start at which the last boot passed them; `host_seconds` is the
+    part of it all spent outside the machine's CPU, answering. `restarts` counts the guest's resets.
+    `calls` are those that were kept, of the `calls_made` in all: one who makes very many loses some from the
+    middle. Instruction counts are None when not counted: `instructions` from the first instruction to the
+    end, `instructions_to_image` to the image's first.
     """
 
     image: str
     image_sha256: str
     machine: str
+    machine_about: str
     entry: str
     profile: str
     memory_size: int
@@ -126,11 +168,24 @@ class BootResult:
     initrd: str
     boot_info: str
     seed: int | None
+    goal: Goal
     verdict: Verdict
     handoff: Handoff | None
     calls: tuple[CallEvent, ...]
     calls_made: int
     seconds: float
+    milestones: Mapping[Milestone, float]
+    restarts: int
     host_seconds: float
     instructions: int | None
     instructions_to_image: int | None
+
+
+def succeeded(result: BootResult) -> bool:
+    """Whether the guest did what it was started for: reached the goal, or ended with EFI_SUCCESS."""
+    outcome = result.verdict.outcome
+    if outcome is Outcome.EXITED:
+        return result.verdict.status == EfiStatus.SUCCESS
+    if outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED):
+        return result.goal is Goal.EXIT
+    return outcome in (Outcome.HANDOFF, Outcome.USER_SPACE, Outcome.LEFT)

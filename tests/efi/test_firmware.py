@@ -37,7 +37,7 @@ class Bell:
         self.calls: list[CallEvent] = []
         self.instructions: int | None = None
         self.firmware = Firmware(
-            lambda _start_info: (self.guest.efi, 0),
+            self._make,
             enter or self._enter,
             self.calls.append,
             lambda: self.instructions,
@@ -46,6 +46,10 @@ class Bell:
         self.frame = 0
         self.image = 0
         self.cr3 = self.guest.efi.trampoline.symbols["page_map_level4"]
+
+    def _make(self, _start_info: int) -> Steps[tuple[Environment, int]]:
+        yield from ()
+        return self.guest.efi, 0
 
     def _enter(self, efi: Environment, _information: int) -> Steps[Verdict]:
         self.image = efi.handles.install(0, guids.LOADED_IMAGE_PROTOCOL, 0)
@@ -127,14 +131,15 @@ def test_a_guest_that_was_reset_boots_afresh(bell: Bell) -> None:
     bell.guest.efi = FakeGuest().efi
     assert isinstance(bell.ring(Function.BOOT), Upcall)
     bell.call("Stall", 0)
-    assert [call.index for call in bell.calls] == [1, 1]
+    assert [call.index for call in bell.calls] == [1, 2]
     assert bell.firmware.environment is bell.guest.efi
 
 
 def test_the_environment_s_own_fault_is_a_verdict() -> None:
     bell = Bell()
 
-    def broken(_start_info: int) -> tuple[Environment, int]:
+    def broken(_start_info: int) -> Steps[tuple[Environment, int]]:
+        yield from ()
         raise GuestFault("hvm_start_info begins with 0x0")
 
     bell.firmware = Firmware(broken, bell._enter, bell.calls.append, lambda: None)

@@ -26,6 +26,7 @@ from pvefi.spec.xen.start_info import (
     HvmStartInfo,
     MemmapType,
 )
+from tests.efi.boot.guest import start_of
 
 TRAMPOLINE = load_trampoline()
 MIB = 1 << 20
@@ -81,11 +82,12 @@ class Started:
             initrd=None if initrd is None else memoryview(initrd),
             initrd_by_efi=True,
             image_starts=lambda _: None,
+            boot_services_end=lambda: None,
             kernel_may_start=lambda _: None,
         )
         self.efi: Environment
         self.efi, self.information = make_environment(
-            self.memory, TRAMPOLINE, INFO, hypervisor, PROFILES[profile], surroundings
+            self.memory, TRAMPOLINE, start_of(self.memory, INFO), hypervisor, PROFILES[profile], surroundings
         )
 
     @property

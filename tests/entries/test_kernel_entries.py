@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from pvefi.boot import BootOptions, Observer, boot, prepare, prepare_all
+from pvefi.boot import Observer, boot
 from pvefi.entries import BootInfo
 from pvefi.errors import UsageError
 from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, prepare, prepare_all
 from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi import guids
 from pvefi.verdict import BootResult, Outcome

@@ -90,7 +90,7 @@ class Run:
         return int.from_bytes(self.guest.memory.read(address, 8), "little")
 
     def _page(self) -> memoryview:
-        return self.guest.memory.view(self.trampoline.symbols["mailbox"], 4096)
+        return self.guest.memory.view(*self.trampoline.mailbox)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pvefi.spec.uefi.guids import (
 from pvefi.spec.uefi.memory import MemoryAttribute, MemoryDescriptor, MemoryType
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent
-from pvefi.verdict import BootResult, ConfigurationTable, Handoff, Outcome, Proof, Verdict
+from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Proof, Verdict
 from tests.trace.made import allocate_pages, call
 
 WRITE_BACK = MemoryAttribute.UC | MemoryAttribute.WC | MemoryAttribute.WT | MemoryAttribute.WB
@@ -170,6 +170,7 @@ def result(
         image="/boot/vmlinuz-6.1.0-32-cloud-amd64",
         image_sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         machine="embedded",
+        machine_about="unicorn 2.1.4",
         entry="efi",
         profile="linux",
         memory_size=512 << 20,
@@ -177,11 +178,14 @@ def result(
         initrd="",
         boot_info="table",
         seed=1,
+        goal=Goal.HANDOFF,
         verdict=Verdict(outcome, message, status),
         handoff=handoff() if outcome is Outcome.HANDOFF else None,
         calls=CALLS,
         calls_made=len(CALLS),
         seconds=2.612,
+        milestones={Milestone.IMAGE: 0.051, Milestone.HANDOFF: 2.61},
+        restarts=0,
         host_seconds=0.1203,
         instructions=97_116_877,
         instructions_to_image=1_812,

@@ -64,8 +64,9 @@ class Surroundings:
     `random(count)` returns `count` bytes. `initrd` is the initial ramdisk, None for none; with
     `initrd_by_efi` it is offered behind LoadFile2.
     `image_starts` is called with the guest physical address of the image's first instruction just before it
-    is executed; `kernel_may_start` once the kernel proper may get control, with the guest physical addresses
-    of what was loaded: after ExitBootServices, or when a kernel is entered without EFI.
+    is executed; `boot_services_end` at ExitBootServices; `kernel_may_start` once the kernel proper may get
+    control, with the guest physical addresses of what was loaded: after ExitBootServices, or when a kernel
+    is entered without EFI.
     `kept` is what the guest keeps through its resets: whoever makes the guest makes it, once.
     """
 
@@ -75,6 +76,7 @@ class Surroundings:
     initrd: memoryview | None
     initrd_by_efi: bool
     image_starts: Callable[[int], None]
+    boot_services_end: Callable[[], None]
     kernel_may_start: Callable[[tuple[int, ...]], None]
     kept: Kept = field(default_factory=Kept)
 
@@ -96,7 +98,8 @@ class Environment:
 
     `memory` is guest memory as the current caller sees it: physical while the trampoline's page tables are
     in force, through the caller's own afterwards. `physical` is always by guest physical address. `initrd` is
-    the initial ramdisk: the user's, or else the machine's first module. `virtual_map` is there while
+    the initial ramdisk: the user's, or else the machine's first module. `restarted` tells that the guest has
+    been reset: anything in its memory may be code that ran before. `virtual_map` is there while
     SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on.
     """
 
@@ -124,6 +127,7 @@ class Environment:
     images: dict[int, LoadedImage] = field(default_factory=dict)
     ranges: list[NamedRange] = field(default_factory=list)
     final_memory_map: tuple[MemoryDescriptor, ...] = ()
+    restarted: bool = False
 
     def why_absent(self, protocol: Guid) -> str:
         """Return the trace's reason when no handle has `protocol`."""

@@ -8,7 +8,7 @@ the host keeps one suspended generator for each, in the same order. A machine se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import Any
@@ -17,9 +17,23 @@ from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
+from pvefi.efi.staging import StagedMemory, batches
 from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Answer, Copy, Enter, Fill, Finish, Function, Request, Return, Unwind
-from pvefi.memory import GuestMemory, VirtualMemory
+from pvefi.guest.mailbox import (
+    Answer,
+    Commit,
+    Copy,
+    Enter,
+    Fill,
+    Finish,
+    Function,
+    Request,
+    Reset,
+    Return,
+    Store,
+    Unwind,
+)
+from pvefi.memory import GuestMemory, Memory, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
 from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value, cut
@@ -66,12 +80,13 @@ class Firmware:
 
     `environment` makes a fresh Environment, and the address of its hypervisor information, from the address
     of hvm_start_info at every BOOT: a guest that resets rings it again. `enter` then starts the image and
-    returns the verdict of its end. `record` takes every call, in the order in which they end.
+    returns the verdict of its end. `record` takes every call, in the order in which they end; they are
+    numbered from the first boot on.
     """
 
     def __init__(
         self,
-        environment: Callable[[int], tuple[Environment, int]],
+        environment: Callable[[int], Steps[tuple[Environment, int]]],
         enter: Callable[[Environment, int], Steps[Verdict]],
         record: Callable[[CallEvent], None],
         instructions: Callable[[], int | None],
@@ -101,10 +116,8 @@ class Firmware:
                 raise GuestFault(f"a doorbell for BOOT as call {request.seq:#x}, which only the first may be")
             self._stack.clear()
             self._seq = request.seq
-            self._index = 0
-            self.environment, information = self._make(request.rcx)
-            steps = self._enter(self.environment, information)
-            return self._advance(_Pending(steps, Finish, None), None, began)
+            self.environment = None
+            return self._advance(_Pending(self._boot(request.rcx), Finish, None), None, began)
         self._seq += 1
         if request.seq != self._seq:
             raise GuestFault(
@@ -122,12 +135,16 @@ class Firmware:
             raise GuestFault("the trampoline ended before the image did")
         return self._serve(request, began)
 
+    def _boot(self, start_info: int) -> Steps[Verdict]:
+        self.environment, information = yield from self._make(start_info)
+        return (yield from self._enter(self.environment, information))
+
     def _serve(self, request: Request, began: float) -> Answer:
         efi = self.environment
         service = efi.gates.service(request.function) if efi else None
         if efi is None or service is None:
             raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
-        efi.memory = self._view(efi.physical, request)
+        efi.memory = self._view(efi, request)
         self._index += 1
         registers = (request.rcx, request.rdx, request.r8, request.r9)
         call = _Call(self._index, service, registers, len(self._stack), self._instructions())
@@ -146,13 +163,16 @@ class Firmware:
             return self._advance(pending, None, began)
         return self._finish(efi, call, result, began)
 
-    def _view(self, physical: GuestMemory, request: Request) -> GuestMemory | VirtualMemory:
-        """Return memory as the caller sees it: its pointers are virtual once it has its own page tables."""
-        assert self.environment is not None
-        own = self.environment.trampoline.symbols["page_map_level4"]
-        if request.cr3 & _PAGE_TABLE == own:
-            return physical
-        return VirtualMemory(physical, request.cr3, request.cr4)
+    def _view(self, efi: Environment, request: Request) -> Memory:
+        """Return memory as the caller sees it: its pointers are virtual once it has its own page tables.
+
+        After ExitBootServices the host itself stores nothing there: the guest does, when it has its answer.
+        """
+        own = request.cr3 & _PAGE_TABLE == efi.trampoline.symbols["page_map_level4"]
+        seen: GuestMemory | VirtualMemory = (
+            efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4)
+        )
+        return StagedMemory(seen) if efi.phase is Phase.RUNTIME else seen
 
     @staticmethod
     def _permit(efi: Environment, service: Service[..., Any]) -> None:
@@ -163,8 +183,6 @@ class Firmware:
 
     def _advance(self, pending: _Pending, result: int | None, began: float) -> Answer:
         """Let a generator go on until it needs the guest again, or ends."""
-        efi = self.environment
-        assert efi is not None
         try:
             step = pending.steps.send(result) if result is not None else next(pending.steps)
         except StopIteration as end:
@@ -174,15 +192,16 @@ class Firmware:
             if pending.call is None:
                 raise
             self._charge(pending, began)
-            return self._finish(efi, pending.call, error, time.perf_counter())
+            assert self.environment is not None, "calls are served in an environment"
+            return self._finish(self.environment, pending.call, error, time.perf_counter())
         except GuestFault as fault:
             if pending.call is None:
                 raise
             raise self._blame(pending.call, fault, began) from fault
         self._stack.append(pending)
         pending.frame = None
-        pending.ends_by = Function.DONE if isinstance(step, Copy | Fill) else Function.UPCALL_RETURN
-        pending.tag = 0 if isinstance(step, Copy | Fill) else step.tag
+        pending.ends_by = Function.DONE if isinstance(step, Copy | Fill | Commit) else Function.UPCALL_RETURN
+        pending.tag = 0 if isinstance(step, Copy | Fill | Commit) else step.tag
         pending.entered = isinstance(step, Enter)
         self._charge(pending, began)
         return step
@@ -211,15 +230,28 @@ class Firmware:
         if isinstance(result, ExitImage):
             return self._unwind(result)
         if isinstance(result, EndRun):
-            return Finish(result.verdict)
+            restarts = result.verdict.outcome is Outcome.REBOOTED
+            return Reset(result.verdict) if restarts else Finish(result.verdict)
         answer = Return(int(status) if status is not None else (value or 0))
         if efi.phase is Phase.RUNTIME:
-            return answer  # where a notify function stood the guest may have its own data by now
+            # No notify functions: where one stood the guest may have its own data by now.
+            return self._commit(efi.memory, answer)
         efi.events.expire()
         if first := efi.events.next_notification():
             notifications = _Pending(notify_due(efi, first), lambda _: answer, None)
             return self._advance(notifications, None, time.perf_counter())
         return answer
+
+    def _commit(self, memory: Memory, answer: Return) -> Answer:
+        """Return `answer`, with what the service has stored; the last part of it where that is much."""
+        stores = memory.take() if isinstance(memory, StagedMemory) else ()
+        if not stores:
+            return answer
+        *first, last = batches(stores)
+        end = Commit(last, answer.value)
+        if not first:
+            return end
+        return self._advance(_Pending(_store(first), lambda _: end, None), None, time.perf_counter())
 
     def _note(self, call: _Call, status: EfiStatus | None, value: int | None, why: str, began: float) -> None:
         service, values = call.service, call.values
@@ -252,3 +284,8 @@ class Firmware:
         frame = self._stack[-1].frame
         assert frame is not None, "an upcall's frame is known as soon as anything rings from within it"
         return Unwind(frame, int(leave.status))
+
+
+def _store(groups: Sequence[tuple[Store, ...]]) -> Steps[None]:
+    for group in groups:
+        yield Commit(group, None)

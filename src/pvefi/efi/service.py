@@ -54,7 +54,7 @@ from pvefi.efi.arguments import (
     read_char16,
 )
 from pvefi.efi.errors import EfiError
-from pvefi.guest.mailbox import Copy, Enter, Fill, Upcall
+from pvefi.guest.mailbox import Commit, Copy, Enter, Fill, Upcall
 from pvefi.layout import Guid, Scalar
 from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
@@ -101,7 +101,7 @@ BOOLEAN = Annotated[bool, Scalar("B")]
 Handle = Annotated[Address, Scalar("Q")]
 Pointer = Annotated[Address, Scalar("Q")]
 
-Steps = Generator[Upcall | Copy | Fill | Enter, int, T]
+Steps = Generator[Upcall | Copy | Fill | Commit | Enter, int, T]
 """A service body that needs the guest's CPU: it yields an Upcall, Copy or Fill and is sent what came of it.
 
 An entry may yield Enter, from which nothing comes back.

@@ -18,7 +18,7 @@ from pvefi.efi.profiles import Profile
 from pvefi.efi.protocols import hypervisor_information, load_file2, rng, text_input, text_output
 from pvefi.efi.runtime.variables import provide_variables
 from pvefi.efi.smbios import entry_points
-from pvefi.efi.start import Start, read_start
+from pvefi.efi.start import Start
 from pvefi.efi.tables import SystemTables
 from pvefi.errors import GuestFault
 from pvefi.guest.trampoline import Trampoline
@@ -47,17 +47,16 @@ class Hypervisor:
 def make_environment(
     memory: GuestMemory,
     trampoline: Trampoline,
-    start_info: int,
+    start: Start,
     hypervisor: Hypervisor,
     profile: Profile,
     surroundings: Surroundings,
 ) -> tuple[Environment, int]:
     """Return a fresh environment and the guest physical address of its hypervisor information.
 
-    `start_info` is the guest physical address of hvm_start_info. GuestFault when that makes no sense, or
-    when the machine's memory map leaves no room for what pvefi itself needs.
+    `start` is what the machine told the trampoline. GuestFault when its memory map leaves no room for what
+    pvefi itself needs.
     """
-    start = read_start(memory, start_info)
     pages = PageMap.from_memmap((entry.addr, entry.size, entry.type) for entry in start.memory_map)
     _reserve(pages, trampoline, start, profile)
     boot_arena = Arena(memory, *trampoline.boot_arena)
@@ -137,8 +136,8 @@ def _install_tables(efi: Environment) -> None:
     efi.tables.install_configuration_table(guids.RT_PROPERTIES_TABLE, address)
     for guid, entry_point in entry_points(efi.physical):
         efi.tables.install_configuration_table(guid, entry_point)
-    if efi.start.info.rsdp_paddr:
-        _install_acpi(efi)
+    if efi.start.rsdp is not None:
+        _install_acpi(efi, efi.start.rsdp)
 
 
 def _lasting_services(profile: Profile) -> RuntimeServicesSupported:
@@ -150,12 +149,8 @@ def _lasting_services(profile: Profile) -> RuntimeServicesSupported:
     return lasting
 
 
-def _install_acpi(efi: Environment) -> None:
+def _install_acpi(efi: Environment, rsdp: Rsdp) -> None:
     """Enter ACPI's root pointer under the GUID of its revision."""
-    try:
-        rsdp = Rsdp.read(efi.physical.read(efi.start.info.rsdp_paddr, Rsdp.SIZE))
-    except ValueError as error:
-        raise GuestFault(f"hvm_start_info's RSDP at {efi.start.info.rsdp_paddr:#x}: {error}") from error
     # ACPI 6.5 §5.2.5.3: revision 0 is ACPI 1.0's structure, 2 the extended one.
     guid = guids.ACPI_20_TABLE if rsdp.revision >= 2 else guids.ACPI_TABLE
     efi.tables.install_configuration_table(guid, efi.start.info.rsdp_paddr)

@@ -11,6 +11,7 @@ from pvefi.efi.environment import Environment
 from pvefi.efi.images import ImageSource, load
 from pvefi.efi.protocols import hypervisor_information
 from pvefi.efi.service import Steps
+from pvefi.efi.settle import settle
 from pvefi.entries.entry import BootInfo, Entry, EntryRequest
 from pvefi.guest.mailbox import Upcall
 from pvefi.image import EntryKind
@@ -47,6 +48,7 @@ def enter(efi: Environment, request: EntryRequest, information: int) -> Steps[Ve
     source = source_of(request, efi.start.command_line)
     loaded = load(efi, source)
     tell_by_efi(efi, request, loaded.handle, information)
+    yield from settle(efi)
     efi.surroundings.image_starts(loaded.entry_point)
     returned = yield Upcall(loaded.entry_point, (loaded.handle, efi.tables.system_table), tag=loaded.handle)
     status = EfiStatus(returned)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pvefi.efi.environment import Environment
 from pvefi.efi.service import Steps
+from pvefi.efi.settle import settle
 from pvefi.guest.entry_state import EntryState
 from pvefi.guest.mailbox import Enter
 from pvefi.verdict import Verdict
@@ -27,6 +28,7 @@ def enter_image(efi: Environment, state: EntryState, kernel: int, *, tag: int = 
     `kernel` is the guest physical address of the loaded kernel, 0 where it is known only later. `tag` is
     the image's handle where it has one, by which Exit() is told that it leaves this image.
     """
+    yield from settle(efi)
     if kernel:
         efi.surroundings.kernel_may_start((kernel,))
     efi.surroundings.image_starts(state.rip)

@@ -16,8 +16,10 @@ from pvefi.layout import U32, U64, Bytes, OpenEnum, Structure, layout
 
 __all__ = [
     "DOORBELL_PORT",
+    "STAGING_SIZE",
     "Action",
     "Answer",
+    "Commit",
     "Copy",
     "Enter",
     "Fill",
@@ -25,10 +27,14 @@ __all__ = [
     "Function",
     "Mailbox",
     "MailboxLayout",
+    "Reply",
     "Request",
+    "Reset",
     "Return",
+    "Store",
     "Unwind",
     "Upcall",
+    "staged_size",
 ]
 
 DOORBELL_PORT = 0x520
@@ -42,6 +48,7 @@ class Function(OpenEnum):
     UPCALL_RETURN = 0x1001
     DONE = 0x1002
     END = 0x1003
+    EXCEPTION = 0x1004
 
 
 class Action(IntEnum):
@@ -53,9 +60,27 @@ class Action(IntEnum):
     UNWIND = 3
     ENTER = 4
     FILL = 5
+    COMMIT = 6
 
 
-@layout(size=0xE0)
+STAGING_OFFSET = 0x6000
+"""Bytes from the mailbox to the staging area."""
+STAGING_SIZE = 0x6000
+"""Bytes of the staging area, in which records wait for the guest to store them."""
+
+
+@layout(size=0x10)
+class StagingRecord(Structure):
+    """The head of a record: `length` bytes follow, which go to `target` (an address of the caller's).
+
+    The next record begins at the next multiple of 8 bytes.
+    """
+
+    target: U64
+    length: U64
+
+
+@layout(size=0xF0)
 class MailboxLayout(Structure):
     """The mailbox's words; trampoline.S explains each beside its MAILBOX_ symbol."""
 
@@ -87,6 +112,8 @@ class MailboxLayout(Structure):
     cpuid_base: U64
     signature: Annotated[bytes, Bytes(12)]
     reserved: U32
+    blocking: U64
+    abandon: U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +171,32 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """Bytes that the guest is to store at `target`, an address of its caller's (guest virtual)."""
+
+    target: int
+    data: bytes
+
+
+def staged_size(store: Store) -> int:
+    """Return how many bytes of the staging area `store` takes."""
+    return StagingRecord.SIZE + (len(store.data) + 7 & ~7)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Let the guest store all of `stores`, then return `value` in %rax; with None, ring DONE instead.
+
+    What the host wants in memory that is no longer its own goes this way: a guest that has given up waiting
+    does not look at the answer any more, so nothing is stored behind its back. ValueError of `publish` when
+    the stores do not fit into the staging area.
+    """
+
+    stores: tuple[Store, ...]
+    value: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Unwind:
     """Leave the upcall whose frame is at `frame`, as if its function had returned `value`."""
 
@@ -170,7 +223,19 @@ class Finish:
     reason: object
 
 
-Answer = Return | Upcall | Copy | Fill | Unwind | Enter | Finish
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Do not answer: the machine starts anew, and BOOT rings again.
+
+    Where a machine cannot, or was asked not to, this is a Finish with `reason`.
+    """
+
+    reason: object
+
+
+Reply = Return | Upcall | Copy | Fill | Commit | Unwind | Enter
+"""What a guest can be told in its mailbox."""
+Answer = Reply | Finish | Reset
 
 
 def _word(name: str) -> int:
@@ -179,13 +244,17 @@ def _word(name: str) -> int:
 
 _FUNCTION, _ACTION, _A0 = _word("function"), _word("action"), _word("a0")
 _SEQ, _DONE, _FRAME, _RESULT, _BOUND = (_word(name) for name in ("seq", "done", "frame", "result", "bound"))
+_DEAD, _ABANDON = _word("dead"), _word("abandon")
+_TSC_START, _TSC_IN = _word("tsc_start"), _word("tsc_in")
 
 
 class Mailbox:
-    """The host's view of a mailbox; `page` is the guest's page itself, writable."""
+    """The host's view of a mailbox; `memory` is the guest's own, up to the end of the staging area."""
 
-    def __init__(self, page: memoryview) -> None:
-        self._words = page.cast("B")[: MailboxLayout.SIZE].cast("Q")
+    def __init__(self, memory: memoryview) -> None:
+        octets = memory.cast("B")
+        self._words = octets[: MailboxLayout.SIZE].cast("Q")
+        self._staging = octets[STAGING_OFFSET : STAGING_OFFSET + STAGING_SIZE]
         self._taken = 0
 
     def request(self) -> Request:
@@ -196,7 +265,7 @@ class Mailbox:
         function = words[_FUNCTION] & 0xFFFFFFFF
         return Request(self._taken, function, rcx, rdx, r8, r9, rsp, cr3, cr4, words[_FRAME], words[_DONE])
 
-    def publish(self, answer: Return | Upcall | Copy | Fill | Unwind | Enter) -> None:
+    def publish(self, answer: Reply) -> None:
         """Write `answer` and then, as the last store, `done`: the seq of the call that was taken last.
 
         An answer that comes too late must not be seen as that of a call rung since.
@@ -217,6 +286,10 @@ class Mailbox:
             case Fill(target, value, size):
                 words[_ACTION] = Action.FILL
                 words[_A0], words[_A0 + 1], words[_A0 + 2] = target, value, size
+            case Commit(stores, result):
+                words[_ACTION] = Action.COMMIT
+                words[_RESULT] = result or 0
+                words[_A0], words[_A0 + 1] = self._stage(stores), result is None
             case Unwind(frame, value):
                 words[_ACTION] = Action.UNWIND
                 words[_A0], words[_A0 + 1] = frame, value
@@ -224,6 +297,26 @@ class Mailbox:
                 words[_ACTION] = Action.ENTER
                 words[_A0], words[_A0 + 1] = state, enter
         words[_DONE] = self._taken
+
+    def _stage(self, stores: tuple[Store, ...]) -> int:
+        """Write the records of `stores` and return how many there are."""
+        if not stores or sum(map(staged_size, stores)) > len(self._staging):
+            raise ValueError(f"{len(stores)} stores do not fit into {len(self._staging):#x} bytes")
+        at = 0
+        for store in stores:
+            head = StagingRecord(store.target, len(store.data)).pack()
+            self._staging[at : at + len(head) + len(store.data)] = head + store.data
+            at += staged_size(store)
+        return len(stores)
+
+    @property
+    def given_up(self) -> int:
+        """The seq whose answer the guest did not wait for any longer, 0 when there is none."""
+        return int(self._words[_DEAD])
+
+    def times(self) -> tuple[int, int]:
+        """Return the guest's time-stamp counter at the trampoline's first instruction and at the doorbell."""
+        return int(self._words[_TSC_START]), int(self._words[_TSC_IN])
 
     def hypervisor(self) -> tuple[int, bytes]:
         """Return the hypervisor's first CPUID leaf and 12-byte signature, (0, zeroes) where there is none."""
@@ -234,6 +327,20 @@ class Mailbox:
         """Let the guest wait at most `ticks` of its time-stamp counter for an answer; 0 waits without end."""
         self._words[_BOUND] = ticks
 
+    def outlive_boot_services(self) -> None:
+        """From now on a wait that runs out returns EFI_DEVICE_ERROR instead of stopping the guest."""
+        self._words[_ABANDON] = 0
+
+    @property
+    def goes_on_alone(self) -> bool:
+        """Whether a guest whose calls are not answered any more goes on: it has left boot services."""
+        return self._words[_SEQ] > 0 and self._words[_ABANDON] == 0
+
+    def hang_up(self) -> None:
+        """Tell the guest that nobody will answer any more, so that it does not wait for that."""
+        self._words[_DEAD] = self._words[_SEQ]
+
     def release(self) -> None:
         """Let go of the guest's memory."""
         self._words.release()
+        self._staging.release()

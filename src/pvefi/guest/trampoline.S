@@ -38,19 +38,29 @@
 
         .set MAILBOX_CPUID_BASE,0xc8    # first CPUID leaf of the hypervisor, 0 when none announces itself
         .set MAILBOX_SIGNATURE,0xd0     # that leaf's ebx, ecx, edx: 12 characters
+        .set MAILBOX_BLOCKING, 0xe0     # I/O port that blocks the CPU until the host has answered; 0 = none
+        .set MAILBOX_ABANDON,  0xe8     # where to go when a wait runs out; 0 = return EFI_DEVICE_ERROR
 
         .set FUNCTION_BOOT,          0x1000     # rcx = hvm_start_info
         .set FUNCTION_UPCALL_RETURN, 0x1001     # rcx = what the upcalled function returned
         .set FUNCTION_DONE,          0x1002     # a copy or a fill is done
         .set FUNCTION_END,           0x1003     # the trampoline has nothing more to do
+        .set FUNCTION_EXCEPTION,     0x1004     # rcx = the exception's frame, FRAME_*
 
         .set ACTION_RETURN, 0           # return RESULT to the caller
         .set ACTION_UPCALL, 1           # call A0(A1, A2, A3, A4), then ring FUNCTION_UPCALL_RETURN
         .set ACTION_COPY,   2           # copy A2 bytes from A1 to A0, which may overlap, then ring FUNCTION_DONE
         .set ACTION_UNWIND, 3           # leave the upcall whose frame is A0 as if it had returned A1
-
-        .set ACTION_FILL,   5           # set A2 bytes at A0 to the byte A1, then ring FUNCTION_DONE
         .set ACTION_ENTER,  4           # take the CPU state at A0, by the routine at A1, and never come back
+        .set ACTION_FILL,   5           # set A2 bytes at A0 to the byte A1, then ring FUNCTION_DONE
+        .set ACTION_COMMIT, 6           # store the A0 records that stand in the staging area, RECORD_*;
+                                        # then return RESULT, or where A1 is not 0 ring FUNCTION_DONE
+
+# One record of the staging area. The next one begins at the next multiple of 8 bytes.
+        .set RECORD_TARGET, 0x00        # where the bytes go, an address of the caller's
+        .set RECORD_LENGTH, 0x08
+        .set RECORD_BYTES,  0x10
+        .set STAGING,       0x6000      # the staging area's distance from the mailbox
 
 # The state that ACTION_ENTER loads; pvefi/guest/entry_state.py declares the same structure.
         .set STATE_RAX,    0x00         # rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15: 8 bytes each
@@ -83,6 +93,9 @@
         .set EFI_UNSUPPORTED,  0x8000000000000003       # UEFI 2.10 Appendix D
         .set EFI_DEVICE_ERROR, 0x8000000000000007
 
+        .set COM1, 0x3f8                # the first serial port of a PC
+        .set BOOT_PART, 0x810000        # where trampoline.lds puts the boot part
+        .set BOOT_BOUND, 100000000000   # BOOT's own wait in TSC ticks: 30 s at 3.3 GHz, until the host knows better
 
         .section .note.pvh, "a", @note
         .long 2f - 1f, 4f - 3f, 18      # namesz, descsz, XEN_ELFNOTE_PHYS32_ENTRY
@@ -134,6 +147,9 @@ ring:                                   # %r11d = function, lock held, flags on 
         movl    %r11d, %eax
         movl    $DOORBELL, %edx
         outb    %al, %dx                # the host wakes up
+        movl    MAILBOX_BLOCKING(%r10), %edx
+        testl   %edx, %edx
+        jnz     block
 wait:   cmpq    %r11, MAILBOX_DONE(%r10)
         je      answered
         pause
@@ -150,9 +166,15 @@ wait:   cmpq    %r11, MAILBOX_DONE(%r10)
         movq    %r11, MAILBOX_DEAD(%r10)        # sticky: a late answer must find nobody who acts on it
 release:
         movq    $0, MAILBOX_LOCK(%r10)
-dead:   movabsq $EFI_DEVICE_ERROR, %rax
+dead:   movq    MAILBOX_ABANDON(%r10), %rax
+        testq   %rax, %rax
+        jnz     1f
+        movabsq $EFI_DEVICE_ERROR, %rax
         popfq
         ret
+1:      jmp     *%rax                   # while boot services last nothing can go on without the host
+block:  outb    %al, %dx                # comes back when the host has answered, and counts as one instruction
+        jmp     wait
 contended:                              # another CPU is in a call; rcx, rdx, r8, r9 hold our arguments
         pause
         jmp     acquire
@@ -163,6 +185,15 @@ answered:
         orq     %rdx, %rax
         movq    %rax, MAILBOX_TSC_OUT(%r10)
         movl    MAILBOX_ACTION(%r10), %eax
+        testl   %eax, %eax
+        jnz     act
+return: movq    MAILBOX_RESULT(%r10), %rax
+        movq    $0, MAILBOX_LOCK(%r10)
+        popfq
+        ret
+
+act:    cmpl    $ACTION_COMMIT, %eax
+        je      commit
         cmpl    $ACTION_UPCALL, %eax
         je      upcall
         cmpl    $ACTION_COPY, %eax
@@ -173,10 +204,26 @@ answered:
         je      unwind
         cmpl    $ACTION_ENTER, %eax
         je      leave_for_good
-        movq    MAILBOX_RESULT(%r10), %rax
-        movq    $0, MAILBOX_LOCK(%r10)
-        popfq
-        ret
+        ud2                             # the two halves of pvefi do not belong together
+
+commit: pushq   %rsi                    # the answer came in time: what it says may be stored now
+        pushq   %rdi
+        movl    MAILBOX_A0(%r10), %edx
+        leaq    STAGING(%r10), %rsi
+        cld
+1:      movq    RECORD_TARGET(%rsi), %rdi
+        movq    RECORD_LENGTH(%rsi), %rcx
+        addq    $RECORD_BYTES, %rsi
+        rep movsb
+        addq    $7, %rsi
+        andq    $-8, %rsi
+        decl    %edx
+        jnz     1b
+        cmpl    $0, MAILBOX_A1(%r10)
+        jne     done
+        popq    %rdi
+        popq    %rsi
+        jmp     return
 
 upcall: movl    (%rsp), %r11d           # the caller's flags: the upcalled function runs with its IF
         pushq   %rbp                    # everything a callee must preserve, since Exit() unwinds to here
@@ -284,16 +331,20 @@ gates:  .set    index, 0
 
 # ---------------------------------------------------------------- mailbox and the host's arena beside it
         .section .mailbox, "aw", @nobits
-        .globl mailbox, runtime_arena
+        .globl mailbox, runtime_arena, staging, staging_end
 mailbox:
         .skip   4096
 runtime_arena:                          # system table, runtime services table, configuration tables
         .skip   0x5000
+staging:                                # what the host wants stored, until the guest stores it: ACTION_COMMIT
+        .skip   0x6000
+staging_end:
 
 # ---------------------------------------------------------------- boot part: gone after ExitBootServices
         .section .boot, "awx"
         .code32
         .globl _start32, enter, gdt, gdt_end, page_map_level4, first_page_table, stack_top, boot_arena
+        .globl boot_start, idt, abandon, blocking_port
 boot_start:
 _start32:
         cli
@@ -327,7 +378,15 @@ start64:
         movl    $stack_top, %esp
         fninit                          # x87 control word 0x37f, as UEFI 2.10 §2.3.4 demands
         ldmxcsr mxcsr(%rip)
+        lidt    idt_pointer
+        movl    $0x40, %eax
+        ltr     %ax                     # for the stack of exceptions
         subq    $32, %rsp
+        movl    blocking_port, %eax
+        movl    %eax, mailbox + MAILBOX_BLOCKING
+        movl    $abandon, mailbox + MAILBOX_ABANDON
+        movabsq $BOOT_BOUND, %rax
+        movq    %rax, mailbox + MAILBOX_BOUND
         movl    %ebx, %esi              # hvm_start_info; CPUID takes ebx
         movl    $1, %eax
         cpuid
@@ -366,6 +425,57 @@ start64:
         hlt
         jmp     3b
 
+# Says on the first serial port, with nobody else to say it, that the host gave no answer; then stops.
+abandon:
+        cli
+        movl    $stack_top, %esp
+        movl    $no_answer, %esi
+1:      lodsb
+        testb   %al, %al
+        jz      3b
+        movl    %eax, %ecx
+        movl    $COM1 + 5, %edx         # line status
+        movl    $100000, %edi           # a port that is missing or stuck keeps nobody waiting
+2:      inb     %dx, %al
+        testb   $0x20, %al              # transmitter holding register empty
+        jnz     4f
+        decl    %edi
+        jnz     2b
+4:      movl    %ecx, %eax
+        movl    $COM1, %edx
+        outb    %al, %dx
+        jmp     1b
+no_answer:
+        .asciz  "\r\npvefi: the host has not answered a call for too long; the guest stops here\r\n"
+
+# Exceptions while the image has no handlers of its own: the host gets the frame, and nothing goes on.
+        .macro  exception vector
+exception_\vector:
+        .if     (\vector == 8) || (\vector >= 10 && \vector <= 14) || (\vector == 17) || (\vector == 21) || (\vector >= 29 && \vector <= 30)
+        .else
+        pushq   $0                      # where the CPU pushes no error code
+        .endif
+        pushq   $\vector
+        jmp     exception_common
+        .endm
+        .altmacro
+        .set    vector, 0
+        .rept   32
+        exception %vector
+        .set    vector, vector + 1
+        .endr
+        .noaltmacro
+exception_common:
+        pushq   %rax
+        movq    %cr2, %rax
+        xchgq   %rax, (%rsp)            # FRAME_CR2 at 0, and %rax as it was
+        movq    %rsp, %rcx
+        movq    $0, mailbox + MAILBOX_LOCK      # the exception may have come between doorbell and answer
+        subq    $32, %rsp
+        movl    $FUNCTION_EXCEPTION, %eax
+        callq   gate_common
+        jmp     3b
+
 # Enters an image in the state at %rdi, interrupts off. The state lies below 4 GiB.
 enter:
         cli
@@ -401,6 +511,7 @@ enter:
         movq    STATE_RDI(%rdi), %rdi
         lretq
 enter32:
+        lidt    no_idt                  # its gates are those of long mode
         movl    $stack_top, %esp
         pushq   STATE_CODE(%rdi)        # a 32-bit code segment: compatibility mode first
         pushq   $compatibility
@@ -457,7 +568,41 @@ gdt:    .quad   0
         .quad   0
         .quad   0x00cf93000000ffff      # 30 data
         .quad   0x00af9b000000ffff      # 38 64-bit code
+        .word   0x67                    # 40 64-bit TSS: limit, base, available
+        .word   (tss - boot_start + BOOT_PART) & 0xffff
+        .byte   (tss - boot_start + BOOT_PART) >> 16 & 0xff
+        .byte   0x89, 0
+        .byte   (tss - boot_start + BOOT_PART) >> 24
+        .quad   0
 gdt_end:
+        .balign 8
+tss:    .skip   0x24                    # Intel SDM vol. 3A §8.7: the first interrupt stack is at 0x24
+        .quad   exception_stack_top
+        .skip   0x68 - 0x2c
+        .balign 8
+idt_pointer:
+        .word   idt_end - idt - 1
+        .quad   idt
+no_idt: .word   0
+        .quad   0
+        .balign 16
+        .macro  gate vector             # Intel SDM vol. 3A §6.14.1: interrupt gate, interrupt stack 1
+        .word   (exception_\vector - boot_start + BOOT_PART) & 0xffff
+        .word   0x38
+        .byte   1, 0x8e
+        .word   (exception_\vector - boot_start + BOOT_PART) >> 16
+        .quad   0
+        .endm
+        .altmacro
+idt:    .set    vector, 0
+        .rept   32
+        gate    %vector
+        .set    vector, vector + 1
+        .endr
+        .noaltmacro
+idt_end:
+blocking_port:                          # the machine's choice, in the file: MAILBOX_BLOCKING before any call
+        .long   0
 
 # Identity map of the first 4 GiB. Page 0 is absent: a call through NULL faults at once. The host enters
 # what lies above; entries that were absent need no flush.
@@ -491,6 +636,8 @@ first_page_table:
         .section .stack, "aw", @nobits
         .skip   0x24000                 # UEFI 2.10 §2.3.4: 128 KiB for the image, the rest for pvefi's own
 stack_top:
+        .skip   0x1000                  # for exceptions: a stack of their own, whatever has become of the other
+exception_stack_top:
         .section .arena, "aw", @nobits
 boot_arena:                             # boot services table, protocol interfaces, device paths
         .skip   0x20000

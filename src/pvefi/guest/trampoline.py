@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 __all__ = ["Trampoline", "TrampolineSegment", "load_trampoline"]
@@ -13,12 +13,16 @@ __all__ = ["Trampoline", "TrampolineSegment", "load_trampoline"]
 
 @dataclass(frozen=True)
 class TrampolineSegment:
-    """One loadable part; `address` is guest physical, `size` in bytes with the zero-filled tail."""
+    """One loadable part; `address` is guest physical, `size` in bytes with the zero-filled tail.
+
+    `data` stands at `file_offset` in the ELF file.
+    """
 
     name: str
     address: int
     size: int
     data: bytes
+    file_offset: int
 
     @property
     def end(self) -> int:
@@ -51,9 +55,30 @@ class Trampoline:
         return self.symbols["gdt_end"] - self.symbols["gdt"] - 1
 
     @property
+    def mailbox(self) -> tuple[int, int]:
+        """Guest physical address and size in bytes of the mailbox with all that `Mailbox` needs of it."""
+        start = self.symbols["mailbox"]
+        return start, self.symbols["staging_end"] - start
+
+    @property
     def runtime_arena(self) -> tuple[int, int]:
         """First and one-past-last address of the host's arena beside the mailbox."""
-        return self.symbols["runtime_arena"], self.segment(".mailbox").end
+        return self.symbols["runtime_arena"], self.symbols["staging"]
+
+    def with_word(self, symbol: str, value: int) -> Trampoline:
+        """Return the same trampoline with the 32-bit word at `symbol` set, in its segment and in its file."""
+        address = self.symbols[symbol]
+        at, part = next(
+            (at, part) for at, part in enumerate(self.segments) if part.address <= address < part.end
+        )
+        word, offset = value.to_bytes(4, "little"), address - part.address
+        data = part.data[:offset] + word + part.data[offset + 4 :]
+        start = part.file_offset + offset
+        return replace(
+            self,
+            elf=self.elf[:start] + word + self.elf[start + 4 :],
+            segments=(*self.segments[:at], replace(part, data=data), *self.segments[at + 1 :]),
+        )
 
     @property
     def boot_arena(self) -> tuple[int, int]:
@@ -70,7 +95,9 @@ def load_trampoline() -> Trampoline:
     elf = ELFFile(io.BytesIO(data))
     names = {section["sh_addr"]: section.name for section in elf.iter_sections() if section["sh_addr"]}
     segments = tuple(
-        TrampolineSegment(names[part["p_vaddr"]], part["p_paddr"], part["p_memsz"], part.data())
+        TrampolineSegment(
+            names[part["p_vaddr"]], part["p_paddr"], part["p_memsz"], part.data(), part["p_offset"]
+        )
         for part in elf.iter_segments("PT_LOAD")
     )
     table = elf.get_section_by_name(".symtab")

@@ -3,15 +3,96 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from pvefi.errors import MachineError, UsageError
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.machines.machine import Machine
+from pvefi.machines.qemu.accelerator import choose_accelerator
+from pvefi.machines.qemu.command import MachineType, QemuOptions
+from pvefi.machines.qemu.installation import find_qemu, require_machine_type
+from pvefi.machines.qemu.machine import QemuMachine
 
-__all__ = ["MACHINES", "choose_machine"]
+__all__ = ["FIRMWARE", "MACHINES", "QemuWish", "choose_machine"]
 
-MACHINES = ("auto", "embedded")
+FIRMWARE = ("auto", "qboot", "seabios", "ovmf")
+"""What `--firmware` takes."""
+
+MACHINES = ("auto", "embedded", "qemu")
 """What `--machine` takes."""
 
 
-def choose_machine(_name: str) -> Machine:
-    """Return the machine called `name`, one of MACHINES."""
-    return EmbeddedMachine()
+@dataclass(frozen=True)
+class QemuWish:
+    """What the user wants of QEMU; empty or None where nothing was said.
+
+    With `foreign` it is to boot the image by its own means.
+    """
+
+    program: str | None = None
+    machine_type: MachineType | None = None
+    accelerator: str = "auto"
+    cpu: str = ""
+    firmware: str = "auto"
+    foreign: bool = False
+    arguments: tuple[str, ...] = ()
+    exact: bool = False
+    outlives: bool = False
+
+    @property
+    def said(self) -> bool:
+        """Whether there is anything that only QEMU can do."""
+        return self != QemuWish()
+
+
+def choose_machine(name: str, wish: QemuWish | None = None, *, to_the_end: bool = False) -> Machine:
+    """Return the machine called `name`, one of MACHINES.
+
+    `auto` is QEMU where something is wanted that only QEMU can do, or where the guest is to run to its end
+    and there is a QEMU; else the embedded machine. MachineError when QEMU is wanted and cannot be used,
+    UsageError when the embedded machine is asked for what only QEMU can do.
+    """
+    wish = wish or QemuWish()
+    if name == "embedded":
+        if wish.said:
+            raise UsageError("expected no option of QEMU's, found one with --machine embedded")
+        return EmbeddedMachine()
+    if name == "auto" and not wish.said:
+        try:
+            return _qemu(wish) if to_the_end else EmbeddedMachine()
+        except MachineError:
+            return EmbeddedMachine()
+    return _qemu(wish)
+
+
+def _qemu(wish: QemuWish) -> QemuMachine:
+    qemu = find_qemu(wish.program)
+    machine_type = wish.machine_type or MachineType.Q35
+    if wish.machine_type is not None:
+        require_machine_type(qemu, machine_type)
+    accelerator = choose_accelerator("tcg" if wish.exact else wish.accelerator, qemu, machine_type)
+    options = QemuOptions(
+        program=str(qemu.program),
+        machine_type=machine_type,
+        accelerator=accelerator.name,
+        cpu=wish.cpu or accelerator.cpu,
+        firmware=_firmware(wish.firmware, qemu.program, machine_type),
+        exact=wish.exact,
+        arguments=wish.arguments,
+    )
+    about = f"QEMU {qemu.version}, {machine_type}, {accelerator.reason}"
+    return QemuMachine(options, about, outlives=wish.outlives)
+
+
+def _firmware(wish: str, program: Path, machine_type: MachineType) -> str:
+    """Return the name of what runs first, empty for QEMU's default.
+
+    Unless something else is asked for that is qboot, where it is installed: it takes half of SeaBIOS's time.
+    microvm starts with it by itself. QEMU looks a bare name up in its own folders.
+    """
+    if wish != "auto":
+        return {"qboot": "qboot.rom", "seabios": "bios-256k.bin"}.get(wish, wish)
+    folders = (program.parent.parent / "share" / "qemu", Path("/usr/share/qemu"))
+    has_it = any((folder / "qboot.rom").is_file() for folder in folders)
+    return "qboot.rom" if has_it and machine_type is not MachineType.MICROVM else ""

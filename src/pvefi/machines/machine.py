@@ -3,22 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from pvefi.guest.mailbox import Answer, Request
 from pvefi.guest.trampoline import Trampoline
 from pvefi.memory import GuestMemory
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
 __all__ = [
+    "CpuState",
+    "Died",
     "Fault",
     "Finished",
+    "ForeignBoot",
+    "ForeignWay",
     "Guest",
     "Halted",
     "Hardware",
+    "Keyboard",
+    "Left",
     "Machine",
+    "PoweredOff",
     "Reached",
+    "Restarted",
     "Stop",
     "TimedOut",
     "Watchpoint",
@@ -30,13 +41,40 @@ class Hardware:
     """What the guest is to consist of.
 
     `memory_size` is in bytes; `command_line` travels in hvm_start_info; `seed` fixes what randomness the
-    hardware itself gives; `count` asks for exact instruction counts.
+    hardware itself gives; `count` asks for exact instruction counts. `disks` are files with raw contents;
+    one whose name ends in .qcow2 is a QCOW2 image. A guest that resets starts anew where `restarts` is set.
+    Watchpoints are set only where `watched` says so.
     """
 
     memory_size: int
     command_line: str = ""
     seed: int | None = None
     count: bool = False
+    cpus: int = 1
+    disks: tuple[Path, ...] = ()
+    restarts: bool = True
+    watched: bool = True
+
+
+class ForeignWay(StrEnum):
+    """Who boots an image that is not entered by pvefi."""
+
+    LINUX = "qemu-linux"
+    """QEMU's bzImage loader: the 16-bit entry."""
+    PVH = "qemu-pvh"
+    """QEMU's loader of ELF files with a PVH note."""
+    OVMF = "ovmf"
+    """OVMF: the EFI entry, by the firmware of edk2."""
+
+
+@dataclass(frozen=True)
+class ForeignBoot:
+    """A kernel, as the bytes of its file, that somebody else boots; `initrd` is a file."""
+
+    way: ForeignWay
+    kernel: bytes
+    initrd: Path | None
+    command_line: str
 
 
 @dataclass(frozen=True)
@@ -90,19 +128,74 @@ class Halted:
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The time given for the run passed; the guest was wherever `instruction_pointer` says."""
+    """The time given for the run passed; the guest was wherever `instruction_pointer` says, if that is known.
+
+    A machine that runs kernels runs on: the next `run` goes on where this one ended.
+    """
 
     seconds: float
+    instruction_pointer: int | None
+
+
+@dataclass(frozen=True)
+class PoweredOff:
+    """The guest switched the machine off by its own means, such as ACPI."""
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """The guest reset the machine, by means of the hardware, and was not to start anew."""
+
+
+@dataclass(frozen=True)
+class Died:
+    """The machine itself is gone; `how` says in which way, as far as that can be known."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """The user has left the guest's console."""
+
+
+Stop = Finished | Reached | Fault | Halted | TimedOut | PoweredOff | Restarted | Died | Left
+
+
+@dataclass(frozen=True)
+class CpuState:
+    """What a running CPU was doing at one moment: `privilege` is its ring, 3 for user space."""
+
     instruction_pointer: int
+    privilege: int
+    halted: bool
+    interrupts: bool
 
 
-Stop = Finished | Reached | Fault | Halted | TimedOut
+class Keyboard(Protocol):
+    """Where the guest's serial port gets its input from."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is something to read."""
+        ...
+
+    def read(self) -> bytes | None:
+        """Return what was typed; empty when there will be no more, None when the user leaves."""
+        ...
 
 
 class Guest(Protocol):
     """A guest that has been started, and is stopped at its first instruction until `run`."""
 
     memory: GuestMemory
+
+    def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
+        """Return all memory of the guest, now that its own `memory_map` tells where it is."""
+        ...
+
+    def finish(self, reason: object) -> None:
+        """End the run with Finished(reason): for those who watch the console or a call, from within."""
+        ...
 
     def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
@@ -113,6 +206,10 @@ class Guest(Protocol):
 
     def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
         """Add watchpoints; code at their addresses must not have been executed before."""
+        ...
+
+    def cpus(self) -> tuple[CpuState, ...]:
+        """Return what each CPU is doing; empty where a machine cannot tell."""
         ...
 
     def idle(self, seconds: float) -> None:
@@ -140,11 +237,43 @@ class Machine(Protocol):
     """A kind of machine, such as "embedded"."""
 
     name: str
+    runs_kernels: bool
+    """Whether a kernel runs on here after the hand-off."""
 
-    def start(self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]) -> Guest:
+    @property
+    def epoch(self) -> int | None:
+        """What a guest's clock says at its start, in seconds since 1970, where its time is counted in
+        instructions; None where its time is the host's."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What the machine is in detail, such as its version; one line."""
+        ...
+
+    def start(
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> Guest:
         """Place the trampoline and return the guest, ready to run.
 
-        `console` receives what the guest writes to its serial port. UsageError when `hardware` asks for
-        what the machine cannot be, MachineError when the machine is missing or fails.
+        `console` receives what the guest writes to its serial port, `keyboard` gives it input. UsageError
+        when `hardware` asks for what the machine cannot be, MachineError when it is missing or fails.
+        """
+        ...
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> Guest:
+        """Let somebody else boot a kernel on the same hardware, for comparison; no doorbell will ring.
+
+        UsageError where this machine has no such way.
         """
         ...

@@ -9,12 +9,11 @@ from rich.text import Text
 from pvefi.report.calls import call_count_lines, calls_to_json, last_call_lines
 from pvefi.report.handoff import given_facts, handoff_to_json, long_sections, path_facts, short_sections
 from pvefi.report.text import Fact, fact_lines, section, size_text, width_of
-from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.columns import print_lines
 from pvefi.trace.show import verdict_message
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
-from pvefi.verdict import BootResult, Outcome, Verdict
+from pvefi.verdict import BootResult, Verdict, succeeded
 
 __all__ = ["SCHEMA", "VERSION", "render", "to_json"]
 
@@ -25,7 +24,7 @@ VERSION = 1
 def render(result: BootResult, console: Console) -> None:
     """Print the report: the verdict, the facts in the order of interest, then the long tables."""
     width = width_of(console)
-    print_lines([_verdict_line(result.verdict), *fact_lines(_facts(result, width), width)], console)
+    print_lines([_verdict_line(result), *fact_lines(_facts(result, width), width)], console)
     handoff = result.handoff
     if handoff is None:
         print_lines(section("last calls", last_call_lines(result.calls)), console)
@@ -36,16 +35,10 @@ def render(result: BootResult, console: Console) -> None:
     print_lines(long_sections(handoff, width), console)
 
 
-def _verdict_line(verdict: Verdict) -> Text:
-    style = "bold green" if _is_good(verdict) else "bold red"
+def _verdict_line(result: BootResult) -> Text:
+    verdict: Verdict = result.verdict
+    style = "bold green" if succeeded(result) else "bold red"
     return Text.assemble((verdict.outcome.value, style), f": {verdict_message(verdict)}")
-
-
-def _is_good(verdict: Verdict) -> bool:
-    """Whether the guest did what it was started for: reached its kernel, or ended as it meant to."""
-    if verdict.outcome is Outcome.EXITED:
-        return verdict.status == EfiStatus.SUCCESS
-    return verdict.outcome in (Outcome.HANDOFF, Outcome.POWERED_OFF, Outcome.REBOOTED)
 
 
 def _facts(result: BootResult, width: int | None) -> list[Fact]:
@@ -58,9 +51,12 @@ def _facts(result: BootResult, width: int | None) -> list[Fact]:
     facts: list[Fact] = [
         ("image", [escaped(result.image), f"sha256 {result.image_sha256}"]),
         ("boot", [escaped(how)]),
+        ("machine", [escaped(result.machine_about)]),
     ]
     if handoff is not None:
         facts += path_facts(handoff, width)
+    if passed := _milestones(result):
+        facts.append(("passed", [passed]))
     facts.append(("time", [_time(result)]))
     if result.instructions is not None:
         before = result.instructions_to_image
@@ -69,6 +65,13 @@ def _facts(result: BootResult, width: int | None) -> list[Fact]:
     if handoff is not None:
         facts += given_facts(handoff)
     return facts
+
+
+def _milestones(result: BootResult) -> str:
+    """Return when the boot passed what: "image 0.08 s, ExitBootServices 0.41 s"."""
+    passed = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in result.milestones.items())
+    times = "" if not result.restarts else f"; after {result.restarts} resets"
+    return passed + times
 
 
 def _time(result: BootResult) -> str:
@@ -90,6 +93,7 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "version": VERSION,
         "image": {"path": result.image, "sha256": result.image_sha256},
         "machine": result.machine,
+        "machine_about": result.machine_about,
         "entry": result.entry,
         "profile": result.profile,
         "memory_size": result.memory_size,
@@ -98,7 +102,10 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "boot_info": result.boot_info,
         "seed": result.seed,
         "verdict": {"outcome": verdict.outcome.value, "message": verdict.message, "status": status},
+        "goal": result.goal.value,
         "seconds": round(result.seconds, 6),
+        "milestones": {name.value: round(seconds, 6) for name, seconds in result.milestones.items()},
+        "restarts": result.restarts,
         "host_seconds": round(result.host_seconds, 6),
         "instructions": result.instructions,
         "instructions_to_image": result.instructions_to_image,

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from types import GeneratorType
-from typing import Any
+from typing import Any, cast
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Arguments, EndRun, In, InOut, Out, Text, VarArgs
+from pvefi.efi.start import Start, fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment
 from pvefi.guest.mailbox import Copy, Fill, Upcall
 from pvefi.guest.trampoline import load_trampoline
@@ -32,6 +33,20 @@ _START_INFO, _MEMMAP = 0x10000, 0x11000
 
 
 trampoline = cache(load_trampoline)
+
+
+def start_of(memory: GuestMemory, address: int) -> Start:
+    """Return what hvm_start_info at `address` says, the guest's part of the reading done at once."""
+    steps = read_start(fetch_by_guest(memory, trampoline()), address)
+    answer = None
+    while True:
+        try:
+            step = next(steps) if answer is None else steps.send(answer)
+        except StopIteration as end:
+            return cast(Start, end.value)
+        assert isinstance(step, Copy)
+        memory.write(step.target, memory.read(step.source, step.size))
+        answer = 0
 
 
 class Time:
@@ -71,6 +86,7 @@ class FakeGuest:
             initrd=None,
             initrd_by_efi=True,
             image_starts=lambda _: None,
+            boot_services_end=lambda: None,
             kernel_may_start=lambda _: None,
         )
         self._profile = PROFILES[profile]
@@ -81,7 +97,12 @@ class FakeGuest:
         """Give the guest the fresh environment that it finds at its start, and after each reset."""
         nobody = Hypervisor(0, bytes(12))
         self.efi, _ = make_environment(
-            self.memory, trampoline(), _START_INFO, nobody, self._profile, self.surroundings
+            self.memory,
+            trampoline(),
+            start_of(self.memory, _START_INFO),
+            nobody,
+            self._profile,
+            self.surroundings,
         )
 
     def put(self, data: bytes) -> Address:

@@ -55,6 +55,7 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     yield from notify_due(efi)
     efi.final_memory_map = efi.pages.descriptors()
     efi.phase = Phase.RUNTIME
+    efi.surroundings.boot_services_end()
     efi.tables.leave_boot_services()
     if not efi.profile.stays:
         efi.tables.use_runtime_stub(efi.trampoline.symbols["unsupported"])

@@ -8,43 +8,33 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Answer, Finish, Mailbox, Request
+from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Reset
 from pvefi.machines.embedded.counting import InstructionCounter
 from pvefi.machines.embedded.ports import Ports
-from pvefi.machines.machine import Fault, Finished, Halted, Hardware, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines.faults import INVALID_OPCODE, PAGE_FAULT, exception_name, fault_of
+from pvefi.machines.machine import (
+    CpuState,
+    Fault,
+    Finished,
+    Halted,
+    Hardware,
+    Reached,
+    Stop,
+    TimedOut,
+    Watchpoint,
+)
 from pvefi.memory import GuestMemory
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
 if TYPE_CHECKING:
     from pvefi.machines.embedded.engine import Engine
     from pvefi.machines.embedded.exceptions import PendingException
 
 __all__ = ["EmbeddedGuest"]
-
-_EXCEPTIONS = {  # Intel SDM vol. 3A §6.3.1
-    0: "divide error",
-    1: "debug exception",
-    3: "breakpoint",
-    4: "overflow",
-    5: "bound range exceeded",
-    6: "invalid opcode",
-    7: "device not available",
-    8: "double fault",
-    10: "invalid TSS",
-    11: "segment not present",
-    12: "stack fault",
-    13: "general protection fault",
-    14: "page fault",
-    16: "x87 floating-point error",
-    17: "alignment check",
-    19: "SIMD floating-point exception",
-}
-_PAGE_FAULT = 14
-_INVALID_OPCODE = 6
-
 
 _TICKS_A_READ = 10_000
 """How far a seeded guest's time-stamp counter goes from one RDTSC to the next."""
@@ -167,12 +157,12 @@ class EmbeddedGuest:
             if not error.invalid_instruction:
                 self._stop = self._stop or self._fault(str(error), None)
             elif self._stop is None:
-                self._exception(_INVALID_OPCODE)
+                self._exception(INVALID_OPCODE)
         exception, self._raised = self._raised, None
         if exception is None or self._stop is not None:
             return False
         vector = exception.vector
-        what = _EXCEPTIONS.get(vector, f"interrupt {vector:#x}")
+        what = exception_name(vector)
         try:
             if self._engine.deliver(exception):
                 return True
@@ -182,13 +172,16 @@ class EmbeddedGuest:
         return False
 
     def _fault(self, what: str, vector: int | None) -> Fault:
-        touched = self._engine.register("cr2") if vector == _PAGE_FAULT else None
+        touched = self._engine.register("cr2") if vector == PAGE_FAULT else None
         return Fault(what, vector, touched, self._engine.register("rip"))
 
     def _rung(self) -> None:
         began = time.perf_counter()
         assert self._answer is not None
         request = self._mailbox.request()
+        if request.function == Function.EXCEPTION:
+            self._halt(fault_of(self.memory, request))
+            return
         self._answering_call = request.seq
         try:
             answer = self._answer(request)
@@ -198,7 +191,7 @@ class EmbeddedGuest:
             return
         finally:
             self._answering_call = 0
-        if isinstance(answer, Finish):
+        if isinstance(answer, Finish | Reset):
             self._halt(Finished(answer.reason))
         else:
             self._mailbox.publish(answer)
@@ -234,6 +227,18 @@ class EmbeddedGuest:
                 self._watched[address].remove(watchpoint)
                 self._halt(Reached(watchpoint))
                 return
+
+    def ram(self, _memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
+        """Return the guest's memory, which was laid out before it started."""
+        return self.memory
+
+    def finish(self, reason: object) -> None:
+        """End the run; see `Guest.finish`."""
+        self._halt(Finished(reason))
+
+    def cpus(self) -> tuple[CpuState, ...]:
+        """Return nothing: nobody looks at a guest that runs."""
+        return ()
 
     def idle(self, seconds: float) -> None:
         """Sleep, but wake when the run is being ended."""

@@ -6,12 +6,13 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
-from pvefi.machines.machine import Hardware
+from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.memory import GuestMemory, RamBlock
 
 __all__ = ["EmbeddedMachine"]
@@ -21,11 +22,31 @@ class EmbeddedMachine:
     """The unicorn CPU emulator as a PVH machine."""
 
     name = "embedded"
+    runs_kernels = False
+    epoch = None
+
+    @property
+    def about(self) -> str:
+        """The CPU emulator's version."""
+        return f"unicorn {version('unicorn')}"
 
     def start(
-        self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
     ) -> EmbeddedGuest:
         """Return a guest that stands at the trampoline's entry; see `Machine.start`."""
+        if hardware.disks:
+            raise UsageError(
+                "expected a machine with disks, found the embedded one", "--machine qemu has them"
+            )
+        if hardware.cpus != 1:
+            raise UsageError(
+                f"expected one CPU, all that the embedded machine has, found {hardware.cpus}",
+                "--machine qemu has more",
+            )
         layout = ram_layout(hardware.memory_size)
         memory = _share(layout, hardware.memory_size)
         for segment in trampoline.segments:
@@ -41,8 +62,21 @@ class EmbeddedMachine:
             ) from error
         engine = Engine(memory)
         engine.enter_protected_mode(trampoline.entry, info_address)
-        mailbox = memory.view(trampoline.symbols["mailbox"], 4096)
+        mailbox = memory.view(*trampoline.mailbox)
         return EmbeddedGuest(engine, memory, mailbox, hardware, console)
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        _hardware: Hardware,
+        _console: Callable[[bytes], None],
+        _keyboard: Keyboard | None = None,
+    ) -> EmbeddedGuest:
+        """Refuse: there is no other loader here."""
+        raise UsageError(
+            f"{boot.way} expects a machine with a loader of its own, found the embedded one",
+            "--machine qemu has them",
+        )
 
 
 def _share(layout: RamLayout, memory_size: int) -> GuestMemory:

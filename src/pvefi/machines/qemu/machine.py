@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starts QEMU with the trampoline as its kernel: no firmware of ours, and no EFI, in the guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from pvefi.errors import UsageError
+from pvefi.guest.trampoline import Trampoline, load_trampoline
+from pvefi.machines.machine import ForeignBoot, ForeignWay, Hardware, Keyboard
+from pvefi.machines.qemu.command import BLOCKING_PORT, EXACT_EPOCH, MachineType, QemuOptions, qemu_command
+from pvefi.machines.qemu.guest import QemuGuest
+from pvefi.machines.qemu.ovmf import find_ovmf
+from pvefi.machines.qemu.process import start_process
+
+__all__ = ["QemuMachine"]
+
+
+class QemuMachine:
+    """`qemu-system-x86_64`, run as `options` say; `about` describes it in a line.
+
+    A guest waits `patience` seconds for an answer. With `outlives` it lives on when pvefi ends, once boot
+    services have ended.
+    """
+
+    name = "qemu"
+    runs_kernels = True
+
+    def __init__(
+        self, options: QemuOptions, about: str = "", *, patience: float = 30.0, outlives: bool = False
+    ) -> None:
+        self.options = options
+        self.about = about or f"{options.program}, {options.machine_type}, {options.accelerator}"
+        self.epoch = EXACT_EPOCH if options.exact else None
+        self._patience = patience
+        self._outlives = outlives
+
+    def start(
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> QemuGuest:
+        """Start QEMU and return the guest, on its way to the trampoline; see `Machine.start`."""
+        exact = self.options.exact
+        if exact:
+            trampoline = trampoline.with_word("blocking_port", BLOCKING_PORT)
+        process, shared = start_process(
+            hardware.memory_size,
+            trampoline.elf,
+            b"",
+            partial(qemu_command, self.options, hardware),
+            blocking=exact,
+            debugger=hardware.watched,
+            outlives=self._outlives,
+        )
+        return QemuGuest(
+            process,
+            shared,
+            trampoline,
+            console,
+            keyboard,
+            restarts=hardware.restarts,
+            patience=0 if exact else self._patience,
+            outlives=self._outlives,
+            exact=exact,
+        )
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> QemuGuest:
+        """Let QEMU's own loader, or OVMF, boot a kernel; see `Machine.start_foreign`."""
+        ovmf = None
+        options = self.options
+        if boot.way is ForeignWay.OVMF:
+            if options.machine_type is MachineType.MICROVM:
+                raise UsageError("OVMF expects a PC, found microvm", "--qemu-machine q35 or pc")
+            ovmf = find_ovmf(options.machine_type)
+        elif boot.way is ForeignWay.LINUX:
+            options = replace(options, firmware="")  # the 16-bit entry wants a whole BIOS
+        process, shared = start_process(
+            hardware.memory_size,
+            boot.kernel,
+            ovmf.variables.read_bytes() if ovmf else b"",
+            partial(qemu_command, options, hardware, foreign=boot, ovmf=ovmf),
+            doorbell=False,
+        )
+        return QemuGuest(
+            process,
+            shared,
+            load_trampoline(),
+            console,
+            keyboard,
+            restarts=hardware.restarts,
+            patience=0,
+            outlives=False,
+            exact=False,
+        )

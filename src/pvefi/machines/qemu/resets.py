@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What QEMU notes of a CPU's resets (`-d cpu_reset`), in which a triple fault can be told from a reboot."""
+
+from __future__ import annotations
+
+import re
+
+from pvefi.machines.machine import Fault
+
+__all__ = ["triple_fault"]
+
+_MARK = b"Triple fault\n"
+_REGISTER = re.compile(rb"\b(RIP|EIP|CR2)=([0-9a-f]+)")
+
+
+def triple_fault(log: bytes) -> Fault | None:
+    """Return the last triple fault in `log`, with the registers that follow it; None where there is none."""
+    at = log.rfind(_MARK)
+    if at < 0:
+        return None
+    found = {name: int(value, 16) for name, value in _REGISTER.findall(log[at : at + 4096])}
+    where = found.get(b"RIP", found.get(b"EIP", 0))
+    return Fault("triple fault", None, None, where)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The first half of a boot: from a file and the user's wishes to a boot that can run; nothing runs yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
+from pvefi.errors import UsageError
+from pvefi.files import read_file
+from pvefi.handoff import KernelWatch, kernel_watch
+from pvefi.image import EntryKind, Image, inspect
+from pvefi.image.payload import PayloadStream
+from pvefi.machines import ForeignBoot, ForeignWay, Machine
+from pvefi.verdict import BootResult, Goal, Outcome, Verdict
+
+__all__ = ["BootOptions", "PreparedBoot", "not_started", "prepare", "prepare_all", "prepare_foreign"]
+
+_COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
+
+
+@dataclass(frozen=True)
+class BootOptions:
+    """What to boot, and how; `memory_size` is in bytes, `timeout` in seconds of wall clock, None for none.
+
+    `entry` is one of ENTRIES; `boot_info` is how the image is told what hypervisor it runs on, None for the
+    entry's own way.
+
+    `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts. `goal` is
+    where a kernel's boot is to end. A guest that resets starts anew where `restarts` is set.
+    """
+
+    image: Path
+    machine: Machine
+    entry: str = "efi"
+    boot_info: BootInfo | None = None
+    profile: str = "linux"
+    initrd: Path | None = None
+    command_line: str = ""
+    memory_size: int = 512 << 20
+    seed: int | None = None
+    count: bool = False
+    timeout: float | None = None
+    goal: Goal = Goal.HANDOFF
+    cpus: int = 1
+    disks: tuple[Path, ...] = ()
+    restarts: bool = True
+
+
+@dataclass(frozen=True)
+class PreparedBoot:
+    """A boot whose input has been read and found good; nothing runs yet.
+
+    With `foreign` it is not pvefi that enters the image.
+    """
+
+    options: BootOptions
+    image: Image
+    request: EntryRequest
+    watch: KernelWatch | None
+    initrd: memoryview | None
+    foreign: ForeignBoot | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """The way in."""
+        return ENTRIES[self.options.entry]
+
+
+def prepare(options: BootOptions) -> PreparedBoot:
+    """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
+    return _prepared(options, *_read(options))
+
+
+def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
+    """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
+    image, data, initrd = _read(options)
+    kind = {
+        ForeignWay.LINUX: EntryKind.LINUX16,
+        ForeignWay.PVH: EntryKind.PVH,
+        ForeignWay.OVMF: EntryKind.EFI,
+    }[way]
+    if not any(entry.kind is kind for entry in image.entries) or (
+        way is ForeignWay.OVMF and not image.bzimage
+    ):
+        raise UsageError(
+            f"{image.path}: expected a kernel with the entry {kind.value} for {way}, "
+            f"found {image.kind}, entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
+    kernel = _vmlinux(image, data) if way is ForeignWay.PVH else data
+    foreign = ForeignBoot(way, kernel, options.initrd, options.command_line)
+    request = EntryRequest(image, data, options.command_line, BootInfo.NONE)
+    return PreparedBoot(replace(options, entry=way.value), image, request, None, initrd, foreign)
+
+
+def _vmlinux(image: Image, data: bytes) -> bytes:
+    if image.payload is None:
+        return data
+    stream = PayloadStream(str(image.path), data, image.payload)
+    return stream.read(0, stream.size)
+
+
+def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
+    """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
+
+    An entry that cannot carry hypervisor information as asked carries it in its own way, if it has one.
+    """
+    read = _read(options)
+    image = read[0]
+    found = [
+        entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits) and _runs(image, entry)
+    ]
+    if not found:
+        raise UsageError(
+            f"{image.path}: expected an image with one of the entries {', '.join(ENTRIES)}, "
+            f"found {image.kind}, entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
+    return tuple(
+        _prepared(
+            replace(
+                options,
+                entry=entry.kind.value,
+                boot_info=options.boot_info if options.boot_info in entry.boot_info else None,
+            ),
+            *read,
+        )
+        for entry in found
+    )
+
+
+def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
+    _check_command_line(options.command_line)
+    image = inspect(options.image)
+    data = image.read()
+    initrd = None
+    if options.initrd is not None:
+        initrd = read_file(
+            options.initrd,
+            "an initial ramdisk",
+            less_than=options.memory_size,
+            way_out="give a larger --memory",
+        )
+    return image, data, initrd
+
+
+def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryview | None) -> PreparedBoot:
+    entry = ENTRIES[options.entry]
+    if image.entry(entry.kind, entry.bits) is None:
+        raise UsageError(
+            f"{image.path}: expected an image with the {entry.bits}-bit entry {entry.kind.value}, "
+            f"found {image.kind}, entries: {_entries(image)}",
+            "pvefi inspect tells more",
+        )
+    if not _runs(image, entry):
+        raise UsageError(
+            f"{image.path}: expected a 64-bit kernel for the entry {entry.kind.value}, found a 32-bit one",
+            "pvefi inspect tells more",
+        )
+    boot_info = options.boot_info or entry.boot_info[0]
+    if boot_info not in entry.boot_info:
+        raise UsageError(
+            f"expected an entry that carries hypervisor information by {boot_info.value}, "
+            f"found {entry.kind.value}",
+            "leave --boot-info out",
+        )
+    request = EntryRequest(image, data, options.command_line, boot_info)
+    entry.check(request)
+    return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
+
+
+def _runs(image: Image, entry: Entry) -> bool:
+    """Whether the hand-off of what `entry` starts would be recognised: that of a 32-bit kernel is not."""
+    return entry.kind is EntryKind.EFI or image.vmlinux is None or image.vmlinux.is_64bit
+
+
+def _check_command_line(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "expected a command line in UTF-8, found bytes that are none", "--cmdline"
+        ) from error
+    if "\0" in text:
+        raise UsageError("expected a command line of text, found a NUL in it", "--cmdline")
+    if size > _COMMAND_LINE_AT_MOST:
+        raise UsageError(
+            f"expected a command line of at most {_COMMAND_LINE_AT_MOST} bytes, found {size}", "--cmdline"
+        )
+
+
+def not_started(prepared: PreparedBoot, why: str) -> BootResult:
+    """Return the result of a boot of which nothing ran, because of `why`."""
+    options = prepared.options
+    return BootResult(
+        image=str(prepared.image.path),
+        image_sha256=prepared.image.sha256,
+        machine=options.machine.name,
+        machine_about=options.machine.about,
+        entry=options.entry,
+        profile=options.profile,
+        memory_size=options.memory_size,
+        command_line=options.command_line,
+        initrd=str(options.initrd or ""),
+        boot_info=prepared.request.boot_info.value,
+        seed=options.seed,
+        goal=options.goal,
+        verdict=Verdict(Outcome.NOT_STARTED, why),
+        handoff=None,
+        calls=(),
+        calls_made=0,
+        seconds=0.0,
+        milestones={},
+        restarts=0,
+        host_seconds=0.0,
+        instructions=None,
+        instructions_to_image=None,
+    )
+
+
+def _entries(image: Image) -> str:
+    return ", ".join(entry.kind.value for entry in image.entries) or "none"

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How far a boot has come: its milestones, and the end that its goal or its console calls for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
+from pvefi.machines.machine import CpuState
+from pvefi.verdict import Goal, Milestone, Outcome, Verdict
+
+__all__ = ["LOOK", "InstructionTime", "Progress"]
+
+LOOK = object()
+"""What `finish` is called with when the guest's CPUs are to be looked at soon, and nothing ends."""
+_USER_RING = 3
+_IDLE_SAMPLES = 2
+"""How often in a row all CPUs have to be seen halted for good."""
+
+
+class Progress:
+    """The milestones of one boot, in seconds from its start, and what its console has told.
+
+    `finish` is called with a verdict when the boot is to end here, or with LOOK.
+    """
+
+    def __init__(self, goal: Goal, finish: Callable[[object], None]) -> None:
+        self._goal = goal
+        self._finish = finish
+        self._began = time.monotonic()
+        self._console = ConsoleWatch()
+        self._panic = ""
+        self._announced = ""
+        self._halted = 0
+        self.milestones: dict[Milestone, float] = {}
+        self.boots = 0
+
+    def boot(self) -> None:
+        """Note that the trampoline has rung: at the start, or because the guest was reset."""
+        self.boots += 1
+        self._halted, self._announced = 0, ""
+        if self._panic:
+            self._finish(Verdict(Outcome.PANICKED, f"{self._panic}; then the guest reset the machine"))
+        self.milestones = {}
+        self.reached(Milestone.DOORBELL)
+
+    def reached(self, milestone: Milestone) -> None:
+        """Note that the guest passes `milestone` now."""
+        self.milestones.setdefault(milestone, self.seconds())
+
+    def seconds(self) -> float:
+        """Return the time since the start."""
+        return time.monotonic() - self._began
+
+    def console(self, data: bytes) -> None:
+        """Look at what the guest has written to its console."""
+        for mark in self._console.feed(data):
+            self._marked(mark)
+
+    def _marked(self, mark: ConsoleMark) -> None:
+        match mark.kind:
+            case MarkKind.PANIC:
+                self._panic = self._panic or mark.text
+            case MarkKind.PANIC_STAYS:
+                self._finish(Verdict(Outcome.PANICKED, self._panic or "the kernel panicked"))
+            case MarkKind.USER_SPACE:
+                self.reached(Milestone.USER_SPACE)
+                self._announced = mark.text
+                self._finish(LOOK)
+            case MarkKind.INIT_FAILED:
+                self.milestones.pop(Milestone.USER_SPACE, None)
+                self._announced = ""
+            case MarkKind.PROBE:
+                self._user_space("the probe says so")
+            case _:
+                pass
+
+    def _user_space(self, how: str) -> None:
+        self.reached(Milestone.USER_SPACE)
+        if self._goal is Goal.USERSPACE:
+            self._finish(Verdict(Outcome.USER_SPACE, f"the first process runs: {how}"))
+
+    def sampled(self, cpus: Sequence[CpuState]) -> None:
+        """Look at what the CPUs are doing, for a kernel that tells nothing on its console.
+
+        A kernel that has announced its first process, and not taken it back since, runs it.
+        """
+        if any(cpu.privilege == _USER_RING for cpu in cpus):
+            self._user_space("a CPU was seen at privilege level 3")
+        elif self._announced:
+            self._user_space(f"the kernel says {self._announced!r}")
+        for_good = bool(cpus) and all(cpu.halted and not cpu.interrupts for cpu in cpus)
+        self._halted = self._halted + 1 if for_good else 0
+        if self._halted == _IDLE_SAMPLES:
+            where = f"all CPUs have halted with interrupts off, the first at {cpus[0].instruction_pointer:#x}"
+            panicked = Verdict(Outcome.PANICKED, self._panic)
+            self._finish(panicked if self._panic else Verdict(Outcome.HALTED, where))
+
+    def amended(self, verdict: Verdict) -> Verdict:
+        """Return the verdict that counts: a guest that resets or switches off after a panic has panicked."""
+        if self._panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
+            return Verdict(Outcome.PANICKED, f"{self._panic}; then {verdict.message}")
+        return verdict
+
+
+class InstructionTime:
+    """Time in which one instruction takes a nanosecond, and idling nothing but what was asked for."""
+
+    def __init__(self, count: Callable[[], int | None]) -> None:
+        self._count = count
+        self._idled = 0.0
+
+    def now(self) -> float:
+        """Return the seconds since the guest's first instruction."""
+        return (self._count() or 0) / 1e9 + self._idled
+
+    def idle(self, seconds: float) -> None:
+        """Let `seconds` pass at once."""
+        self._idled += seconds
