@@ -149,7 +149,8 @@ class Handoff:
 class BootResult:
     """Everything a report needs of one boot; times are in seconds of wall clock.
 
-    `machine_about` is what the machine is in detail. `seconds` runs from the machine's start to the guest's
+    `profile` is empty where it was not pvefi that entered the image. `machine_about` is what the machine is
+    in detail. `seconds` runs from the machine's start to the guest's
     end, `milestones` are the times from the start at which the last boot passed them; `host_seconds` is the
     part of it all spent outside the machine's CPU, answering. `restarts` counts the guest's resets.
     `calls` are those that were kept, of the `calls_made` in all: one who makes very many loses some from the
@@ -164,6 +165,7 @@ class BootResult:
     entry: str
     profile: str
     memory_size: int
+    cpus: int
     command_line: str
     initrd: str
     boot_info: str

@@ -174,6 +174,7 @@ def result(
         entry="efi",
         profile="linux",
         memory_size=512 << 20,
+        cpus=1,
         command_line="console=ttyS0",
         initrd="",
         boot_info="table",

@@ -13,12 +13,14 @@ from pvefi.trace.columns import print_lines
 from pvefi.trace.show import verdict_message
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
-from pvefi.verdict import BootResult, Verdict, succeeded
+from pvefi.verdict import BootResult, Outcome, Verdict, succeeded
 
 __all__ = ["SCHEMA", "VERSION", "render", "to_json"]
 
 SCHEMA = "pvefi/boot"
 VERSION = 1
+
+_BEYOND_HANDOFF = (Outcome.USER_SPACE, Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.LEFT)
 
 
 def render(result: BootResult, console: Console) -> None:
@@ -26,6 +28,8 @@ def render(result: BootResult, console: Console) -> None:
     width = width_of(console)
     print_lines([_verdict_line(result), *fact_lines(_facts(result, width), width)], console)
     handoff = result.handoff
+    if succeeded(result) and result.verdict.outcome in _BEYOND_HANDOFF:
+        return  # a whole user space has run: what services it called, a trace tells better
     if handoff is None:
         print_lines(section("last calls", last_call_lines(result.calls)), console)
         print_lines(call_count_lines(result.calls, width), console)
@@ -43,10 +47,12 @@ def _verdict_line(result: BootResult) -> Text:
 
 def _facts(result: BootResult, width: int | None) -> list[Fact]:
     handoff = result.handoff
+    profile = f", {result.profile} profile" if result.profile else ""
+    cpus = f", {result.cpus} CPUs" if result.cpus > 1 else ""
     seed = "" if result.seed is None else f", seed {result.seed}"
     how = (
-        f"{result.machine} machine, {result.entry} entry, {result.profile} profile, "
-        f"{size_text(result.memory_size)} of memory{seed}"
+        f"{result.machine} machine, {result.entry} entry{profile}, "
+        f"{size_text(result.memory_size)} of memory{cpus}{seed}"
     )
     facts: list[Fact] = [
         ("image", [escaped(result.image), f"sha256 {result.image_sha256}"]),
@@ -58,6 +64,8 @@ def _facts(result: BootResult, width: int | None) -> list[Fact]:
     if passed := _milestones(result):
         facts.append(("passed", [passed]))
     facts.append(("time", [_time(result)]))
+    if handoff is None and result.calls_made:
+        facts.append(("services", [_services(result)]))
     if result.instructions is not None:
         before = result.instructions_to_image
         told = "" if before is None else f"; {before:,} of them before the image's first"
@@ -75,11 +83,21 @@ def _milestones(result: BootResult) -> str:
 
 
 def _time(result: BootResult) -> str:
+    spent = f"{result.seconds:.2f} s"
+    if not result.calls_made and not result.host_seconds:
+        return spent
     share = f" ({100 * result.host_seconds / result.seconds:.1f} %)" if result.seconds > 0 else ""
     calls = f"{result.calls_made:,} call{'' if result.calls_made == 1 else 's'}"
     if result.calls_made > len(result.calls):
         calls += f", {len(result.calls):,} of them kept for this report"
-    return f"{result.seconds:.2f} s; {result.host_seconds:.3f} s{share} of it on the host side, in {calls}"
+    return f"{spent}; {result.host_seconds:.3f} s{share} of it on the host side, in {calls}"
+
+
+def _services(result: BootResult) -> str:
+    """Return how many services were called, and how many calls were refused."""
+    called = len({call.service for call in result.calls})
+    refused = sum(1 for call in result.calls if call.why)
+    return f"{called} different ones called, {refused} calls refused; --trace FILE keeps every call"
 
 
 def to_json(result: BootResult) -> dict[str, Json]:
@@ -95,8 +113,9 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "machine": result.machine,
         "machine_about": result.machine_about,
         "entry": result.entry,
-        "profile": result.profile,
+        "profile": result.profile or None,
         "memory_size": result.memory_size,
+        "cpus": result.cpus,
         "command_line": result.command_line,
         "initrd": result.initrd or None,
         "boot_info": result.boot_info,

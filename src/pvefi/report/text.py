@@ -51,6 +51,6 @@ def fact_lines(facts: Iterable[Fact], width: int | None = None) -> list[Text]:
         if width is not None:
             texts = [part for text in texts for part in flow(text, width - _LABEL_WIDTH - 2)]
         for at, text in enumerate(texts):
-            head = Text(f"  {'' if at else label:<{_LABEL_WIDTH}}", "dim", no_wrap=True)
+            head = Text(no_wrap=True).append(f"  {'' if at else label:<{_LABEL_WIDTH}}", "dim")
             lines.append(head.append_text(text))
     return lines
