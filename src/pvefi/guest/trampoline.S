@@ -40,7 +40,7 @@
         .set MAILBOX_SIGNATURE,0xd0     # that leaf's ebx, ecx, edx: 12 characters
         .set MAILBOX_BLOCKING, 0xe0     # I/O port that blocks the CPU until the host has answered; 0 = none
         .set MAILBOX_ABANDON,  0xe8     # where to go when a wait runs out; 0 = return EFI_DEVICE_ERROR
-        .set MAILBOX_SIZE,     0xf0
+        .set SIZE_OF_MAILBOX,  0xf0
 
         .set FUNCTION_BOOT,          0x1000     # rcx = hvm_start_info
         .set FUNCTION_UPCALL_RETURN, 0x1001     # rcx = what the upcalled function returned
@@ -354,7 +354,7 @@ _start32:
         movl    %eax, %esi
         movl    %edx, %ebp
         movl    $mailbox, %edi          # a reset does not clear memory on every machine
-        movl    $MAILBOX_SIZE / 4, %ecx
+        movl    $SIZE_OF_MAILBOX / 4, %ecx
         xorl    %eax, %eax
         rep stosl
         movl    %esi, mailbox + MAILBOX_TSC_START
