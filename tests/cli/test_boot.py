@@ -87,7 +87,17 @@ def test_a_program_that_loops_for_ever_times_out_with_124(tmp_path: Path) -> Non
     assert "timed out: no end within 0.3 s, the guest was at program.efi+0x1000" in done.stdout
 
 
-def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "line"),
+    [
+        (signal.SIGINT, ExitStatus.INTERRUPTED, "interrupted"),
+        (signal.SIGTERM, ExitStatus.TERMINATED, "ended by SIGTERM"),
+        (signal.SIGHUP, ExitStatus.HUNG_UP, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_ends_with_its_status_and_one_line(
+    tmp_path: Path, number: signal.Signals, status: ExitStatus, line: str
+) -> None:
     trace = tmp_path / "trace"
     with subprocess.Popen(
         [*PVEFI, program(tmp_path, LOOP), "--trace", trace], stderr=subprocess.PIPE, text=True
@@ -95,9 +105,9 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
         while not trace.exists():
             time.sleep(0.02)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (ExitStatus.INTERRUPTED, "pvefi: interrupted\n")
+    assert (process.returncode, errors) == (status, f"pvefi: {line}\n")
 
 
 def test_a_fault_names_the_place_in_the_image(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from pvefi import cli
 from pvefi.cli.options import SIZE
+from pvefi.cli.signals import Terminated
 from pvefi.cli.status import ExitStatus
 from pvefi.errors import GuestFault, ImageError, MachineError, UsageError
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
@@ -75,6 +77,8 @@ def pvefi(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (OSError(errno.ENOSPC, "No space left on device"), 2, "cannot write: no space left on device"),
         (MemoryError(), 3, "this host has not enough memory (a smaller --memory may do)"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(signal.SIGTERM), 143, "ended by SIGTERM"),
+        (Terminated(signal.SIGHUP), 129, "ended by SIGHUP"),
         (click.BadParameter("'x' is not a size."), 2, "invalid value: 'x' is not a size (pvefi boot --help)"),
         (click.FileError("x", "no"), 2, "could not open file 'x': no"),
         (
@@ -251,8 +255,10 @@ def test_the_statuses_are_those_of_the_documentation() -> None:
         "NO_MACHINE": 3,
         "BUG": 70,
         "TIMEOUT": 124,
+        "HUNG_UP": 129,
         "INTERRUPTED": 130,
         "BROKEN_PIPE": 141,
+        "TERMINATED": 143,
     }
     assert all(status.meaning for status in ExitStatus)
 

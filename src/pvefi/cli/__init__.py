@@ -11,6 +11,7 @@ import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import click
 
 from pvefi import __version__
 from pvefi.cli import streams
+from pvefi.cli.signals import Terminated, terminable
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
 from pvefi.errors import GuestFault, MachineError, PvefiError
@@ -70,7 +72,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=False,
     epilog="Exit status: 0 ok, 1 the guest failed or a diff found a difference, 2 bad input or usage, "
-    "3 machine not available, 70 a bug of pvefi, 124 time-out, 130 interrupted.",
+    "3 machine not available, 70 a bug of pvefi, 124 time-out, 130 interrupted, 143 terminated.",
 )
 @click.option(
     "--version",
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(end.__context__, BrokenPipeError):  # rich's Console makes the one of the other
             return _lost_reader()
         raise
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, Terminated) as error:
         return _report(error)
     return status
 
@@ -112,7 +114,8 @@ def _run(words: list[str]) -> int:
             if not words:
                 click.echo(pvefi.get_help(context), err=True)
                 return ExitStatus.BAD_INPUT
-            answer = pvefi.invoke(context)
+            with terminable():
+                answer = pvefi.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
     return int(answer or ExitStatus.OK)
@@ -138,6 +141,10 @@ def _judge(error: BaseException) -> tuple[ExitStatus, str]:
     match error:
         case KeyboardInterrupt() | click.Abort():
             return ExitStatus.INTERRUPTED, "interrupted"
+        case Terminated():
+            hung_up = error.signal is signal.SIGHUP
+            status = ExitStatus.HUNG_UP if hung_up else ExitStatus.TERMINATED
+            return status, f"ended by {error.signal.name}"
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "pvefi"
             return ExitStatus.BAD_INPUT, f"{_sentence(error.format_message())} ({help_of} --help)"

@@ -24,10 +24,12 @@ class GuestConsole:
     """A context manager around a boot.
 
     Text goes to stdout, or to stderr when stdout is for a document. In a pipe it is plain, without colours
-    and cursor movements. A guest that moves the cursor gets the whole terminal, without a progress line.
+    and cursor movements. A guest that moves the cursor gets the whole terminal, without a progress line; an
+    `interactive` one, at which somebody types, from its first character on.
     """
 
-    def __init__(self, *, to_stderr: bool) -> None:
+    def __init__(self, *, to_stderr: bool, interactive: bool = False) -> None:
+        self._interactive = interactive
         self._stream = sys.stderr if to_stderr else sys.stdout
         self._terminal = self._stream.isatty()
         self._stage = ""
@@ -67,6 +69,8 @@ class GuestConsole:
         if not self._terminal:
             self._put(self._plain(text))
             return
+        if self._interactive and text:
+            self._stop_progress()
         if self._live is not None and _SEQUENCE.search(_COLOUR.sub("", text)):
             self._stop_progress()
         if self._live is None:

@@ -31,5 +31,7 @@ class ExitStatus(IntEnum):
     NO_MACHINE = 3, "the machine is not available, or failed for reasons outside the guest"
     BUG = 70, "a bug of pvefi; PVEFI_DEBUG=1 shows the traceback that a report needs"
     TIMEOUT = 124, "the time given by --timeout ran out"
+    HUNG_UP = 129, "ended by SIGHUP, as when the terminal goes; the guest has ended too"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
     BROKEN_PIPE = 141, "whoever read the output has gone; nothing is said"
+    TERMINATED = 143, "ended by SIGTERM; the guest has ended too"
