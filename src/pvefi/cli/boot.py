@@ -251,10 +251,10 @@ def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -
     with ExitStack() as stack:
         trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
         keyboard = Terminal() if prepared.options.machine.runs_kernels else None
-        interactive = keyboard is not None and keyboard.interactive and not to_stderr
-        console = stack.enter_context(GuestConsole(to_stderr=to_stderr, interactive=interactive))
         if keyboard is not None:
             stack.enter_context(keyboard)
+        interactive = keyboard is not None and keyboard.interactive and not to_stderr
+        console = stack.enter_context(GuestConsole(to_stderr=to_stderr, interactive=interactive))
         result = boot(
             prepared,
             Observer(
