@@ -208,7 +208,7 @@ def _hardware(prepared: PreparedBoot) -> Hardware:
     return Hardware(
         memory_size=options.memory_size,
         # Where EFI's means carry the command line, the machine has no part in it.
-        command_line="" if options.machine.runs_kernels else options.command_line,
+        command_line="" if options.machine.runs_kernels else prepared.request.command_line,
         seed=options.seed,
         count=options.count,
         cpus=options.cpus,

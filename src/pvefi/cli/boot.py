@@ -177,6 +177,7 @@ def command(
         if entry != "efi":
             raise UsageError(f"--firmware ovmf boots by the entry efi, found --entry {entry}")
         foreign = ForeignWay.OVMF
+    to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
     wish = QemuWish(
         program=qemu,
         machine_type=MachineType(qemu_machine) if qemu_machine else None,
@@ -186,12 +187,14 @@ def command(
         foreign=foreign is not None,
         arguments=qemu_arguments,
         exact=deterministic,
+        watched=to_handoff,
         outlives=keep_guest,
     )
-    to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
-    chosen = choose_machine(machine, wish, to_the_end=not to_handoff)
+    chosen = choose_machine("embedded" if machine == "auto" and count else machine, wish)
     if foreign is not None and (to_handoff or trace_file):
         raise UsageError(f"{foreign} boots without pvefi's services: expected no --trace and no hand-off")
+    if count and chosen.runs_kernels and not deterministic:
+        raise UsageError("--count expects the embedded machine or --deterministic, found neither")
     goal = Goal(until) if until else (Goal.EXIT if chosen.runs_kernels and not to_handoff else Goal.HANDOFF)
     if goal is not Goal.HANDOFF and not chosen.runs_kernels:
         raise UsageError(
@@ -204,7 +207,7 @@ def command(
         boot_info=None if boot_info == "auto" else BootInfo(boot_info),
         profile=profile,
         initrd=initrd,
-        command_line=cmdline if cmdline is not None else ("console=ttyS0" if chosen.runs_kernels else ""),
+        command_line=cmdline,
         memory_size=memory_size,
         seed=0 if deterministic and seed is None else seed,
         count=count,
@@ -301,7 +304,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         entry=options.entry,
         profile=options.profile,
         memory_size=options.memory_size,
-        command_line=options.command_line,
+        command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),
         seed=options.seed,
         counted=options.count,
