@@ -26,6 +26,7 @@ __all__ = [
     "Hardware",
     "Keyboard",
     "Left",
+    "Look",
     "Machine",
     "PoweredOff",
     "Reached",
@@ -172,6 +173,10 @@ class CpuState:
     interrupts: bool
 
 
+Look = Callable[[tuple[CpuState, ...]], float]
+"""What `Guest.run` calls now and then with the state of each CPU; returns the seconds until the next time."""
+
+
 class Keyboard(Protocol):
     """Where the guest's serial port gets its input from.
 
@@ -210,9 +215,12 @@ class Guest(Protocol):
         """End the run with Finished(reason): for those who watch the console or a call, from within."""
         ...
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
+    ) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
 
+        Where CPUs can be looked at while they run, `look` is called after a second, and then when it says.
         KeyboardInterrupt passes through, the guest stopped.
         """
         ...
@@ -221,8 +229,12 @@ class Guest(Protocol):
         """Add watchpoints; code at their addresses must not have been executed before."""
         ...
 
-    def cpus(self) -> tuple[CpuState, ...]:
-        """Return what each CPU is doing; empty where a machine cannot tell."""
+    def look_soon(self, seconds: float) -> None:
+        """Have `run`'s look taken in so many seconds."""
+        ...
+
+    def survivor(self) -> int | None:
+        """Return the number of the process in which the guest lives on after `close`; None where it ends."""
         ...
 
     def idle(self, seconds: float) -> None:

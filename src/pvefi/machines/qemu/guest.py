@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pvefi.machines.machine import (
     Finished,
     Keyboard,
     Left,
+    Look,
     PoweredOff,
     Reached,
     Restarted,
@@ -39,6 +41,7 @@ _FOUR_GIB = 4 << 30
 _LOW_RAM = 2 << 30  # bytes of the RAM file that are at their own address on every machine
 _CHUNK = 65536
 _MONITOR_SECONDS = 1.0
+_FIRST_LOOK = 1.0
 
 
 def ram_blocks(ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry]) -> list[RamBlock]:
@@ -83,6 +86,7 @@ class QemuGuest:
         self._console = console
         self._keyboard = keyboard
         self._typed = bytearray()
+        self._ended_input = False
         self._restarts = restarts
         self._bound = WaitBound(patience)
         self._outlives = outlives
@@ -91,13 +95,15 @@ class QemuGuest:
         self._stop: Stop | None = None
         self._answering = 0.0
         self._blocked = False
-        self._deadline: float | None = None
+        self._deadline = math.inf
+        self._look: Look | None = None
+        self._next_look = math.inf
         self._boots = 0
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
         if shared.doorbell is not None:
             self._watch_for(shared.doorbell.fileno(), self._doorbell)
-        self._watch_for(shared.console.fileno(), self._text)
+        self._watch_for(shared.console.fileno(), self._serial)
         self._watch_for(self._monitor.fileno(), self._events)
         self._watch_for(process.pidfd, self._ended)
         self._watching = Watching(shared.debugger) if shared.debugger is not None else None
@@ -122,20 +128,26 @@ class QemuGuest:
         self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map))
         return self.memory
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
+    ) -> Stop:
         """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
         self._answer = answer
+        self._look = look
+        if look is not None and self._next_look == math.inf:
+            self.look_soon(_FIRST_LOOK)
         if self._watching is not None:
             self._watching.resume()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
             while self._stop is None:
-                left = self._left()
-                if left is not None and left <= 0:
+                if self._left() <= 0:
                     return TimedOut(timeout or 0.0, None)
-                for descriptor, _ in self._poll.poll(None if left is None else left * 1000):
+                for descriptor, _ in self._poll.poll(self._patience_ms()):
                     if self._stop is None and descriptor in self._ready:
                         self._ready[descriptor]()
+                if self._stop is None and time.monotonic() >= self._next_look:
+                    self._look_now()
         except _RunEnded:
             if self._stop is None:
                 return TimedOut(timeout or 0.0, None)
@@ -144,8 +156,22 @@ class QemuGuest:
         stop, self._stop = self._stop, None
         return stop
 
-    def _left(self) -> float | None:
-        return None if self._deadline is None else self._deadline - time.monotonic()
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _patience_ms(self) -> float | None:
+        """Return how long to wait for anything to happen; None for without end."""
+        until = min(self._deadline, self._next_look)
+        return None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
+
+    def look_soon(self, seconds: float) -> None:
+        """Have the CPUs looked at in `seconds`; see `Guest.look_soon`."""
+        self._next_look = time.monotonic() + seconds
+
+    def _look_now(self) -> None:
+        self._next_look = math.inf
+        if self._look is not None:
+            self.look_soon(self._look(self._cpus()))
 
     def _doorbell(self) -> None:
         assert self._shared.doorbell is not None
@@ -211,6 +237,11 @@ class QemuGuest:
         self._shared.log.seek(0)
         return self._shared.log.read()
 
+    def _serial(self) -> None:
+        if self._typed:
+            self._send_typed()
+        self._text()
+
     def _text(self) -> None:
         try:
             data = self._shared.console.recv(_CHUNK)
@@ -229,12 +260,26 @@ class QemuGuest:
         if typed is None:
             self._stop = Left()
             return
-        if not typed:
+        self._typed += typed
+        if not typed or len(self._typed) > _CHUNK:
             self._forget(self._keyboard.fileno())
+        self._ended_input = not typed
+        self._send_typed()
+
+    def _send_typed(self) -> None:
+        """Give the guest what it takes, and be told when it takes more."""
         try:
-            self._shared.console.sendall(typed)
-        except OSError:
-            return  # nobody reads any more: what that means, the process's end tells
+            sent = self._shared.console.send(self._typed) if self._typed else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # nobody reads any more: what that means, the process's end tells
+            sent = len(self._typed)
+        del self._typed[:sent]
+        console = self._shared.console.fileno()
+        if console in self._ready:
+            self._poll.modify(console, select.POLLIN | (select.POLLOUT if self._typed else 0))
+        if not self._typed and not self._ended_input:
+            self.listen()
 
     def _events(self) -> None:
         for event in self._monitor.events():
@@ -262,7 +307,7 @@ class QemuGuest:
 
     def listen(self) -> None:
         """Give the guest what there is to read; see `Guest.listen`."""
-        if self._keyboard is not None:
+        if self._keyboard is not None and self._keyboard.fileno() not in self._ready:
             self._watch_for(self._keyboard.fileno(), self._keys)
 
     def finish(self, reason: object) -> None:
@@ -283,12 +328,11 @@ class QemuGuest:
     def idle(self, seconds: float) -> None:
         """Let time pass, but no longer than the run lasts or QEMU lives."""
         left = self._left()
-        step = seconds if left is None else min(seconds, left)
-        ended = select.select([self._process.pidfd], [], [], max(0.0, step))[0]
-        if ended or (left is not None and left <= seconds):
+        ended = select.select([self._process.pidfd], [], [], max(0.0, min(seconds, left)))[0]
+        if ended or left <= seconds:
             raise _RunEnded
 
-    def cpus(self) -> tuple[CpuState, ...]:
+    def _cpus(self) -> tuple[CpuState, ...]:
         """Return what each CPU is doing; empty while the monitor does not answer."""
         try:
             told = self._monitor.execute(
@@ -317,9 +361,14 @@ class QemuGuest:
         """Return the seconds spent in answers."""
         return self._answering
 
+    def survivor(self) -> int | None:
+        """Return QEMU's process number where the guest will live on; see `Guest.survivor`."""
+        lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
+        return self._process.pid if lives_on else None
+
     def close(self) -> None:
         """End QEMU, unless the guest is to live on, and free what it was given."""
-        lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
+        lives_on = self.survivor() is not None
         if lives_on:
             self._mailbox.hang_up()
         self._monitor.close()
