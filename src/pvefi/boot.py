@@ -76,13 +76,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    # The guest that these lambdas name is not there yet.
-    progress = Progress(
-        options.goal,
-        lambda verdict: guest.finish(verdict),  # noqa: PLW0108
-        lambda seconds: guest.look_soon(seconds),  # noqa: PLW0108
-        lambda: guest.listen(),  # noqa: PLW0108
-    )
+    progress = Progress(options.goal)
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
@@ -126,6 +120,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     guest = options.machine.start(
         trampoline, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
+    progress.steer(guest)
     with closing(guest):
         surroundings = Surroundings(
             console=observer.console,
@@ -168,17 +163,12 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
     """Let somebody else boot the image, and return what its console and its end tell."""
     options = prepared.options
-    # The guest that these lambdas name is not there yet.
-    progress = Progress(
-        options.goal,
-        lambda verdict: guest.finish(verdict),  # noqa: PLW0108
-        lambda seconds: guest.look_soon(seconds),  # noqa: PLW0108
-        lambda: guest.listen(),  # noqa: PLW0108
-    )
+    progress = Progress(options.goal)
     observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
     guest = options.machine.start_foreign(
         foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
+    progress.steer(guest)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
         verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
