@@ -254,10 +254,9 @@ def _run(
     span = _FIRST_SLICE if looks else math.inf
     while True:
         left = math.inf if end is None else max(0.0, end - time.monotonic())
-        step = min(left, span)
-        stop = guest.run(answer, None if step == math.inf else step)
+        stop = guest.run(answer, None if end is None else left, pause=None if span == math.inf else span)
         if isinstance(stop, TimedOut):
-            if left <= span:
+            if span == math.inf or (end is not None and time.monotonic() >= end):
                 return replace(stop, seconds=timeout or 0.0), passed
             span = min(span * 2, _LONGEST_SLICE)
             progress.sampled(guest.cpus())

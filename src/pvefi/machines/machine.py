@@ -21,6 +21,7 @@ __all__ = [
     "Finished",
     "ForeignBoot",
     "ForeignWay",
+    "GaveUp",
     "Guest",
     "Halted",
     "Hardware",
@@ -127,6 +128,13 @@ class Halted:
 
 
 @dataclass(frozen=True)
+class GaveUp:
+    """The guest has waited too long for the answer to doorbell `seq`, and stands still for good."""
+
+    seq: int
+
+
+@dataclass(frozen=True)
 class TimedOut:
     """The time given for the run passed; the guest was wherever `instruction_pointer` says, if that is known.
 
@@ -159,7 +167,7 @@ class Left:
     """The user has left the guest's console."""
 
 
-Stop = Finished | Reached | Fault | Halted | TimedOut | PoweredOff | Restarted | Died | Left
+Stop = Finished | Reached | Fault | Halted | GaveUp | TimedOut | PoweredOff | Restarted | Died | Left
 
 
 @dataclass(frozen=True)
@@ -197,10 +205,13 @@ class Guest(Protocol):
         """End the run with Finished(reason): for those who watch the console or a call, from within."""
         ...
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, *, pause: float | None = None
+    ) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
 
-        KeyboardInterrupt passes through, the guest stopped.
+        A machine that runs kernels comes back with TimedOut after `pause` seconds, too, but unlike `timeout`
+        that ends no answer. KeyboardInterrupt passes through, the guest stopped.
         """
         ...
 

@@ -91,7 +91,9 @@ class EmbeddedGuest:
         if self._counter:
             engine.hook_code(self._counter.callback, self._counter.user_data, 1, 0)
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, *, pause: float | None = None
+    ) -> Stop:
         """Run the CPU in a thread of its own, so that a time-out or Ctrl-C ends it wherever it is."""
         self._answer, self._stop, self._failure = answer, None, None
         self._ending.clear()

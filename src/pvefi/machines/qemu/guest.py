@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +17,7 @@ from pvefi.machines.machine import (
     CpuState,
     Died,
     Finished,
+    GaveUp,
     Keyboard,
     Left,
     PoweredOff,
@@ -39,6 +42,9 @@ _FOUR_GIB = 4 << 30
 _LOW_RAM = 2 << 30  # bytes of the RAM file that are at their own address on every machine
 _CHUNK = 65536
 _MONITOR_SECONDS = 1.0
+_LAST_WORDS = 2.0
+"""Seconds for a process that has ended to be seen as such, and for the monitor's last events to arrive."""
+_CHUNKS = 64  # of the console's text at most, when a run ends: more than a socket holds
 
 
 def ram_blocks(ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry]) -> list[RamBlock]:
@@ -89,8 +95,10 @@ class QemuGuest:
         self._exact = exact
         self._answer: Callable[[Request], Answer] | None = None
         self._stop: Stop | None = None
+        self._over: Stop | None = None  # why there is no guest any more
         self._answering = 0.0
         self._blocked = False
+        self._began = 0.0
         self._deadline: float | None = None
         self._boots = 0
         self._poll = select.poll()
@@ -122,30 +130,35 @@ class QemuGuest:
         self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map))
         return self.memory
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, *, pause: float | None = None
+    ) -> Stop:
         """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
         self._answer = answer
-        if self._watching is not None:
-            self._watching.resume()
         self._deadline = None if timeout is None else time.monotonic() + timeout
+        end = min((self._deadline or math.inf), math.inf if pause is None else time.monotonic() + pause)
         try:
-            while self._stop is None:
-                left = self._left()
-                if left is not None and left <= 0:
+            if self._over is None and self._watching is not None:
+                self._watching.resume()
+            while self._stop is None and self._over is None:
+                left = end - time.monotonic()
+                if left <= 0:
                     return TimedOut(timeout or 0.0, None)
-                for descriptor, _ in self._poll.poll(None if left is None else left * 1000):
+                for descriptor, _ in self._poll.poll(None if left == math.inf else left * 1000):
                     if self._stop is None and descriptor in self._ready:
                         self._ready[descriptor]()
         except _RunEnded:
-            if self._stop is None:
+            if self._process.running:
                 return TimedOut(timeout or 0.0, None)
-        if self._shared.console.fileno() in self._ready:
-            self._text()  # what the guest had written before
-        stop, self._stop = self._stop, None
+            self._ended()
+        except MachineError:
+            if not self._process.wait(_LAST_WORDS):
+                raise
+            self._ended()
+        self._drain()  # what the guest had written before
+        stop, self._stop = self._stop or self._over, None
+        assert stop is not None, "nothing else ends the loop"
         return stop
-
-    def _left(self) -> float | None:
-        return None if self._deadline is None else self._deadline - time.monotonic()
 
     def _doorbell(self) -> None:
         assert self._shared.doorbell is not None
@@ -167,6 +180,8 @@ class QemuGuest:
         request = self._mailbox.request()
         if request.seq == 0:
             return  # the machine was reset between the doorbell and now
+        if self._given_up(request.seq):
+            return
         if request.function == Function.EXCEPTION:
             self._stop = fault_of(self.memory, request)
             return
@@ -176,22 +191,36 @@ class QemuGuest:
                 self._stop = fault
                 return
         self._blocked = True
-        self._bound.rung(self._mailbox, began)
+        self._began = began
+        self._bound.rung(self._mailbox, request.seq, began)
         answer = self._answer(request)
         if isinstance(answer, Finish):
             self._stop = Finished(answer.reason)
         elif isinstance(answer, Reset):
             self._reset(answer)
-        else:
+        elif not self._given_up(request.seq):
             self._arm()
+            self._bound.answers(time.perf_counter())
             self._mailbox.publish(answer)
             self._unblock()
         self._answering += time.perf_counter() - began
 
+    def _given_up(self, seq: int) -> bool:
+        """Whether the guest waits for no answer any more; what it had asked for is then not done.
+
+        While boot services last that is its end. Later it goes on, as if it had no EFI.
+        """
+        if not self._mailbox.given_up:
+            return False
+        if not self._mailbox.goes_on_alone:
+            self._stop = self._stop or GaveUp(seq)
+        return True
+
     def _unblock(self) -> None:
         """Let the CPU go on that waits for room on the second doorbell."""
         if self._blocked and self._shared.blocking is not None:
-            self._shared.blocking.recv(1)
+            with contextlib.suppress(OSError):  # QEMU has gone
+                self._shared.blocking.recv(1)
         self._blocked = False
 
     def _arm(self) -> None:
@@ -199,6 +228,7 @@ class QemuGuest:
         if self._watching is not None and self._watching.wanted:
             self._unblock()
             self._watching.arm()
+            self._bound.stood_still()
 
     def _reset(self, answer: Reset) -> None:
         if not self._restarts:
@@ -208,20 +238,30 @@ class QemuGuest:
         self._monitor.execute("system_reset")
 
     def _log(self) -> bytes:
-        self._shared.log.seek(0)
+        """Return what QEMU has noted since the last time."""
         return self._shared.log.read()
 
     def _text(self) -> None:
+        self._read_text()
+
+    def _read_text(self) -> bool:
+        """Pass on some of what the guest has written; whether there was anything."""
         try:
             data = self._shared.console.recv(_CHUNK)
         except BlockingIOError:
-            return
+            return False
         except ConnectionError:
             data = b""
         if data:
             self._console(data)
         else:
             self._forget(self._shared.console.fileno())
+        return bool(data)
+
+    def _drain(self) -> None:
+        for _ in range(_CHUNKS):
+            if self._shared.console.fileno() not in self._ready or not self._read_text():
+                return
 
     def _keys(self) -> None:
         assert self._keyboard is not None
@@ -239,7 +279,7 @@ class QemuGuest:
     def _events(self) -> None:
         for event in self._monitor.events():
             if event.name == "SHUTDOWN":
-                self._stop = self._shut_down(str(event.data.get("reason")))
+                self._over = self._shut_down(str(event.data.get("reason")))
         if self._monitor.ended:
             self._forget(self._monitor.fileno())
 
@@ -253,12 +293,12 @@ class QemuGuest:
     def _ended(self) -> None:
         """Take what the process has left behind and say how it ended."""
         self._forget(self._process.pidfd)
-        while self._shared.console.fileno() in self._ready:
-            self._text()
+        self._drain()
         how = self._process.ended()
+        self._monitor.wait_for_end(_LAST_WORDS)
         self._events()
-        if self._stop is None:
-            self._stop = PoweredOff() if how == "" else Died(how or "QEMU has ended")
+        if self._over is None:
+            self._over = PoweredOff() if how == "" and self._boots else Died(self._process.last_words())
 
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
@@ -276,11 +316,10 @@ class QemuGuest:
             self._stop = Reached(watchpoint)
 
     def idle(self, seconds: float) -> None:
-        """Let time pass, but no longer than the run lasts or QEMU lives."""
-        left = self._left()
-        step = seconds if left is None else min(seconds, left)
-        ended = select.select([self._process.pidfd], [], [], max(0.0, step))[0]
-        if ended or (left is not None and left <= seconds):
+        """Let time pass, as long as the run lasts and QEMU lives; the guest waits longer for that."""
+        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+        self._bound.extend(self._mailbox, time.perf_counter() - self._began + seconds)
+        if self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:
             raise _RunEnded
 
     def cpus(self) -> tuple[CpuState, ...]:
@@ -317,13 +356,10 @@ class QemuGuest:
         lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
         if lives_on:
             self._mailbox.hang_up()
-        self._monitor.close()
-        if self._watching is not None:
-            self._watching.close()
-        if lives_on:
-            self._process.leave()
-        else:
-            self._process.close()
-        self._shared.close()
-        self._mailbox.release()
-        self.memory.release()
+        with contextlib.ExitStack() as ends:  # each of them, whatever interrupts another
+            for end in (self.memory.release, self._mailbox.release, self._shared.close):
+                ends.callback(end)
+            if self._watching is not None:
+                ends.callback(self._watching.close)
+            ends.callback(self._monitor.close)
+            ends.callback(self._process.leave if lives_on else self._process.close)
