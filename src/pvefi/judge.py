@@ -93,7 +93,7 @@ def _judge(
         case Restarted():
             return Verdict(Outcome.REBOOTED, "the guest reset the machine")
         case Left():
-            return Verdict(Outcome.LEFT, "the console was left, and the guest ended")
+            return Verdict(Outcome.LEFT, "the user has left the console")
         case Died(how):
             return Verdict(Outcome.DIED, f"{how}{_last(calls)}")
         case _:

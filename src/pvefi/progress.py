@@ -10,10 +10,10 @@ from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
 from pvefi.machines.machine import CpuState
 from pvefi.verdict import Goal, Milestone, Outcome, Verdict
 
-__all__ = ["LOOK", "InstructionTime", "Progress"]
+__all__ = ["InstructionTime", "Progress"]
 
-LOOK = object()
-"""What `finish` is called with when the guest's CPUs are to be looked at soon, and nothing ends."""
+_SOON, _FIRST_SPAN, _LONGEST_SPAN = 0.1, 1.0, 60.0
+"""Seconds until the CPUs are looked at: after a hint, after the first look, and at the latest."""
 _USER_RING = 3
 _IDLE_SAMPLES = 2
 """How often in a row all CPUs have to be seen halted for good."""
@@ -22,12 +22,23 @@ _IDLE_SAMPLES = 2
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
-    `finish` is called with a verdict when the boot is to end here, or with LOOK.
+    `finish` is called with a verdict when the boot is to end here, `look_soon` with the seconds in which the
+    CPUs should be looked at, `user_space` when the first process is known to run.
     """
 
-    def __init__(self, goal: Goal, finish: Callable[[object], None]) -> None:
+    def __init__(
+        self,
+        goal: Goal,
+        finish: Callable[[Verdict], None],
+        look_soon: Callable[[float], None] = lambda _: None,
+        user_space: Callable[[], None] = lambda: None,
+    ) -> None:
         self._goal = goal
         self._finish = finish
+        self._look_soon = look_soon
+        self._tell = user_space
+        self._told = False
+        self._span = _FIRST_SPAN
         self._began = time.monotonic()
         self._console = ConsoleWatch()
         self._panic = ""
@@ -67,7 +78,7 @@ class Progress:
             case MarkKind.USER_SPACE:
                 self.reached(Milestone.USER_SPACE)
                 self._announced = mark.text
-                self._finish(LOOK)
+                self._look_soon(_SOON)
             case MarkKind.INIT_FAILED:
                 self.milestones.pop(Milestone.USER_SPACE, None)
                 self._announced = ""
@@ -78,11 +89,16 @@ class Progress:
 
     def _user_space(self, how: str) -> None:
         self.reached(Milestone.USER_SPACE)
+        if not self._told:
+            self._told = True
+            self._tell()
         if self._goal is Goal.USERSPACE:
             self._finish(Verdict(Outcome.USER_SPACE, f"the first process runs: {how}"))
 
-    def sampled(self, cpus: Sequence[CpuState]) -> None:
+    def look(self, cpus: Sequence[CpuState]) -> float:
         """Look at what the CPUs are doing, for a kernel that tells nothing on its console.
+
+        Return the seconds until the next look: ever more.
 
         A kernel that has announced its first process, and not taken it back since, runs it.
         """
@@ -96,6 +112,8 @@ class Progress:
             where = f"all CPUs have halted with interrupts off, the first at {cpus[0].instruction_pointer:#x}"
             panicked = Verdict(Outcome.PANICKED, self._panic)
             self._finish(panicked if self._panic else Verdict(Outcome.HALTED, where))
+        self._span = min(2 * self._span, _LONGEST_SPAN)
+        return self._span
 
     def amended(self, verdict: Verdict) -> Verdict:
         """Return the verdict that counts: a guest that resets or switches off after a panic has panicked."""

@@ -16,6 +16,7 @@ from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
+from pvefi.cli.terminal import Terminal
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
@@ -176,6 +177,7 @@ def command(
         if entry != "efi":
             raise UsageError(f"--firmware ovmf boots by the entry efi, found --entry {entry}")
         foreign = ForeignWay.OVMF
+    to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
     wish = QemuWish(
         program=qemu,
         machine_type=MachineType(qemu_machine) if qemu_machine else None,
@@ -185,12 +187,14 @@ def command(
         foreign=foreign is not None,
         arguments=qemu_arguments,
         exact=deterministic,
+        watched=to_handoff,
         outlives=keep_guest,
     )
-    to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
-    chosen = choose_machine(machine, wish, to_the_end=not to_handoff)
+    chosen = choose_machine("embedded" if machine == "auto" and count else machine, wish)
     if foreign is not None and (to_handoff or trace_file):
         raise UsageError(f"{foreign} boots without pvefi's services: expected no --trace and no hand-off")
+    if count and chosen.runs_kernels and not deterministic:
+        raise UsageError("--count expects the embedded machine or --deterministic, found neither")
     goal = Goal(until) if until else (Goal.EXIT if chosen.runs_kernels and not to_handoff else Goal.HANDOFF)
     if goal is not Goal.HANDOFF and not chosen.runs_kernels:
         raise UsageError(
@@ -203,11 +207,11 @@ def command(
         boot_info=None if boot_info == "auto" else BootInfo(boot_info),
         profile=profile,
         initrd=initrd,
-        command_line=cmdline if cmdline is not None else ("console=ttyS0" if chosen.runs_kernels else ""),
+        command_line=cmdline,
         memory_size=memory_size,
         seed=0 if deterministic and seed is None else seed,
         count=count,
-        timeout=timeout or 300.0,
+        timeout=timeout or (None if goal is Goal.EXIT and Terminal().interactive else 300.0),
         goal=goal,
         cpus=cpus,
         disks=disks,
@@ -249,13 +253,19 @@ def told(results: list[BootResult]) -> ExitStatus:
 def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -> BootResult:
     with ExitStack() as stack:
         trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
-        console = stack.enter_context(GuestConsole(to_stderr=to_stderr))
+        keyboard = Terminal() if prepared.options.machine.runs_kernels else None
+        if keyboard is not None:
+            stack.enter_context(keyboard)
+        interactive = keyboard is not None and keyboard.interactive and not to_stderr
+        console = stack.enter_context(GuestConsole(to_stderr=to_stderr, interactive=interactive))
         result = boot(
             prepared,
             Observer(
                 console=console.write,
                 call=trace.append if trace else lambda _: None,
                 stage=console.stage,
+                serial=console.serial,
+                keyboard=keyboard if keyboard is not None and keyboard.reads else None,
             ),
         )
         if trace:
@@ -294,7 +304,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         entry=options.entry,
         profile=options.profile,
         memory_size=options.memory_size,
-        command_line=options.command_line,
+        command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),
         seed=options.seed,
         counted=options.count,

@@ -13,11 +13,10 @@ import signal
 import termios
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
 
-__all__ = ["HINT", "LEAVE", "Keys", "Terminal"]
+__all__ = ["HINT", "LEAVE", "Terminal"]
 
 HINT = "Ctrl-] leaves"
 LEAVE = b"\x1d"
@@ -36,15 +35,6 @@ _INPUT_OFF = (
     | termios.IXON
 )
 _LOCAL_OFF = termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN | termios.ISIG
-
-
-@dataclass(frozen=True)
-class Keys:
-    """What is to be sent to the guest; then whether the user leaves, and whether no more will come."""
-
-    data: bytes
-    leave: bool = False
-    ended: bool = False
 
 
 class Terminal:
@@ -67,25 +57,31 @@ class Terminal:
         """Whether somebody types at a terminal, and sees what the guest answers."""
         return self._typed and self._reads
 
-    def fileno(self) -> int | None:
-        """Return the descriptor to wait for before `keys`, or None when there is nothing to read."""
-        return self._source if self._reads else None
+    @property
+    def patient(self) -> bool:
+        """Whether what there is to read can wait until somebody reads at the guest's end."""
+        return not self._typed
 
-    def keys(self) -> Keys:
-        """Return what is there; waits when nothing is."""
+    @property
+    def reads(self) -> bool:
+        """Whether there is, or may come, something to read."""
+        return self._reads
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for before `read`, where there is something to read."""
+        return self._source
+
+    def read(self) -> bytes | None:
+        """Return what is there; empty when no more will come, None when the user leaves. May wait."""
         if not self._reads:
-            return Keys(b"", ended=True)
+            return b""
         try:
             data = os.read(self._source, _AT_ONCE)
         except OSError:  # the terminal has gone
             data = b""
         if not data:
             self._reads = False
-            return Keys(b"", ended=True)
-        if not self._typed:
-            return Keys(data)
-        before, leave, _ = data.partition(LEAVE)
-        return Keys(before, leave=bool(leave))
+        return None if self._typed and LEAVE in data else data
 
     def __enter__(self) -> Self:
         if self.interactive:

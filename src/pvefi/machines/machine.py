@@ -27,6 +27,7 @@ __all__ = [
     "Hardware",
     "Keyboard",
     "Left",
+    "Look",
     "Machine",
     "PoweredOff",
     "Reached",
@@ -180,8 +181,21 @@ class CpuState:
     interrupts: bool
 
 
+Look = Callable[[tuple[CpuState, ...]], float]
+"""What `Guest.run` calls now and then with the state of each CPU; returns the seconds until the next time."""
+
+
 class Keyboard(Protocol):
-    """Where the guest's serial port gets its input from."""
+    """Where the guest's serial port gets its input from.
+
+    What a `patient` one has waits until somebody reads at the guest's end: a serial port whose driver is not
+    up yet loses it.
+    """
+
+    @property
+    def patient(self) -> bool:
+        """Whether it can wait."""
+        ...
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there is something to read."""
@@ -201,17 +215,21 @@ class Guest(Protocol):
         """Return all memory of the guest, now that its own `memory_map` tells where it is."""
         ...
 
+    def listen(self) -> None:
+        """Give the guest from now on what a patient keyboard has."""
+        ...
+
     def finish(self, reason: object) -> None:
         """End the run with Finished(reason): for those who watch the console or a call, from within."""
         ...
 
     def run(
-        self, answer: Callable[[Request], Answer], timeout: float | None, *, pause: float | None = None
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
     ) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
 
-        A machine that runs kernels comes back with TimedOut after `pause` seconds, too, but unlike `timeout`
-        that ends no answer. KeyboardInterrupt passes through, the guest stopped.
+        Where CPUs can be looked at while they run, `look` is called after a second, and then when it says.
+        KeyboardInterrupt passes through, the guest stopped.
         """
         ...
 
@@ -219,8 +237,12 @@ class Guest(Protocol):
         """Add watchpoints; code at their addresses must not have been executed before."""
         ...
 
-    def cpus(self) -> tuple[CpuState, ...]:
-        """Return what each CPU is doing; empty where a machine cannot tell."""
+    def look_soon(self, seconds: float) -> None:
+        """Have `run`'s look taken in so many seconds."""
+        ...
+
+    def survivor(self) -> int | None:
+        """Return the number of the process in which the guest lives on after `close`; None where it ends."""
         ...
 
     def idle(self, seconds: float) -> None:

@@ -17,11 +17,11 @@ from pvefi.machines.embedded.counting import InstructionCounter
 from pvefi.machines.embedded.ports import Ports
 from pvefi.machines.faults import INVALID_OPCODE, PAGE_FAULT, exception_name, fault_of
 from pvefi.machines.machine import (
-    CpuState,
     Fault,
     Finished,
     Halted,
     Hardware,
+    Look,
     Reached,
     Stop,
     TimedOut,
@@ -92,7 +92,7 @@ class EmbeddedGuest:
             engine.hook_code(self._counter.callback, self._counter.user_data, 1, 0)
 
     def run(
-        self, answer: Callable[[Request], Answer], timeout: float | None, *, pause: float | None = None
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
     ) -> Stop:
         """Run the CPU in a thread of its own, so that a time-out or Ctrl-C ends it wherever it is."""
         self._answer, self._stop, self._failure = answer, None, None
@@ -234,13 +234,18 @@ class EmbeddedGuest:
         """Return the guest's memory, which was laid out before it started."""
         return self.memory
 
+    def listen(self) -> None:
+        """Do nothing: nothing is typed here."""
+
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
         self._halt(Finished(reason))
 
-    def cpus(self) -> tuple[CpuState, ...]:
-        """Return nothing: nobody looks at a guest that runs."""
-        return ()
+    def look_soon(self, _seconds: float) -> None:
+        """Do nothing: this CPU cannot be looked at while it runs."""
+
+    def survivor(self) -> None:
+        """Return None: a guest that is part of this process ends with it."""
 
     def idle(self, seconds: float) -> None:
         """Sleep, but wake when the run is being ended."""

@@ -9,7 +9,7 @@ import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pvefi.errors import GuestFault, MachineError
+from pvefi.errors import MachineError
 from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Reset
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
@@ -20,6 +20,7 @@ from pvefi.machines.machine import (
     GaveUp,
     Keyboard,
     Left,
+    Look,
     PoweredOff,
     Reached,
     Restarted,
@@ -30,35 +31,22 @@ from pvefi.machines.machine import (
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
+from pvefi.machines.qemu.ram import ram_blocks
 from pvefi.machines.qemu.resets import triple_fault
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
 from pvefi.memory import GuestMemory, RamBlock
-from pvefi.spec.xen.start_info import HvmMemmapTableEntry, MemmapType
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
-__all__ = ["QemuGuest", "ram_blocks"]
+__all__ = ["QemuGuest"]
 
-_FOUR_GIB = 4 << 30
 _LOW_RAM = 2 << 30  # bytes of the RAM file that are at their own address on every machine
 _CHUNK = 65536
 _MONITOR_SECONDS = 1.0
 _LAST_WORDS = 2.0
 """Seconds for a process that has ended to be seen as such, and for the monitor's last events to arrive."""
 _CHUNKS = 64  # of the console's text at most, when a run ends: more than a socket holds
-
-
-def ram_blocks(ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry]) -> list[RamBlock]:
-    """Return where QEMU has put the RAM file: its end lies above 4 GiB as far as the guest's map says so."""
-    high = sum(
-        entry.addr + entry.size - max(entry.addr, _FOUR_GIB)
-        for entry in memory_map
-        if entry.type == MemmapType.RAM and entry.addr + entry.size > _FOUR_GIB
-    )
-    if high > len(ram):
-        raise GuestFault(f"the guest's memory map has {high:#x} bytes above 4 GiB, its RAM {len(ram):#x}")
-    split = len(ram) - high
-    blocks = [RamBlock(0, ram[:split])]
-    return [*blocks, RamBlock(_FOUR_GIB, ram[split:])] if high else blocks
+_FIRST_LOOK = 1.0
 
 
 class _RunEnded(BaseException):
@@ -89,6 +77,7 @@ class QemuGuest:
         self._console = console
         self._keyboard = keyboard
         self._typed = bytearray()
+        self._ended_input = False
         self._restarts = restarts
         self._bound = WaitBound(patience)
         self._outlives = outlives
@@ -99,20 +88,22 @@ class QemuGuest:
         self._answering = 0.0
         self._blocked = False
         self._began = 0.0
-        self._deadline: float | None = None
+        self._deadline = math.inf
+        self._look: Look | None = None
+        self._next_look = math.inf
         self._boots = 0
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
         if shared.doorbell is not None:
             self._watch_for(shared.doorbell.fileno(), self._doorbell)
-        self._watch_for(shared.console.fileno(), self._text)
+        self._watch_for(shared.console.fileno(), self._serial)
         self._watch_for(self._monitor.fileno(), self._events)
         self._watch_for(process.pidfd, self._ended)
         self._watching = Watching(shared.debugger) if shared.debugger is not None else None
         if self._watching is not None:
             self._watch_for(self._watching.fileno(), self._stopped)
-        if keyboard is not None:
-            self._watch_for(keyboard.fileno(), self._keys)
+        if keyboard is not None and not keyboard.patient:
+            self.listen()
         for end in (shared.doorbell, shared.console):
             if end is not None:
                 end.setblocking(False)
@@ -131,22 +122,25 @@ class QemuGuest:
         return self.memory
 
     def run(
-        self, answer: Callable[[Request], Answer], timeout: float | None, *, pause: float | None = None
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
     ) -> Stop:
         """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
         self._answer = answer
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        end = min((self._deadline or math.inf), math.inf if pause is None else time.monotonic() + pause)
+        self._look = look
+        if look is not None and self._next_look == math.inf:
+            self.look_soon(_FIRST_LOOK)
+        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
             if self._over is None and self._watching is not None:
                 self._watching.resume()
             while self._stop is None and self._over is None:
-                left = end - time.monotonic()
-                if left <= 0:
+                if self._left() <= 0:
                     return TimedOut(timeout or 0.0, None)
-                for descriptor, _ in self._poll.poll(None if left == math.inf else left * 1000):
+                for descriptor, _ in self._poll.poll(self._patience_ms()):
                     if self._stop is None and descriptor in self._ready:
                         self._ready[descriptor]()
+                if self._stop is None and time.monotonic() >= self._next_look:
+                    self._look_now()
         except _RunEnded:
             if self._process.running:
                 return TimedOut(timeout or 0.0, None)
@@ -159,6 +153,23 @@ class QemuGuest:
         stop, self._stop = self._stop or self._over, None
         assert stop is not None, "nothing else ends the loop"
         return stop
+
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _patience_ms(self) -> float | None:
+        """Return how long to wait for anything to happen; None for without end."""
+        until = min(self._deadline, self._next_look)
+        return None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
+
+    def look_soon(self, seconds: float) -> None:
+        """Have the CPUs looked at in `seconds`; see `Guest.look_soon`."""
+        self._next_look = time.monotonic() + seconds
+
+    def _look_now(self) -> None:
+        self._next_look = math.inf
+        if self._look is not None:
+            self.look_soon(self._look(self._cpus()))
 
     def _doorbell(self) -> None:
         assert self._shared.doorbell is not None
@@ -241,6 +252,11 @@ class QemuGuest:
         """Return what QEMU has noted since the last time."""
         return self._shared.log.read()
 
+    def _serial(self) -> None:
+        if self._typed:
+            self._send_typed()
+        self._text()
+
     def _text(self) -> None:
         self._read_text()
 
@@ -269,12 +285,26 @@ class QemuGuest:
         if typed is None:
             self._stop = Left()
             return
-        if not typed:
+        self._typed += typed
+        if not typed or len(self._typed) > _CHUNK:
             self._forget(self._keyboard.fileno())
+        self._ended_input = not typed
+        self._send_typed()
+
+    def _send_typed(self) -> None:
+        """Give the guest what it takes, and be told when it takes more."""
         try:
-            self._shared.console.sendall(typed)
-        except OSError:
-            return  # nobody reads any more: what that means, the process's end tells
+            sent = self._shared.console.send(self._typed) if self._typed else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # nobody reads any more: what that means, the process's end tells
+            sent = len(self._typed)
+        del self._typed[:sent]
+        console = self._shared.console.fileno()
+        if console in self._ready:
+            self._poll.modify(console, select.POLLIN | (select.POLLOUT if self._typed else 0))
+        if not self._typed and not self._ended_input:
+            self.listen()
 
     def _events(self) -> None:
         for event in self._monitor.events():
@@ -300,6 +330,11 @@ class QemuGuest:
         if self._over is None:
             self._over = PoweredOff() if how == "" and self._boots else Died(self._process.last_words())
 
+    def listen(self) -> None:
+        """Give the guest what there is to read; see `Guest.listen`."""
+        if self._keyboard is not None and self._keyboard.fileno() not in self._ready:
+            self._watch_for(self._keyboard.fileno(), self._keys)
+
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
         if self._stop is None:
@@ -317,12 +352,12 @@ class QemuGuest:
 
     def idle(self, seconds: float) -> None:
         """Let time pass, as long as the run lasts and QEMU lives; the guest waits longer for that."""
-        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+        left = self._left()
         self._bound.extend(self._mailbox, time.perf_counter() - self._began + seconds)
         if self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:
             raise _RunEnded
 
-    def cpus(self) -> tuple[CpuState, ...]:
+    def _cpus(self) -> tuple[CpuState, ...]:
         """Return what each CPU is doing; empty while the monitor does not answer."""
         try:
             told = self._monitor.execute(
@@ -351,9 +386,14 @@ class QemuGuest:
         """Return the seconds spent in answers."""
         return self._answering
 
+    def survivor(self) -> int | None:
+        """Return QEMU's process number where the guest will live on; see `Guest.survivor`."""
+        lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
+        return self._process.pid if lives_on else None
+
     def close(self) -> None:
         """End QEMU, unless the guest is to live on, and free what it was given."""
-        lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
+        lives_on = self.survivor() is not None
         if lives_on:
             self._mailbox.hang_up()
         with contextlib.ExitStack() as ends:  # each of them, whatever interrupts another
