@@ -21,6 +21,7 @@ __all__ = [
     "Finished",
     "ForeignBoot",
     "ForeignWay",
+    "GaveUp",
     "Guest",
     "Halted",
     "Hardware",
@@ -128,6 +129,13 @@ class Halted:
 
 
 @dataclass(frozen=True)
+class GaveUp:
+    """The guest has waited too long for the answer to doorbell `seq`, and stands still for good."""
+
+    seq: int
+
+
+@dataclass(frozen=True)
 class TimedOut:
     """The time given for the run passed; the guest was wherever `instruction_pointer` says, if that is known.
 
@@ -160,7 +168,7 @@ class Left:
     """The user has left the guest's console."""
 
 
-Stop = Finished | Reached | Fault | Halted | TimedOut | PoweredOff | Restarted | Died | Left
+Stop = Finished | Reached | Fault | Halted | GaveUp | TimedOut | PoweredOff | Restarted | Died | Left
 
 
 @dataclass(frozen=True)
