@@ -79,7 +79,12 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))  # noqa: PLW0108  no guest yet
+    # The guest that these lambdas name is not there yet.
+    progress = Progress(
+        options.goal,
+        lambda reason: guest.finish(reason),  # noqa: PLW0108
+        lambda: guest.listen(),  # noqa: PLW0108
+    )
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
@@ -164,7 +169,12 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
     """Let somebody else boot the image, and return what its console and its end tell."""
     options = prepared.options
-    progress = Progress(options.goal, lambda verdict: guest.finish(verdict))  # noqa: PLW0108  no guest yet
+    # The guest that these lambdas name is not there yet.
+    progress = Progress(
+        options.goal,
+        lambda reason: guest.finish(reason),  # noqa: PLW0108
+        lambda: guest.listen(),  # noqa: PLW0108
+    )
     observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
     guest = options.machine.start_foreign(
         foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard

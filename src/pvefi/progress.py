@@ -22,12 +22,17 @@ _IDLE_SAMPLES = 2
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
-    `finish` is called with a verdict when the boot is to end here, or with LOOK.
+    `finish` is called with a verdict when the boot is to end here, or with LOOK; `user_space` when the first
+    process is known to run.
     """
 
-    def __init__(self, goal: Goal, finish: Callable[[object], None]) -> None:
+    def __init__(
+        self, goal: Goal, finish: Callable[[object], None], user_space: Callable[[], None] = lambda: None
+    ) -> None:
         self._goal = goal
         self._finish = finish
+        self._tell = user_space
+        self._told = False
         self._began = time.monotonic()
         self._console = ConsoleWatch()
         self._panic = ""
@@ -78,6 +83,9 @@ class Progress:
 
     def _user_space(self, how: str) -> None:
         self.reached(Milestone.USER_SPACE)
+        if not self._told:
+            self._told = True
+            self._tell()
         if self._goal is Goal.USERSPACE:
             self._finish(Verdict(Outcome.USER_SPACE, f"the first process runs: {how}"))
 

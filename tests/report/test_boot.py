@@ -15,7 +15,8 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.verdict import BootResult, Outcome, Proof
 from tests.report.made import CALLS, STARTUP_64, boot_params, handoff, result
 
-OTHERS = [outcome for outcome in Outcome if outcome is not Outcome.HANDOFF]
+SHORT = (Outcome.USER_SPACE, Outcome.LEFT)
+OTHERS = [outcome for outcome in Outcome if outcome is not Outcome.HANDOFF and outcome not in SHORT]
 
 
 def report(made: BootResult, *, tty: bool = False, width: int = 80) -> list[str]:
@@ -147,6 +148,14 @@ def test_another_end_shows_the_last_calls(outcome: Outcome) -> None:
     assert lines[0] == f"{outcome.value}: so it was"
     at = lines.index("last calls")
     assert lines[at + 6].startswith("  6 ExitBootServices() = EFI_SUCCESS")
+
+
+@pytest.mark.parametrize("outcome", SHORT)
+def test_a_user_space_that_ran_well_is_told_in_facts_alone(outcome: Outcome) -> None:
+    lines = report(result(outcome, "so it was"))
+    assert lines[0] == f"{outcome.value}: so it was"
+    assert "last calls" not in lines
+    assert any(line.startswith("  services ") for line in lines)
 
 
 def test_only_the_last_of_many_calls_are_shown() -> None:

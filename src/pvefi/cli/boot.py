@@ -16,6 +16,7 @@ from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.options import SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
+from pvefi.cli.terminal import Terminal
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
@@ -207,7 +208,7 @@ def command(
         memory_size=memory_size,
         seed=0 if deterministic and seed is None else seed,
         count=count,
-        timeout=timeout or 300.0,
+        timeout=timeout or (None if goal is Goal.EXIT and Terminal().interactive else 300.0),
         goal=goal,
         cpus=cpus,
         disks=disks,
@@ -249,13 +250,19 @@ def told(results: list[BootResult]) -> ExitStatus:
 def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -> BootResult:
     with ExitStack() as stack:
         trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
-        console = stack.enter_context(GuestConsole(to_stderr=to_stderr))
+        keyboard = Terminal() if prepared.options.machine.runs_kernels else None
+        if keyboard is not None:
+            stack.enter_context(keyboard)
+        interactive = keyboard is not None and keyboard.interactive and not to_stderr
+        console = stack.enter_context(GuestConsole(to_stderr=to_stderr, interactive=interactive))
         result = boot(
             prepared,
             Observer(
                 console=console.write,
                 call=trace.append if trace else lambda _: None,
                 stage=console.stage,
+                serial=console.serial,
+                keyboard=keyboard if keyboard is not None and keyboard.reads else None,
             ),
         )
         if trace:

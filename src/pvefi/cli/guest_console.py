@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
+from pvefi.serial import visible
+
 __all__ = ["GuestConsole"]
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -63,6 +65,17 @@ class GuestConsole:
     def stage(self, name: str) -> None:
         """Say what the boot is at, on the line of progress."""
         self._stage = name
+
+    def serial(self, data: bytes) -> None:
+        """Show what the guest wrote to its serial port; whoever types at it gets every byte as it is."""
+        if not self._interactive:
+            self.write(visible(data))
+            return
+        self._stop_progress()
+        self._stream.flush()
+        self._stream.buffer.write(data)
+        self._stream.flush()
+        self._last = chr(data[-1]) if data else self._last
 
     def write(self, text: str) -> None:
         """Show what the guest wrote."""

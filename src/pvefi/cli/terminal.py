@@ -58,6 +58,11 @@ class Terminal:
         return self._typed and self._reads
 
     @property
+    def patient(self) -> bool:
+        """Whether what there is to read can wait until somebody reads at the guest's end."""
+        return not self._typed
+
+    @property
     def reads(self) -> bool:
         """Whether there is, or may come, something to read."""
         return self._reads

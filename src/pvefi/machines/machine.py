@@ -173,7 +173,16 @@ class CpuState:
 
 
 class Keyboard(Protocol):
-    """Where the guest's serial port gets its input from."""
+    """Where the guest's serial port gets its input from.
+
+    What a `patient` one has waits until somebody reads at the guest's end: a serial port whose driver is not
+    up yet loses it.
+    """
+
+    @property
+    def patient(self) -> bool:
+        """Whether it can wait."""
+        ...
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there is something to read."""
@@ -191,6 +200,10 @@ class Guest(Protocol):
 
     def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all memory of the guest, now that its own `memory_map` tells where it is."""
+        ...
+
+    def listen(self) -> None:
+        """Give the guest from now on what a patient keyboard has."""
         ...
 
     def finish(self, reason: object) -> None:

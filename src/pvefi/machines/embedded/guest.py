@@ -232,6 +232,9 @@ class EmbeddedGuest:
         """Return the guest's memory, which was laid out before it started."""
         return self.memory
 
+    def listen(self) -> None:
+        """Do nothing: nothing is typed here."""
+
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
         self._halt(Finished(reason))

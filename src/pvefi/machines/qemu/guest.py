@@ -103,8 +103,8 @@ class QemuGuest:
         self._watching = Watching(shared.debugger) if shared.debugger is not None else None
         if self._watching is not None:
             self._watch_for(self._watching.fileno(), self._stopped)
-        if keyboard is not None:
-            self._watch_for(keyboard.fileno(), self._keys)
+        if keyboard is not None and not keyboard.patient:
+            self.listen()
         for end in (shared.doorbell, shared.console):
             if end is not None:
                 end.setblocking(False)
@@ -259,6 +259,11 @@ class QemuGuest:
         self._events()
         if self._stop is None:
             self._stop = PoweredOff() if how == "" else Died(how or "QEMU has ended")
+
+    def listen(self) -> None:
+        """Give the guest what there is to read; see `Guest.listen`."""
+        if self._keyboard is not None:
+            self._watch_for(self._keyboard.fileno(), self._keys)
 
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
