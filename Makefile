@@ -13,13 +13,16 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
 	@echo 'Variables: KERNEL=/path/vmlinuz for boot; ARGS="..." goes to the program that the target runs.'
 
-boot: environment ## boot Debian's kernel (or KERNEL=/path/vmlinuz) to its hand-off
-	@kernel="$$KERNEL"; \
-	if [ -z "$$kernel" ]; then \
+boot: environment ## boot Debian's kernel to user space where there is QEMU (KERNEL=/path/vmlinuz: to its hand-off)
+	@if [ -n "$$KERNEL" ]; then \
+		set -- "$$KERNEL" --until handoff; \
+	else \
 		kernel=$$($(PYTHON) tools/corpus.py path cloud 'boot/vmlinuz-*') || exit $$?; \
+		initrd=$$($(PYTHON) tools/probe.py path cloud) || exit $$?; \
+		set -- "$$kernel" --initrd "$$initrd" --cmdline 'console=ttyS0 quiet probe=poweroff'; \
 	fi; \
-	printf '%s\n' "pvefi boot $$kernel"' $(subst ','\'',$(ARGS))' >&2; \
-	exec .venv/bin/pvefi boot "$$kernel" $(ARGS)
+	printf '%s\n' "pvefi boot $$*"' $(subst ','\'',$(ARGS))' >&2; \
+	exec .venv/bin/pvefi boot "$$@" $(ARGS)
 
 test: packages environment-dev ## run the tests, the linters and the type checker
 	@echo 'running the tests (pytest, with ruff and mypy among them)'

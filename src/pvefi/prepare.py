@@ -27,6 +27,8 @@ class BootOptions:
     `entry` is one of ENTRIES; `boot_info` is how the image is told what hypervisor it runs on, None for the
     entry's own way.
 
+    `command_line` None is a serial console for a kernel that runs on, and nothing for anything else.
+
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts. `goal` is
     where a kernel's boot is to end. A guest that resets starts anew where `restarts` is set.
     """
@@ -37,7 +39,7 @@ class BootOptions:
     boot_info: BootInfo | None = None
     profile: str = "linux"
     initrd: Path | None = None
-    command_line: str = ""
+    command_line: str | None = None
     memory_size: int = 512 << 20
     seed: int | None = None
     count: bool = False
@@ -90,8 +92,8 @@ def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
             "pvefi inspect tells more",
         )
     kernel = _vmlinux(image, data) if way is ForeignWay.PVH else data
-    foreign = ForeignBoot(way, kernel, options.initrd, options.command_line)
-    request = EntryRequest(image, data, options.command_line, BootInfo.NONE)
+    request = EntryRequest(image, data, _command_line(options, image), BootInfo.NONE)
+    foreign = ForeignBoot(way, kernel, options.initrd, request.command_line)
     return PreparedBoot(replace(options, entry=way.value), image, request, None, initrd, foreign)
 
 
@@ -132,7 +134,7 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
 
 
 def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
-    _check_command_line(options.command_line)
+    _check_command_line(options.command_line or "")
     image = inspect(options.image)
     data = image.read()
     initrd = None
@@ -166,7 +168,7 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
             f"found {entry.kind.value}",
             "leave --boot-info out",
         )
-    request = EntryRequest(image, data, options.command_line, boot_info)
+    request = EntryRequest(image, data, _command_line(options, image), boot_info)
     entry.check(request)
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
 
@@ -174,6 +176,19 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
 def _runs(image: Image, entry: Entry) -> bool:
     """Whether the hand-off of what `entry` starts would be recognised: that of a 32-bit kernel is not."""
     return entry.kind is EntryKind.EFI or image.vmlinux is None or image.vmlinux.is_64bit
+
+
+def _command_line(options: BootOptions, image: Image) -> str:
+    """Return what the image is given: the user's words, or a console, and what the machine has to say."""
+    if image.bzimage is None and image.vmlinux is None:
+        return options.command_line or ""
+    line = options.command_line
+    if line is None:
+        line = "console=ttyS0" if options.machine.runs_kernels else ""
+    argument = options.machine.kernel_argument()
+    if not argument or argument.partition("=")[0] in line:
+        return line
+    return f"{argument} {line}".rstrip()
 
 
 def _check_command_line(text: str) -> None:
@@ -203,7 +218,7 @@ def not_started(prepared: PreparedBoot, why: str) -> BootResult:
         profile="" if prepared.foreign else options.profile,
         memory_size=options.memory_size,
         cpus=options.cpus,
-        command_line=options.command_line,
+        command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),
         boot_info=prepared.request.boot_info.value,
         seed=options.seed,

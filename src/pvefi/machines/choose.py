@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.errors import MachineError, UsageError
@@ -27,7 +27,7 @@ MACHINES = ("auto", "embedded", "qemu")
 class QemuWish:
     """What the user wants of QEMU; empty or None where nothing was said.
 
-    With `foreign` it is to boot the image by its own means.
+    With `foreign` it is to boot the image by its own means, with `watched` watchpoints are to be set.
     """
 
     program: str | None = None
@@ -38,20 +38,21 @@ class QemuWish:
     foreign: bool = False
     arguments: tuple[str, ...] = ()
     exact: bool = False
+    watched: bool = False
     outlives: bool = False
 
     @property
     def said(self) -> bool:
         """Whether there is anything that only QEMU can do."""
-        return self != QemuWish()
+        return replace(self, watched=False) != QemuWish()
 
 
-def choose_machine(name: str, wish: QemuWish | None = None, *, to_the_end: bool = False) -> Machine:
+def choose_machine(name: str, wish: QemuWish | None = None) -> Machine:
     """Return the machine called `name`, one of MACHINES.
 
-    `auto` is QEMU where something is wanted that only QEMU can do, or where the guest is to run to its end
-    and there is a QEMU; else the embedded machine. MachineError when QEMU is wanted and cannot be used,
-    UsageError when the embedded machine is asked for what only QEMU can do.
+    `auto` is QEMU where there is one, or something is wanted that only QEMU can do; else the embedded
+    machine. MachineError when QEMU is wanted and cannot be used, UsageError when the embedded machine is
+    asked for what only QEMU can do.
     """
     wish = wish or QemuWish()
     if name == "embedded":
@@ -60,7 +61,7 @@ def choose_machine(name: str, wish: QemuWish | None = None, *, to_the_end: bool 
         return EmbeddedMachine()
     if name == "auto" and not wish.said:
         try:
-            return _qemu(wish) if to_the_end else EmbeddedMachine()
+            return _qemu(wish)
         except MachineError:
             return EmbeddedMachine()
     return _qemu(wish)
@@ -71,7 +72,9 @@ def _qemu(wish: QemuWish) -> QemuMachine:
     machine_type = wish.machine_type or MachineType.Q35
     if wish.machine_type is not None:
         require_machine_type(qemu, machine_type)
-    accelerator = choose_accelerator("tcg" if wish.exact else wish.accelerator, qemu, machine_type)
+    # KVM has four breakpoints, and KASLR hundreds of places where the kernel proper may begin.
+    tcg = wish.exact or (wish.watched and wish.accelerator == "auto")
+    accelerator = choose_accelerator("tcg" if tcg else wish.accelerator, qemu, machine_type)
     options = QemuOptions(
         program=str(qemu.program),
         machine_type=machine_type,
@@ -81,7 +84,8 @@ def _qemu(wish: QemuWish) -> QemuMachine:
         exact=wish.exact,
         arguments=wish.arguments,
     )
-    about = f"QEMU {qemu.version}, {machine_type}, {accelerator.reason}"
+    how = "TCG, time counted in instructions" if wish.exact else "TCG" if tcg else accelerator.reason
+    about = f"QEMU {qemu.version}, {machine_type}, {how}"
     return QemuMachine(options, about, outlives=wish.outlives)
 
 
