@@ -97,7 +97,7 @@ def qemu_command(
         *_doorbells(descriptors),
         *_firmware(options, descriptors, ovmf),
         *("-kernel", _path(descriptors.kernel)),
-        *_foreign(foreign),
+        *_command_line(hardware.command_line, foreign),
         *_disks(options.machine_type, hardware.disks),
     ]
     if descriptors.debugger is not None:
@@ -152,9 +152,9 @@ def _firmware(options: QemuOptions, descriptors: Descriptors, ovmf: Ovmf | None)
     return ["-drive", f"if=pflash,{code}", "-drive", f"if=pflash,{variables}"]
 
 
-def _foreign(foreign: ForeignBoot | None) -> list[str]:
+def _command_line(text: str, foreign: ForeignBoot | None) -> list[str]:
     if foreign is None:
-        return []
+        return ["-append", text] if text else []
     initrd = ["-initrd", str(foreign.initrd)] if foreign.initrd is not None else []
     return [*initrd, "-append", foreign.command_line]
 
