@@ -6,9 +6,10 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pvefi.errors import GuestFault, MachineError
-from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Reset
+from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
 from pvefi.machines.machine import (
@@ -27,6 +28,7 @@ from pvefi.machines.machine import (
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
+from pvefi.machines.qemu.ram import RamFile
 from pvefi.machines.qemu.resets import triple_fault
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
@@ -41,8 +43,13 @@ _CHUNK = 65536
 _MONITOR_SECONDS = 1.0
 
 
-def ram_blocks(ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry]) -> list[RamBlock]:
-    """Return where QEMU has put the RAM file: its end lies above 4 GiB as far as the guest's map says so."""
+def ram_blocks(
+    ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry], file: RamFile | None = None
+) -> list[RamBlock]:
+    """Return where QEMU has put the RAM file: its end lies above 4 GiB as far as the guest's map says so.
+
+    `file` is the file itself.
+    """
     high = sum(
         entry.addr + entry.size - max(entry.addr, _FOUR_GIB)
         for entry in memory_map
@@ -51,8 +58,10 @@ def ram_blocks(ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry]) -> li
     if high > len(ram):
         raise GuestFault(f"the guest's memory map has {high:#x} bytes above 4 GiB, its RAM {len(ram):#x}")
     split = len(ram) - high
-    blocks = [RamBlock(0, ram[:split])]
-    return [*blocks, RamBlock(_FOUR_GIB, ram[split:])] if high else blocks
+    blocks = [RamBlock(0, ram[:split], file)]
+    if not high:
+        return blocks
+    return [*blocks, RamBlock(_FOUR_GIB, ram[split:], replace(file, start=split) if file else None)]
 
 
 class _RunEnded(BaseException):
@@ -119,7 +128,7 @@ class QemuGuest:
 
     def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all of the guest's memory; see `Guest.ram`."""
-        self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map))
+        self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map, RamFile(self._shared.ram_file)))
         return self.memory
 
     def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
@@ -186,6 +195,8 @@ class QemuGuest:
             self._arm()
             self._mailbox.publish(answer)
             self._unblock()
+            if isinstance(answer, Upcall | Enter):
+                self._monitor.reach()  # the guest is busy with its image
         self._answering += time.perf_counter() - began
 
     def _unblock(self) -> None:
@@ -258,7 +269,8 @@ class QemuGuest:
         how = self._process.ended()
         self._events()
         if self._stop is None:
-            self._stop = PoweredOff() if how == "" else Died(how or "QEMU has ended")
+            told = PoweredOff() if how == "" else Died(how or "QEMU has ended")
+            self._stop = triple_fault(self._log()) or told  # the monitor may not have been reached yet
 
     def listen(self) -> None:
         """Give the guest what there is to read; see `Guest.listen`."""
