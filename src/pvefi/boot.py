@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import random
 import time
@@ -37,7 +36,7 @@ from pvefi.machines import (
     Watchpoint,
 )
 from pvefi.prepare import PreparedBoot, not_started
-from pvefi.progress import LOOK, InstructionTime, Progress
+from pvefi.progress import InstructionTime, Progress
 from pvefi.serial import visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
@@ -47,8 +46,6 @@ __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
-_SOON, _FIRST_SLICE, _LONGEST_SLICE = 0.1, 1.0, 60.0
-"""Seconds after which the CPUs of a guest are looked at: when asked for, at first, and at the latest."""
 _SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
 
 
@@ -79,12 +76,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    # The guest that these lambdas name is not there yet.
-    progress = Progress(
-        options.goal,
-        lambda reason: guest.finish(reason),  # noqa: PLW0108
-        lambda: guest.listen(),  # noqa: PLW0108
-    )
+    progress = Progress(options.goal)
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
@@ -128,6 +120,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     guest = options.machine.start(
         trampoline, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
+    progress.steer(guest)
     with closing(guest):
         read_declarations()  # while the machine starts
         surroundings = Surroundings(
@@ -142,9 +135,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             kept=Kept(),
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
-        stop, passed = _run(
-            guest, firmware.answer, progress, options.timeout, looks=options.machine.runs_kernels
-        )
+        stop, passed = _run(guest, firmware.answer, progress, options.timeout)
         seconds = progress.seconds()
         stop, handoff = _handoff(
             guest, firmware, watch, stop, DECOMPRESSOR in passed, entry.kernel_entry(prepared.request)
@@ -152,6 +143,9 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         if handoff is not None:
             progress.reached(Milestone.HANDOFF)
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
+        if survivor := guest.survivor():
+            text = f"{verdict.message}; the guest lives on as process {survivor}"
+            verdict = replace(verdict, message=text)
         return replace(
             not_started(prepared, ""),
             verdict=progress.amended(verdict),
@@ -170,18 +164,14 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
     """Let somebody else boot the image, and return what its console and its end tell."""
     options = prepared.options
-    # The guest that these lambdas name is not there yet.
-    progress = Progress(
-        options.goal,
-        lambda reason: guest.finish(reason),  # noqa: PLW0108
-        lambda: guest.listen(),  # noqa: PLW0108
-    )
+    progress = Progress(options.goal)
     observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
     guest = options.machine.start_foreign(
         foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
+    progress.steer(guest)
     with closing(guest):
-        stop, _ = _run(guest, _nobody, progress, options.timeout, looks=True)
+        stop, _ = _run(guest, _nobody, progress, options.timeout)
         verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
         return replace(
             not_started(prepared, ""),
@@ -248,36 +238,22 @@ def _wall_clock(seed: int | None) -> Callable[[], float]:
 
 
 def _run(
-    guest: Guest,
-    answer: Callable[[Request], Answer],
-    progress: Progress,
-    timeout: float | None,
-    *,
-    looks: bool,
+    guest: Guest, answer: Callable[[Request], Answer], progress: Progress, timeout: float | None
 ) -> tuple[Stop, dict[str, int | None]]:
     """Run to the guest's end or the kernel proper; return the stop, and what was passed on the way.
 
-    That is the label of each watchpoint reached, with the guest's instruction count there. With `looks` its
-    CPUs are looked at now and then, less and less often.
+    That is the label of each watchpoint reached, with the guest's instruction count there.
     """
     passed: dict[str, int | None] = {}
     end = None if timeout is None else time.monotonic() + timeout
-    span = _FIRST_SLICE if looks else math.inf
     while True:
-        left = math.inf if end is None else max(0.0, end - time.monotonic())
-        step = min(left, span)
-        stop = guest.run(answer, None if step == math.inf else step)
+        left = None if end is None else max(0.0, end - time.monotonic())
+        stop = guest.run(answer, left, progress.look)
         if isinstance(stop, TimedOut):
-            if left <= span:
-                return replace(stop, seconds=timeout or 0.0), passed
-            span = min(span * 2, _LONGEST_SLICE)
-            progress.sampled(guest.cpus())
-        elif stop == Finished(LOOK):
-            span = _SOON
-        elif not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
+            return replace(stop, seconds=timeout or 0.0), passed
+        if not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:
             return stop, passed
-        else:
-            passed.setdefault(stop.watchpoint.label, guest.instructions())
+        passed.setdefault(stop.watchpoint.label, guest.instructions())
 
 
 def _handoff(

@@ -11,6 +11,7 @@ from pvefi.machines.machine import (
     Died,
     Fault,
     Finished,
+    GaveUp,
     Halted,
     Left,
     PoweredOff,
@@ -79,6 +80,9 @@ def _judge(
         case Halted(instruction_pointer):
             at = describe(instruction_pointer, ranges)
             return Verdict(Outcome.HALTED, f"the guest halted for good at {at}{_last(calls)}")
+        case GaveUp(seq):
+            waited = f"the guest gave up waiting for the answer to doorbell {seq}, and halted"
+            return Verdict(Outcome.HALTED, f"{waited}{_last(calls)}")
         case TimedOut(seconds, instruction_pointer):
             where = ""
             if instruction_pointer is not None:
@@ -89,7 +93,7 @@ def _judge(
         case Restarted():
             return Verdict(Outcome.REBOOTED, "the guest reset the machine")
         case Left():
-            return Verdict(Outcome.LEFT, "the console was left, and the guest ended")
+            return Verdict(Outcome.LEFT, "the user has left the console")
         case Died(how):
             return Verdict(Outcome.DIED, f"{how}{_last(calls)}")
         case _:

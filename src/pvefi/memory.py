@@ -8,13 +8,22 @@ is written elsewhere.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pvefi.errors import GuestFault
 
-__all__ = ["Backing", "GuestMemory", "Memory", "NamedRange", "RamBlock", "VirtualMemory", "describe"]
+__all__ = [
+    "Backing",
+    "GuardedMemory",
+    "GuestMemory",
+    "Memory",
+    "NamedRange",
+    "RamBlock",
+    "VirtualMemory",
+    "describe",
+]
 
 
 _CHUNK = 1 << 20
@@ -31,6 +40,10 @@ class Memory(Protocol):
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at `address`; GuestFault, and nothing written, where that is not memory."""
+        ...
+
+    def storable(self, address: int, size: int) -> None:
+        """Do nothing where `size` bytes may be stored at `address`, else GuestFault."""
         ...
 
     def contiguous(self, address: int) -> int:
@@ -125,6 +138,10 @@ class GuestMemory:
         else:
             block.view[offset : offset + len(data)] = data
 
+    def storable(self, address: int, size: int) -> None:
+        """Do nothing where `size` bytes at `address` are all RAM, else GuestFault."""
+        self.view(address, size)
+
     def fill(self, address: int, size: int, value: int = 0) -> None:
         """Set `size` bytes at `address` to `value`; GuestFault unless all are RAM."""
         block, offset = self._place(address, size)
@@ -182,7 +199,8 @@ class VirtualMemory:
             table = entry & _FRAME
         raise AssertionError("unreachable: the last level always returns")
 
-    def _pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
+    def pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
+        """Give guest physical address and size of what `size` bytes at guest virtual `address` consist of."""
         # Page tables may show one page at every address: without this, a size would be unbounded.
         if size > self.physical.size:
             raise GuestFault(f"{size:#x} bytes at guest virtual {address:#x} are more than the guest has")
@@ -195,15 +213,20 @@ class VirtualMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at guest virtual `address`; GuestFault where it is unmapped or not RAM."""
-        return b"".join(self.physical.read(at, count) for at, count in self._pieces(address, size))
+        return b"".join(self.physical.read(at, count) for at, count in self.pieces(address, size))
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at guest virtual `address`; GuestFault, and nothing written, where it cannot."""
-        views = [self.physical.view(at, count) for at, count in self._pieces(address, len(data))]
+        views = [self.physical.view(at, count) for at, count in self.pieces(address, len(data))]
         done, source = 0, memoryview(data)
         for view in views:
             view[:] = source[done : done + len(view)]
             done += len(view)
+
+    def storable(self, address: int, size: int) -> None:
+        """Do nothing where `size` bytes at guest virtual `address` are all mapped RAM, else GuestFault."""
+        for at, count in self.pieces(address, size):
+            self.physical.storable(at, count)
 
     def contiguous(self, address: int) -> int:
         """Return how many bytes from `address` on lie in one page; 0 where it is unmapped."""
@@ -212,3 +235,40 @@ class VirtualMemory:
         except GuestFault:
             return 0
         return min(left, self.physical.contiguous(physical))
+
+
+class GuardedMemory:
+    """Memory of which some `ranges` (guest physical) are pvefi's own: a store there is a GuestFault."""
+
+    def __init__(self, memory: GuestMemory | VirtualMemory, ranges: Sequence[NamedRange]) -> None:
+        self._memory = memory
+        self._ranges = ranges
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at `address`; GuestFault where that is not memory."""
+        return self._memory.read(address, size)
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store `data` at `address`; GuestFault, and nothing written, where that must not be."""
+        self._refuse(address, len(data))
+        self._memory.write(address, data)
+
+    def storable(self, address: int, size: int) -> None:
+        """Do nothing where `size` bytes may be stored at `address`, else GuestFault."""
+        self._refuse(address, size)
+        self._memory.storable(address, size)
+
+    def contiguous(self, address: int) -> int:
+        """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""
+        return self._memory.contiguous(address)
+
+    def _refuse(self, address: int, size: int) -> None:
+        pieces = ((address, size),)
+        for at, count in (
+            pieces if isinstance(self._memory, GuestMemory) else self._memory.pieces(address, size)
+        ):
+            for own in self._ranges:
+                if at < own.end and own.address < at + count:
+                    raise GuestFault(
+                        f"{size:#x} bytes at {address:#x} would overwrite pvefi's own {own.name}"
+                    )

@@ -5,34 +5,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
 from pvefi.machines.machine import CpuState
 from pvefi.verdict import Goal, Milestone, Outcome, Verdict
 
-__all__ = ["LOOK", "InstructionTime", "Progress"]
+__all__ = ["InstructionTime", "Progress"]
 
-LOOK = object()
-"""What `finish` is called with when the guest's CPUs are to be looked at soon, and nothing ends."""
+_SOON, _FIRST_SPAN, _LONGEST_SPAN = 0.1, 1.0, 60.0
+"""Seconds until the CPUs are looked at: after a hint, after the first look, and at the latest."""
 _USER_RING = 3
 _IDLE_SAMPLES = 2
 """How often in a row all CPUs have to be seen halted for good."""
 
 
+class Steered(Protocol):
+    """What of a guest its progress needs; see `pvefi.machines.Guest`."""
+
+    def finish(self, reason: object) -> None:
+        """End the run."""
+        ...
+
+    def look_soon(self, seconds: float) -> None:
+        """Look at the CPUs in so many seconds."""
+        ...
+
+    def listen(self) -> None:
+        """Give the guest what a patient keyboard has."""
+        ...
+
+
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
-    `finish` is called with a verdict when the boot is to end here, or with LOOK; `user_space` when the first
-    process is known to run.
+    The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
-    def __init__(
-        self, goal: Goal, finish: Callable[[object], None], user_space: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, goal: Goal) -> None:
         self._goal = goal
-        self._finish = finish
-        self._tell = user_space
-        self._told = False
+        self._guest: Steered | None = None
+        self._listens = False
+        self._span = _FIRST_SPAN
         self._began = time.monotonic()
         self._console = ConsoleWatch()
         self._panic = ""
@@ -40,6 +54,14 @@ class Progress:
         self._halted = 0
         self.milestones: dict[Milestone, float] = {}
         self.boots = 0
+
+    def steer(self, guest: Steered) -> None:
+        """Take the guest whose progress this is; it may have written to its console before."""
+        self._guest = guest
+
+    def _finish(self, verdict: Verdict) -> None:
+        if self._guest is not None:
+            self._guest.finish(verdict)
 
     def boot(self) -> None:
         """Note that the trampoline has rung: at the start, or because the guest was reset."""
@@ -72,7 +94,8 @@ class Progress:
             case MarkKind.USER_SPACE:
                 self.reached(Milestone.USER_SPACE)
                 self._announced = mark.text
-                self._finish(LOOK)
+                if self._guest is not None:
+                    self._guest.look_soon(_SOON)
             case MarkKind.INIT_FAILED:
                 self.milestones.pop(Milestone.USER_SPACE, None)
                 self._announced = ""
@@ -83,14 +106,16 @@ class Progress:
 
     def _user_space(self, how: str) -> None:
         self.reached(Milestone.USER_SPACE)
-        if not self._told:
-            self._told = True
-            self._tell()
+        if self._guest is not None and not self._listens:
+            self._listens = True
+            self._guest.listen()
         if self._goal is Goal.USERSPACE:
             self._finish(Verdict(Outcome.USER_SPACE, f"the first process runs: {how}"))
 
-    def sampled(self, cpus: Sequence[CpuState]) -> None:
+    def look(self, cpus: Sequence[CpuState]) -> float:
         """Look at what the CPUs are doing, for a kernel that tells nothing on its console.
+
+        Return the seconds until the next look: ever more.
 
         A kernel that has announced its first process, and not taken it back since, runs it.
         """
@@ -104,6 +129,8 @@ class Progress:
             where = f"all CPUs have halted with interrupts off, the first at {cpus[0].instruction_pointer:#x}"
             panicked = Verdict(Outcome.PANICKED, self._panic)
             self._finish(panicked if self._panic else Verdict(Outcome.HALTED, where))
+        self._span = min(2 * self._span, _LONGEST_SPAN)
+        return self._span
 
     def amended(self, verdict: Verdict) -> Verdict:
         """Return the verdict that counts: a guest that resets or switches off after a panic has panicked."""

@@ -33,7 +33,7 @@ from pvefi.guest.mailbox import (
     Store,
     Unwind,
 )
-from pvefi.memory import GuestMemory, Memory, VirtualMemory
+from pvefi.memory import GuardedMemory, Memory, NamedRange, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
 from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value, cut
@@ -169,8 +169,8 @@ class Firmware:
         After ExitBootServices the host itself stores nothing there: the guest does, when it has its answer.
         """
         own = request.cr3 & _PAGE_TABLE == efi.trampoline.symbols["page_map_level4"]
-        seen: GuestMemory | VirtualMemory = (
-            efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4)
+        seen = GuardedMemory(
+            efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4), _own(efi)
         )
         return StagedMemory(seen) if efi.phase is Phase.RUNTIME else seen
 
@@ -284,6 +284,16 @@ class Firmware:
         frame = self._stack[-1].frame
         assert frame is not None, "an upcall's frame is known as soon as anything rings from within it"
         return Unwind(frame, int(leave.status))
+
+
+def _own(efi: Environment) -> tuple[NamedRange, ...]:
+    """Return the memory in which a call that stores something can only mean harm.
+
+    Not so the tables and interfaces of boot services, which are the guest's to change, nor its stack.
+    """
+    names = (".gates", ".mailbox") if efi.phase is Phase.RUNTIME else (".gates", ".mailbox", ".boot")
+    parts = (efi.trampoline.segment(name) for name in names)
+    return tuple(NamedRange(part.name, part.address, part.size) for part in parts)
 
 
 def _store(groups: Sequence[tuple[Store, ...]]) -> Steps[None]:

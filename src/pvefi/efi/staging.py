@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pvefi.errors import GuestFault
 from pvefi.guest.mailbox import STAGING_SIZE, Store, staged_size
 from pvefi.memory import Memory
 
@@ -38,13 +37,12 @@ class StagedMemory:
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Have `data` stored at `address`; GuestFault where that is not memory."""
-        at, end = address, address + len(data)
-        while at < end:
-            reachable = self._memory.contiguous(at)
-            if reachable <= 0:
-                raise GuestFault(f"{len(data):#x} bytes at {address:#x}: there is no memory at {at:#x}")
-            at += reachable
+        self._memory.storable(address, len(data))
         self._stores.append(Store(address, bytes(data)))
+
+    def storable(self, address: int, size: int) -> None:
+        """Do nothing where `size` bytes may be stored at `address`, else GuestFault."""
+        self._memory.storable(address, size)
 
     def contiguous(self, address: int) -> int:
         """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""

@@ -245,7 +245,7 @@ def _word(name: str) -> int:
 _FUNCTION, _ACTION, _A0 = _word("function"), _word("action"), _word("a0")
 _SEQ, _DONE, _FRAME, _RESULT, _BOUND = (_word(name) for name in ("seq", "done", "frame", "result", "bound"))
 _DEAD, _ABANDON = _word("dead"), _word("abandon")
-_TSC_START, _TSC_IN = _word("tsc_start"), _word("tsc_in")
+_TSC_START, _TSC_IN, _TSC_OUT = _word("tsc_start"), _word("tsc_in"), _word("tsc_out")
 
 
 class Mailbox:
@@ -317,6 +317,10 @@ class Mailbox:
     def times(self) -> tuple[int, int]:
         """Return the guest's time-stamp counter at the trampoline's first instruction and at the doorbell."""
         return int(self._words[_TSC_START]), int(self._words[_TSC_IN])
+
+    def saw_answer(self) -> int:
+        """Return the guest's time-stamp counter when it last saw its call answered."""
+        return int(self._words[_TSC_OUT])
 
     def hypervisor(self) -> tuple[int, bytes]:
         """Return the hypervisor's first CPUID leaf and 12-byte signature, (0, zeroes) where there is none."""

@@ -21,11 +21,13 @@ __all__ = [
     "Finished",
     "ForeignBoot",
     "ForeignWay",
+    "GaveUp",
     "Guest",
     "Halted",
     "Hardware",
     "Keyboard",
     "Left",
+    "Look",
     "Machine",
     "PoweredOff",
     "Reached",
@@ -127,6 +129,13 @@ class Halted:
 
 
 @dataclass(frozen=True)
+class GaveUp:
+    """The guest has waited too long for the answer to doorbell `seq`, and stands still for good."""
+
+    seq: int
+
+
+@dataclass(frozen=True)
 class TimedOut:
     """The time given for the run passed; the guest was wherever `instruction_pointer` says, if that is known.
 
@@ -159,7 +168,7 @@ class Left:
     """The user has left the guest's console."""
 
 
-Stop = Finished | Reached | Fault | Halted | TimedOut | PoweredOff | Restarted | Died | Left
+Stop = Finished | Reached | Fault | Halted | GaveUp | TimedOut | PoweredOff | Restarted | Died | Left
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,10 @@ class CpuState:
     privilege: int
     halted: bool
     interrupts: bool
+
+
+Look = Callable[[tuple[CpuState, ...]], float]
+"""What `Guest.run` calls now and then with the state of each CPU; returns the seconds until the next time."""
 
 
 class Keyboard(Protocol):
@@ -210,9 +223,12 @@ class Guest(Protocol):
         """End the run with Finished(reason): for those who watch the console or a call, from within."""
         ...
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
+    ) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
 
+        Where CPUs can be looked at while they run, `look` is called after a second, and then when it says.
         KeyboardInterrupt passes through, the guest stopped.
         """
         ...
@@ -221,8 +237,12 @@ class Guest(Protocol):
         """Add watchpoints; code at their addresses must not have been executed before."""
         ...
 
-    def cpus(self) -> tuple[CpuState, ...]:
-        """Return what each CPU is doing; empty where a machine cannot tell."""
+    def look_soon(self, seconds: float) -> None:
+        """Have `run`'s look taken in so many seconds."""
+        ...
+
+    def survivor(self) -> int | None:
+        """Return the number of the process in which the guest lives on after `close`; None where it ends."""
         ...
 
     def idle(self, seconds: float) -> None:
@@ -262,6 +282,10 @@ class Machine(Protocol):
     @property
     def about(self) -> str:
         """What the machine is in detail, such as its version; one line."""
+        ...
+
+    def kernel_argument(self) -> str:
+        """Return what a Linux kernel has to be told of this machine, as NAME=VALUE; empty for nothing."""
         ...
 
     def start(

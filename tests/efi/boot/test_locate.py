@@ -153,6 +153,7 @@ class CountingMemory:
     def __init__(self, memory: GuestMemory) -> None:
         self.memory, self.reads, self.bytes_read = memory, 0, 0
         self.write, self.contiguous = memory.write, memory.contiguous
+        self.storable = memory.storable
 
     def read(self, address: int, size: int) -> bytes:
         self.reads += 1

@@ -73,6 +73,7 @@ def copy_mem(efi: Environment, destination: Pointer, source: Pointer, length: UI
         return
     _check_range(efi, "CopyMem's source", source, length)
     _check_range(efi, "CopyMem's destination", destination, length)
+    efi.memory.storable(destination, length)
     # The guest copies by itself: what it overwrites may be code that a machine has translated.
     yield Copy(destination, source, length)
 
@@ -83,6 +84,7 @@ def set_mem(efi: Environment, buffer: Pointer, size: UINTN, value: UINT8) -> Ste
     if not size:
         return
     _check_range(efi, "SetMem's buffer", buffer, size)
+    efi.memory.storable(buffer, size)
     yield Fill(buffer, value, size)
 
 

@@ -17,11 +17,11 @@ from pvefi.machines.embedded.counting import InstructionCounter
 from pvefi.machines.embedded.ports import Ports
 from pvefi.machines.faults import INVALID_OPCODE, PAGE_FAULT, exception_name, fault_of
 from pvefi.machines.machine import (
-    CpuState,
     Fault,
     Finished,
     Halted,
     Hardware,
+    Look,
     Reached,
     Stop,
     TimedOut,
@@ -91,7 +91,9 @@ class EmbeddedGuest:
         if self._counter:
             engine.hook_code(self._counter.callback, self._counter.user_data, 1, 0)
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
+    ) -> Stop:
         """Run the CPU in a thread of its own, so that a time-out or Ctrl-C ends it wherever it is."""
         self._answer, self._stop, self._failure = answer, None, None
         self._ending.clear()
@@ -239,9 +241,11 @@ class EmbeddedGuest:
         """End the run; see `Guest.finish`."""
         self._halt(Finished(reason))
 
-    def cpus(self) -> tuple[CpuState, ...]:
-        """Return nothing: nobody looks at a guest that runs."""
-        return ()
+    def look_soon(self, _seconds: float) -> None:
+        """Do nothing: this CPU cannot be looked at while it runs."""
+
+    def survivor(self) -> None:
+        """Return None: a guest that is part of this process ends with it."""
 
     def idle(self, seconds: float) -> None:
         """Sleep, but wake when the run is being ended."""

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
-from pvefi.errors import GuestFault, MachineError
+from pvefi.errors import MachineError
 from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
@@ -16,8 +17,10 @@ from pvefi.machines.machine import (
     CpuState,
     Died,
     Finished,
+    GaveUp,
     Keyboard,
     Left,
+    Look,
     PoweredOff,
     Reached,
     Restarted,
@@ -28,40 +31,22 @@ from pvefi.machines.machine import (
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
-from pvefi.machines.qemu.ram import RamFile
+from pvefi.machines.qemu.ram import RamFile, ram_blocks
 from pvefi.machines.qemu.resets import triple_fault
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
 from pvefi.memory import GuestMemory, RamBlock
-from pvefi.spec.xen.start_info import HvmMemmapTableEntry, MemmapType
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
-__all__ = ["QemuGuest", "ram_blocks"]
+__all__ = ["QemuGuest"]
 
-_FOUR_GIB = 4 << 30
 _LOW_RAM = 2 << 30  # bytes of the RAM file that are at their own address on every machine
 _CHUNK = 65536
 _MONITOR_SECONDS = 1.0
-
-
-def ram_blocks(
-    ram: memoryview, memory_map: Iterable[HvmMemmapTableEntry], file: RamFile | None = None
-) -> list[RamBlock]:
-    """Return where QEMU has put the RAM file: its end lies above 4 GiB as far as the guest's map says so.
-
-    `file` is the file itself.
-    """
-    high = sum(
-        entry.addr + entry.size - max(entry.addr, _FOUR_GIB)
-        for entry in memory_map
-        if entry.type == MemmapType.RAM and entry.addr + entry.size > _FOUR_GIB
-    )
-    if high > len(ram):
-        raise GuestFault(f"the guest's memory map has {high:#x} bytes above 4 GiB, its RAM {len(ram):#x}")
-    split = len(ram) - high
-    blocks = [RamBlock(0, ram[:split], file)]
-    if not high:
-        return blocks
-    return [*blocks, RamBlock(_FOUR_GIB, ram[split:], replace(file, start=split) if file else None)]
+_LAST_WORDS = 2.0
+"""Seconds for a process that has ended to be seen as such, and for the monitor's last events to arrive."""
+_CHUNKS = 64  # of the console's text at most, when a run ends: more than a socket holds
+_FIRST_LOOK = 1.0
 
 
 class _RunEnded(BaseException):
@@ -92,21 +77,26 @@ class QemuGuest:
         self._console = console
         self._keyboard = keyboard
         self._typed = bytearray()
+        self._ended_input = False
         self._restarts = restarts
         self._bound = WaitBound(patience)
         self._outlives = outlives
         self._exact = exact
         self._answer: Callable[[Request], Answer] | None = None
         self._stop: Stop | None = None
+        self._over: Stop | None = None  # why there is no guest any more
         self._answering = 0.0
         self._blocked = False
-        self._deadline: float | None = None
+        self._began = 0.0
+        self._deadline = math.inf
+        self._look: Look | None = None
+        self._next_look = math.inf
         self._boots = 0
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
         if shared.doorbell is not None:
             self._watch_for(shared.doorbell.fileno(), self._doorbell)
-        self._watch_for(shared.console.fileno(), self._text)
+        self._watch_for(shared.console.fileno(), self._serial)
         self._watch_for(self._monitor.fileno(), self._events)
         self._watch_for(process.pidfd, self._ended)
         self._watching = Watching(shared.debugger) if shared.debugger is not None else None
@@ -131,30 +121,55 @@ class QemuGuest:
         self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map, RamFile(self._shared.ram_file)))
         return self.memory
 
-    def run(self, answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
+    def run(
+        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
+    ) -> Stop:
         """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
         self._answer = answer
-        if self._watching is not None:
-            self._watching.resume()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._look = look
+        if look is not None and self._next_look == math.inf:
+            self.look_soon(_FIRST_LOOK)
+        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            while self._stop is None:
-                left = self._left()
-                if left is not None and left <= 0:
+            if self._over is None and self._watching is not None:
+                self._watching.resume()
+            while self._stop is None and self._over is None:
+                if self._left() <= 0:
                     return TimedOut(timeout or 0.0, None)
-                for descriptor, _ in self._poll.poll(None if left is None else left * 1000):
+                for descriptor, _ in self._poll.poll(self._patience_ms()):
                     if self._stop is None and descriptor in self._ready:
                         self._ready[descriptor]()
+                if self._stop is None and time.monotonic() >= self._next_look:
+                    self._look_now()
         except _RunEnded:
-            if self._stop is None:
+            if self._process.running:
                 return TimedOut(timeout or 0.0, None)
-        if self._shared.console.fileno() in self._ready:
-            self._text()  # what the guest had written before
-        stop, self._stop = self._stop, None
+            self._ended()
+        except MachineError:
+            if not self._process.wait(_LAST_WORDS):
+                raise
+            self._ended()
+        self._drain()  # what the guest had written before
+        stop, self._stop = self._stop or self._over, None
+        assert stop is not None, "nothing else ends the loop"
         return stop
 
-    def _left(self) -> float | None:
-        return None if self._deadline is None else self._deadline - time.monotonic()
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _patience_ms(self) -> float | None:
+        """Return how long to wait for anything to happen; None for without end."""
+        until = min(self._deadline, self._next_look)
+        return None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
+
+    def look_soon(self, seconds: float) -> None:
+        """Have the CPUs looked at in `seconds`; see `Guest.look_soon`."""
+        self._next_look = time.monotonic() + seconds
+
+    def _look_now(self) -> None:
+        self._next_look = math.inf
+        if self._look is not None:
+            self.look_soon(self._look(self._cpus()))
 
     def _doorbell(self) -> None:
         assert self._shared.doorbell is not None
@@ -176,6 +191,8 @@ class QemuGuest:
         request = self._mailbox.request()
         if request.seq == 0:
             return  # the machine was reset between the doorbell and now
+        if self._given_up(request.seq):
+            return
         if request.function == Function.EXCEPTION:
             self._stop = fault_of(self.memory, request)
             return
@@ -185,24 +202,38 @@ class QemuGuest:
                 self._stop = fault
                 return
         self._blocked = True
-        self._bound.rung(self._mailbox, began)
+        self._began = began
+        self._bound.rung(self._mailbox, request.seq, began)
         answer = self._answer(request)
         if isinstance(answer, Finish):
             self._stop = Finished(answer.reason)
         elif isinstance(answer, Reset):
             self._reset(answer)
-        else:
+        elif not self._given_up(request.seq):
             self._arm()
+            self._bound.answers(time.perf_counter())
             self._mailbox.publish(answer)
             self._unblock()
             if isinstance(answer, Upcall | Enter):
                 self._monitor.reach()  # the guest is busy with its image
         self._answering += time.perf_counter() - began
 
+    def _given_up(self, seq: int) -> bool:
+        """Whether the guest waits for no answer any more; what it had asked for is then not done.
+
+        While boot services last that is its end. Later it goes on, as if it had no EFI.
+        """
+        if not self._mailbox.given_up:
+            return False
+        if not self._mailbox.goes_on_alone:
+            self._stop = self._stop or GaveUp(seq)
+        return True
+
     def _unblock(self) -> None:
         """Let the CPU go on that waits for room on the second doorbell."""
         if self._blocked and self._shared.blocking is not None:
-            self._shared.blocking.recv(1)
+            with contextlib.suppress(OSError):  # QEMU has gone
+                self._shared.blocking.recv(1)
         self._blocked = False
 
     def _arm(self) -> None:
@@ -210,6 +241,7 @@ class QemuGuest:
         if self._watching is not None and self._watching.wanted:
             self._unblock()
             self._watching.arm()
+            self._bound.stood_still()
 
     def _reset(self, answer: Reset) -> None:
         if not self._restarts:
@@ -219,20 +251,35 @@ class QemuGuest:
         self._monitor.execute("system_reset")
 
     def _log(self) -> bytes:
-        self._shared.log.seek(0)
+        """Return what QEMU has noted since the last time."""
         return self._shared.log.read()
 
+    def _serial(self) -> None:
+        if self._typed:
+            self._send_typed()
+        self._text()
+
     def _text(self) -> None:
+        self._read_text()
+
+    def _read_text(self) -> bool:
+        """Pass on some of what the guest has written; whether there was anything."""
         try:
             data = self._shared.console.recv(_CHUNK)
         except BlockingIOError:
-            return
+            return False
         except ConnectionError:
             data = b""
         if data:
             self._console(data)
         else:
             self._forget(self._shared.console.fileno())
+        return bool(data)
+
+    def _drain(self) -> None:
+        for _ in range(_CHUNKS):
+            if self._shared.console.fileno() not in self._ready or not self._read_text():
+                return
 
     def _keys(self) -> None:
         assert self._keyboard is not None
@@ -240,17 +287,31 @@ class QemuGuest:
         if typed is None:
             self._stop = Left()
             return
-        if not typed:
+        self._typed += typed
+        if not typed or len(self._typed) > _CHUNK:
             self._forget(self._keyboard.fileno())
+        self._ended_input = not typed
+        self._send_typed()
+
+    def _send_typed(self) -> None:
+        """Give the guest what it takes, and be told when it takes more."""
         try:
-            self._shared.console.sendall(typed)
-        except OSError:
-            return  # nobody reads any more: what that means, the process's end tells
+            sent = self._shared.console.send(self._typed) if self._typed else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # nobody reads any more: what that means, the process's end tells
+            sent = len(self._typed)
+        del self._typed[:sent]
+        console = self._shared.console.fileno()
+        if console in self._ready:
+            self._poll.modify(console, select.POLLIN | (select.POLLOUT if self._typed else 0))
+        if not self._typed and not self._ended_input:
+            self.listen()
 
     def _events(self) -> None:
         for event in self._monitor.events():
             if event.name == "SHUTDOWN":
-                self._stop = self._shut_down(str(event.data.get("reason")))
+                self._over = self._shut_down(str(event.data.get("reason")))
         if self._monitor.ended:
             self._forget(self._monitor.fileno())
 
@@ -264,17 +325,16 @@ class QemuGuest:
     def _ended(self) -> None:
         """Take what the process has left behind and say how it ended."""
         self._forget(self._process.pidfd)
-        while self._shared.console.fileno() in self._ready:
-            self._text()
+        self._drain()
         how = self._process.ended()
+        self._monitor.wait_for_end(_LAST_WORDS)
         self._events()
-        if self._stop is None:
-            told = PoweredOff() if how == "" else Died(how or "QEMU has ended")
-            self._stop = triple_fault(self._log()) or told  # the monitor may not have been reached yet
+        if self._over is None:
+            self._over = PoweredOff() if how == "" and self._boots else Died(self._process.last_words())
 
     def listen(self) -> None:
         """Give the guest what there is to read; see `Guest.listen`."""
-        if self._keyboard is not None:
+        if self._keyboard is not None and self._keyboard.fileno() not in self._ready:
             self._watch_for(self._keyboard.fileno(), self._keys)
 
     def finish(self, reason: object) -> None:
@@ -293,14 +353,13 @@ class QemuGuest:
             self._stop = Reached(watchpoint)
 
     def idle(self, seconds: float) -> None:
-        """Let time pass, but no longer than the run lasts or QEMU lives."""
+        """Let time pass, as long as the run lasts and QEMU lives; the guest waits longer for that."""
         left = self._left()
-        step = seconds if left is None else min(seconds, left)
-        ended = select.select([self._process.pidfd], [], [], max(0.0, step))[0]
-        if ended or (left is not None and left <= seconds):
+        self._bound.extend(self._mailbox, time.perf_counter() - self._began + seconds)
+        if self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:
             raise _RunEnded
 
-    def cpus(self) -> tuple[CpuState, ...]:
+    def _cpus(self) -> tuple[CpuState, ...]:
         """Return what each CPU is doing; empty while the monitor does not answer."""
         try:
             told = self._monitor.execute(
@@ -329,18 +388,20 @@ class QemuGuest:
         """Return the seconds spent in answers."""
         return self._answering
 
+    def survivor(self) -> int | None:
+        """Return QEMU's process number where the guest will live on; see `Guest.survivor`."""
+        lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
+        return self._process.pid if lives_on else None
+
     def close(self) -> None:
         """End QEMU, unless the guest is to live on, and free what it was given."""
-        lives_on = self._outlives and self._process.ended() is None and self._mailbox.goes_on_alone
+        lives_on = self.survivor() is not None
         if lives_on:
             self._mailbox.hang_up()
-        self._monitor.close()
-        if self._watching is not None:
-            self._watching.close()
-        if lives_on:
-            self._process.leave()
-        else:
-            self._process.close()
-        self._shared.close()
-        self._mailbox.release()
-        self.memory.release()
+        with contextlib.ExitStack() as ends:  # each of them, whatever interrupts another
+            for end in (self.memory.release, self._mailbox.release, self._shared.close):
+                ends.callback(end)
+            if self._watching is not None:
+                ends.callback(self._watching.close)
+            ends.callback(self._monitor.close)
+            ends.callback(self._process.leave if lives_on else self._process.close)

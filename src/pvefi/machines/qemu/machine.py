@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -13,9 +14,12 @@ from pvefi.machines.machine import ForeignBoot, ForeignWay, Hardware, Keyboard
 from pvefi.machines.qemu.command import BLOCKING_PORT, EXACT_EPOCH, MachineType, QemuOptions, qemu_command
 from pvefi.machines.qemu.guest import QemuGuest
 from pvefi.machines.qemu.ovmf import find_ovmf
-from pvefi.machines.qemu.process import start_process
+from pvefi.machines.qemu.process import QemuProcess, Shared, start_process
+from pvefi.machines.qemu.tsc import tsc_khz
 
 __all__ = ["QemuMachine"]
+
+_PAGE = 4096
 
 
 class QemuMachine:
@@ -31,11 +35,25 @@ class QemuMachine:
     def __init__(
         self, options: QemuOptions, about: str = "", *, patience: float = 30.0, outlives: bool = False
     ) -> None:
+        if {"-daemonize", "--daemonize"} & set(options.arguments):
+            raise UsageError("expected a QEMU that stays pvefi's child, found -daemonize for it")
         self.options = options
         self.about = about or f"{options.program}, {options.machine_type}, {options.accelerator}"
         self.epoch = EXACT_EPOCH if options.exact else None
         self._patience = patience
         self._outlives = outlives
+
+    def kernel_argument(self) -> str:
+        """Return how fast the time-stamp counter runs, where a kernel has but one chance to find out.
+
+        On microvm that is by the 8254, right at its start: ACPI there has no other timer. When the host takes
+        the CPU away meanwhile, the kernel goes without, and waits for ever for the first tick of a clock.
+        """
+        options = self.options
+        if options.machine_type is not MachineType.MICROVM or options.accelerator != "tcg" or options.exact:
+            return ""
+        rate = tsc_khz()
+        return f"tsc_early_khz={rate}" if rate else ""
 
     def start(
         self,
@@ -45,6 +63,7 @@ class QemuMachine:
         keyboard: Keyboard | None = None,
     ) -> QemuGuest:
         """Start QEMU and return the guest, on its way to the trampoline; see `Machine.start`."""
+        _check_memory(hardware.memory_size, max(part.end for part in trampoline.segments))
         exact = self.options.exact
         if exact:
             trampoline = trampoline.with_word("blocking_port", BLOCKING_PORT)
@@ -57,17 +76,18 @@ class QemuMachine:
             debugger=hardware.watched,
             outlives=self._outlives,
         )
-        return QemuGuest(
-            process,
-            shared,
-            trampoline,
-            console,
-            keyboard,
-            restarts=hardware.restarts,
-            patience=0 if exact else self._patience,
-            outlives=self._outlives,
-            exact=exact,
-        )
+        with _ended_on_failure(process, shared):
+            return QemuGuest(
+                process,
+                shared,
+                trampoline,
+                console,
+                keyboard,
+                restarts=hardware.restarts,
+                patience=0 if exact else self._patience,
+                outlives=self._outlives,
+                exact=exact,
+            )
 
     def start_foreign(
         self,
@@ -77,6 +97,7 @@ class QemuMachine:
         keyboard: Keyboard | None = None,
     ) -> QemuGuest:
         """Let QEMU's own loader, or OVMF, boot a kernel; see `Machine.start_foreign`."""
+        _check_memory(hardware.memory_size, _PAGE)
         ovmf = None
         options = self.options
         if boot.way is ForeignWay.OVMF:
@@ -92,14 +113,38 @@ class QemuMachine:
             partial(qemu_command, options, hardware, foreign=boot, ovmf=ovmf),
             doorbell=False,
         )
-        return QemuGuest(
-            process,
-            shared,
-            load_trampoline(),
-            console,
-            keyboard,
-            restarts=hardware.restarts,
-            patience=0,
-            outlives=False,
-            exact=False,
+        with _ended_on_failure(process, shared):
+            return QemuGuest(
+                process,
+                shared,
+                load_trampoline(),
+                console,
+                keyboard,
+                restarts=hardware.restarts,
+                patience=0,
+                outlives=False,
+                exact=False,
+            )
+
+
+def _check_memory(size: int, wanted: int) -> None:
+    """Refuse less memory than what `wanted` says, and what is no whole number of pages; UsageError."""
+    if size < wanted:
+        mebibytes = -(-wanted >> 20)
+        raise UsageError(
+            f"expected at least {mebibytes} MiB of memory, found {size:#x} bytes",
+            f"give --memory {mebibytes}M or more",
         )
+    if size % _PAGE:
+        raise UsageError(f"expected memory in whole pages of 4 KiB, found {size:#x} bytes", "round --memory")
+
+
+@contextmanager
+def _ended_on_failure(process: QemuProcess, shared: Shared) -> Iterator[None]:
+    """End what was started unless the block ends well."""
+    try:
+        yield
+    except BaseException:
+        process.close()
+        shared.close()
+        raise

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -65,6 +66,22 @@ class QemuProcess:
         """The process's number."""
         return self._child.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self.wait(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds` for the process to end; whether it has ended."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def last_words(self) -> str:
+        """Return how the process ended, when it was not the guest that had it end."""
+        said = next(iter(self._said()), "")
+        return self.ended() or f"QEMU ended without having run a guest{said and f': {said}'}"
+
     def ended(self) -> str | None:
         """Return how the process ended, in words, empty for status 0; None while it runs."""
         status = self._child.poll()
@@ -80,9 +97,12 @@ class QemuProcess:
 
     def complaint(self) -> str:
         """Return the last line that QEMU wrote to its standard error."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        lines = self._said()
         return lines[-1].removeprefix("qemu-system-x86_64: ") if lines else ""
+
+    def _said(self) -> list[str]:
+        self._errors.seek(0)
+        return self._errors.read().decode("utf-8", "replace").strip().splitlines()
 
     def close(self) -> None:
         """End the process."""
@@ -91,9 +111,16 @@ class QemuProcess:
             try:
                 self._child.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
-                self._child.kill()
-                self._child.wait()
+                self._kill()
+            except BaseException:
+                self._kill()
+                self._release()
+                raise
         self._release()
+
+    def _kill(self) -> None:
+        self._child.kill()
+        self._child.wait()
 
     def leave(self) -> None:
         """Let the process live on, without a parent that looks after it."""

@@ -96,6 +96,11 @@ class Qmp:
             taken.append(self._events.popleft())
         return tuple(taken)
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until all that QEMU has said is queued, once it has ended; no longer than `seconds`."""
+        self._hurry()
+        self._finished.wait(seconds)
+
     def execute(
         self, command: str, arguments: Mapping[str, object] | None = None, *, timeout: float = 5.0
     ) -> object:
