@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pvefi.errors import MachineError
-from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Reset
+from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
 from pvefi.machines.machine import (
@@ -31,7 +31,7 @@ from pvefi.machines.machine import (
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
-from pvefi.machines.qemu.ram import ram_blocks
+from pvefi.machines.qemu.ram import RamFile, ram_blocks
 from pvefi.machines.qemu.resets import triple_fault
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
@@ -118,7 +118,7 @@ class QemuGuest:
 
     def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all of the guest's memory; see `Guest.ram`."""
-        self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map))
+        self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map, RamFile(self._shared.ram_file)))
         return self.memory
 
     def run(
@@ -198,7 +198,7 @@ class QemuGuest:
             return
         if request.function == Function.BOOT and request.seq == 1:
             self._boots += 1
-            if self._boots > 1 and (fault := triple_fault(self._log())):
+            if self._boots > 1 and (fault := triple_fault(self._shared.log.read())):
                 self._stop = fault
                 return
         self._blocked = True
@@ -214,6 +214,8 @@ class QemuGuest:
             self._bound.answers(time.perf_counter())
             self._mailbox.publish(answer)
             self._unblock()
+            if isinstance(answer, Upcall | Enter):
+                self._monitor.reach()  # the guest is busy with its image
         self._answering += time.perf_counter() - began
 
     def _given_up(self, seq: int) -> bool:
@@ -248,16 +250,9 @@ class QemuGuest:
         self._unblock()
         self._monitor.execute("system_reset")
 
-    def _log(self) -> bytes:
-        """Return what QEMU has noted since the last time."""
-        return self._shared.log.read()
-
     def _serial(self) -> None:
         if self._typed:
             self._send_typed()
-        self._text()
-
-    def _text(self) -> None:
         self._read_text()
 
     def _read_text(self) -> bool:
@@ -314,7 +309,7 @@ class QemuGuest:
             self._forget(self._monitor.fileno())
 
     def _shut_down(self, reason: str) -> Stop:
-        if fault := triple_fault(self._log()):
+        if fault := triple_fault(self._shared.log.read()):
             return fault
         if reason == "guest-reset":
             return Restarted()

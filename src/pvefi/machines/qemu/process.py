@@ -30,11 +30,14 @@ _PATIENCE = 2.0
 class Shared:
     """pvefi's ends of what a QEMU process inherits; `ram` is all of the guest's RAM, as QEMU's file has it.
 
+    `ram_file` is that file, a descriptor of pvefi's own.
+
     `log` holds what QEMU notes of CPU resets. The debugger's end and the two doorbells are None where there
     are none.
     """
 
     ram: memoryview
+    ram_file: int
     console: socket.socket
     monitor: socket.socket
     log: IO[bytes]
@@ -43,10 +46,11 @@ class Shared:
     debugger: socket.socket | None
 
     def close(self) -> None:
-        """Let go of everything but the memory."""
+        """Let go of everything but the mapping of the memory."""
         for end in (self.console, self.monitor, self.doorbell, self.blocking, self.debugger, self.log):
             if end is not None:
                 end.close()
+        os.close(self.ram_file)
 
 
 class QemuProcess:
@@ -173,7 +177,7 @@ def start_process(
         descriptors = Descriptors(
             ram, image, store, console_fd, monitor_fd, log.fileno(), bell_fd, block_fd, gdb_fd
         )
-        shared = Shared(mapping, console, monitor, log, bell, block, gdb)
+        shared = Shared(mapping, os.dup(ram), console, monitor, log, bell, block, gdb)
         given = [ram, image, store, log.fileno(), console_fd, monitor_fd, bell_fd, block_fd, gdb_fd]
         words = command(descriptors)
         errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
