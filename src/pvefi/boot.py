@@ -18,7 +18,7 @@ from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
@@ -122,6 +122,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     )
     progress.steer(guest)
     with closing(guest):
+        read_declarations()  # while the machine starts
         surroundings = Surroundings(
             console=observer.console,
             random=_randomness(options.seed),
