@@ -198,7 +198,7 @@ class QemuGuest:
             return
         if request.function == Function.BOOT and request.seq == 1:
             self._boots += 1
-            if self._boots > 1 and (fault := triple_fault(self._log())):
+            if self._boots > 1 and (fault := triple_fault(self._shared.log.read())):
                 self._stop = fault
                 return
         self._blocked = True
@@ -248,19 +248,12 @@ class QemuGuest:
         self._unblock()
         self._monitor.execute("system_reset")
 
-    def _log(self) -> bytes:
-        """Return what QEMU has noted since the last time."""
-        return self._shared.log.read()
-
     def _serial(self) -> None:
         if self._typed:
             self._send_typed()
         self._text()
 
-    def _text(self) -> None:
-        self._read_text()
-
-    def _read_text(self) -> bool:
+    def _text(self) -> bool:
         """Pass on some of what the guest has written; whether there was anything."""
         try:
             data = self._shared.console.recv(_CHUNK)
@@ -276,8 +269,8 @@ class QemuGuest:
 
     def _drain(self) -> None:
         for _ in range(_CHUNKS):
-            if self._shared.console.fileno() not in self._ready or not self._read_text():
-                return
+            if self._shared.console.fileno() not in self._ready or not self._text():
+                break
 
     def _keys(self) -> None:
         assert self._keyboard is not None
@@ -314,7 +307,7 @@ class QemuGuest:
             self._forget(self._monitor.fileno())
 
     def _shut_down(self, reason: str) -> Stop:
-        if fault := triple_fault(self._log()):
+        if fault := triple_fault(self._shared.log.read()):
             return fault
         if reason == "guest-reset":
             return Restarted()
