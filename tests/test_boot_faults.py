@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from pvefi.cli.status import ExitStatus
 from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.machine import QemuMachine
 from pvefi.prepare import BootOptions, prepare
+from pvefi.probe.lines import probe_boots
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Goal, Outcome
 from tests.conftest import RealFiles, Tool
@@ -33,6 +35,7 @@ from tests.test_boot import BEGIN, END, LOOP, MIB, call, load, program
 CALLS = 10
 TEN_CALLS = BEGIN + call("Stall", 0) * CALLS + load(0, 0) + END
 QUIET = "console=ttyS0 quiet probe="
+REBOOTING = "console=ttyS0 quiet reboot=efi probe=count,reboot"
 
 
 @pytest.fixture
@@ -149,8 +152,6 @@ def test_a_qemu_that_is_killed_as_boot_services_end_is_a_verdict(
 def test_a_qemu_that_is_killed_while_a_service_lets_time_pass_is_a_verdict(
     machine: QemuMachine, image: Callable[[bytes], Path]
 ) -> None:
-    import threading
-
     options = options_of(machine, image(BEGIN + call("Stall", 0) + call("Stall", 20_000_000) + LOOP))
 
     def at_call(_event: CallEvent) -> None:
@@ -409,3 +410,60 @@ def test_a_kernel_whose_host_was_away_at_run_time_goes_on_without_efi(
     assert result.verdict.outcome is Outcome.POWERED_OFF
     assert "PVEFI-PROBE end poweroff" in console
     assert "I/O error" in console or "nput/output error" in console
+
+
+# ---------------------------------------------------------------- resets, two CPUs, standing idle
+
+
+def facts(text: list[str], name: str) -> list[Any]:
+    """Return the fact of this name from each boot on the console."""
+    return [boot.facts[name] for boot in probe_boots("".join(text).encode())]
+
+
+def test_two_cpus_that_ring_at_once_both_get_their_answers(machine: QemuMachine, corpus: RealFiles) -> None:
+    text: list[str] = []
+    result = booted(kernel(machine, corpus, "parallel,poweroff", cpus=2), text=text)
+    assert result.verdict.outcome is Outcome.POWERED_OFF
+    (fact,) = facts(text, "parallel")
+    assert fact["wrong"] == ["0", "0"]
+
+
+@pytest.mark.full
+def test_a_variable_counts_the_boots_of_a_kernel_that_resets(machine: QemuMachine, corpus: RealFiles) -> None:
+    text: list[str] = []
+    ends = 0
+
+    def at_call(event: CallEvent) -> None:
+        nonlocal ends
+        if event.service == "ResetSystem":
+            ends += 1
+            if ends == 6:
+                raise KeyboardInterrupt
+
+    with nothing_left(), pytest.raises(KeyboardInterrupt):
+        booted(kernel(machine, corpus, "count,reboot", command_line=REBOOTING), at_call, text)
+    assert [fact["before"] for fact in facts(text, "count")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_pvefi_costs_nothing_while_a_guest_idles(machine: QemuMachine, corpus: RealFiles) -> None:
+    span = 10.0
+    options = kernel(machine, corpus, "hold")
+    text: list[str] = []
+    spent: list[float] = []
+
+    def measure() -> None:
+        time.sleep(1)
+        before = time.process_time()
+        time.sleep(span)
+        spent.append(time.process_time() - before)
+        os.kill(own_qemu(), signal.SIGTERM)
+
+    def console(part: str) -> None:
+        text.append(part)
+        if "PVEFI-PROBE end hold" in "".join(text) and not watcher.ident:
+            watcher.start()
+
+    watcher = threading.Thread(target=measure, daemon=True)
+    boot(prepare(options), Observer(console, lambda _: None, lambda _: None))
+    watcher.join()
+    assert spent[0] < 0.01 * span
