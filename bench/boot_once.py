@@ -14,7 +14,7 @@ from pathlib import Path
 from pvefi.boot import Observer, boot
 from pvefi.guest import Trampoline
 from pvefi.guest.mailbox import Answer, Request
-from pvefi.machines import Hardware, Stop
+from pvefi.machines import Hardware, Keyboard, Look, Stop
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.prepare import BootOptions, prepare
@@ -42,14 +42,20 @@ class WatchedMachine(EmbeddedMachine):
         self.anonymous_memory = 0
 
     def start(
-        self, trampoline: Trampoline, hardware: Hardware, console: Callable[[bytes], None]
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
     ) -> EmbeddedGuest:
         """Start a guest that is looked at from here."""
-        guest = super().start(trampoline, hardware, console)
+        guest = super().start(trampoline, hardware, console, keyboard)
         run = guest.run
 
-        def watched(answer: Callable[[Request], Answer], timeout: float | None) -> Stop:
-            stop = run(answer, timeout)
+        def watched(
+            answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
+        ) -> Stop:
+            stop = run(answer, timeout, look)
             self.anonymous_memory = anonymous_memory()
             return stop
 

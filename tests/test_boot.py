@@ -234,7 +234,7 @@ def test_a_halt_is_for_good(booted: Booted) -> None:
 REQUESTS: dict[str, tuple[bytes, str]] = {
     "a gate that nobody has": (BEGIN + ring(399), "gate 0x18f, which nobody was given"),
     "a function out of range": (BEGIN + ring(0xFFFF_FFFF), "gate 0xffffffff, which nobody was given"),
-    "boot again": (BEGIN + ring(0x1000), "BOOT as call 0x2"),
+    "boot again": (BEGIN + ring(0x1000), "BOOT as call 0x[0-9a-f]+, which only the first may be"),
     "the end of a copy": (BEGIN + ring(0x1002), "DONE, the end of what the guest was never asked"),
     "the end of all": (BEGIN + ring(0x1003), "the trampoline ended before the image did"),
     "a bare doorbell": (OUT_DOORBELL + LOOP, "a doorbell without a call"),
@@ -244,7 +244,7 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     ),
     "a jump in the sequence": (
         BEGIN + store(SYMBOLS["mailbox"], 77) + call("Stall", 0),
-        "the mailbox was overwritten: expected call 2, found call 0x4e",
+        "the mailbox was overwritten: expected call [0-9]+, found call 0x4e",
     ),
 }
 
@@ -254,7 +254,7 @@ def test_a_garbage_mailbox_is_a_bad_request(booted: Booted, name: str) -> None:
     code, text = REQUESTS[name]
     result = booted.code(code)
     assert result.verdict.outcome is Outcome.BAD_REQUEST
-    assert text in result.verdict.message
+    assert re.search(text, result.verdict.message)
 
 
 POINTERS: dict[str, tuple[bytes, str]] = {

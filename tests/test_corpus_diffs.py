@@ -31,7 +31,10 @@ def boots(corpus: RealFiles, tmp_path_factory: pytest.TempPathFactory) -> Boots:
         document, trace = folder / f"{name}.json", folder / f"{name}.trace"
         with pytest.MonkeyPatch.context() as patch, document.open("w") as file:
             patch.setattr("sys.stdout", file)
-            assert main(["boot", kernel, "--json", "--trace", str(trace), *options]) == 0
+            assert (
+                main(["boot", kernel, "--machine", "embedded", "--json", "--trace", str(trace), *options])
+                == 0
+            )
         made[name] = str(document), str(trace)
     return made
 

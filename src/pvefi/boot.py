@@ -18,7 +18,7 @@ from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
@@ -76,13 +76,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    # The guest that these lambdas name is not there yet.
-    progress = Progress(
-        options.goal,
-        lambda verdict: guest.finish(verdict),  # noqa: PLW0108
-        lambda seconds: guest.look_soon(seconds),  # noqa: PLW0108
-        lambda: guest.listen(),  # noqa: PLW0108
-    )
+    progress = Progress(options.goal)
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
@@ -126,7 +120,9 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     guest = options.machine.start(
         trampoline, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
+    progress.steer(guest)
     with closing(guest):
+        read_declarations()  # while the machine starts
         surroundings = Surroundings(
             console=observer.console,
             random=_randomness(options.seed),
@@ -168,17 +164,12 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
     """Let somebody else boot the image, and return what its console and its end tell."""
     options = prepared.options
-    # The guest that these lambdas name is not there yet.
-    progress = Progress(
-        options.goal,
-        lambda verdict: guest.finish(verdict),  # noqa: PLW0108
-        lambda seconds: guest.look_soon(seconds),  # noqa: PLW0108
-        lambda: guest.listen(),  # noqa: PLW0108
-    )
+    progress = Progress(options.goal)
     observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
     guest = options.machine.start_foreign(
         foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
+    progress.steer(guest)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
         verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))

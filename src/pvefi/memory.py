@@ -14,7 +14,21 @@ from typing import Protocol
 
 from pvefi.errors import GuestFault
 
-__all__ = ["GuardedMemory", "GuestMemory", "Memory", "NamedRange", "RamBlock", "VirtualMemory", "describe"]
+__all__ = [
+    "Backing",
+    "GuardedMemory",
+    "GuestMemory",
+    "Memory",
+    "NamedRange",
+    "RamBlock",
+    "VirtualMemory",
+    "describe",
+]
+
+
+_CHUNK = 1 << 20
+_LARGE = 1 << 16
+"""Bytes from which on it pays to turn to a block's backing."""
 
 
 class Memory(Protocol):
@@ -60,12 +74,28 @@ def describe(address: int, ranges: Iterable[NamedRange]) -> str:
     return f"{best.name}+{address - best.address:#x} ({address:#x})"
 
 
+class Backing(Protocol):
+    """What RAM is made of, for those who fill or store much at once."""
+
+    def written(self, offset: int, size: int) -> Iterable[tuple[int, int]]:
+        """Return offset and size of the parts of a range that may hold anything else than zeroes."""
+        ...
+
+    def store(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Store `data`, sooner than a copy into memory that was never touched."""
+        ...
+
+
 @dataclass(frozen=True)
 class RamBlock:
-    """A run of RAM: `view` is the host's writable mapping of what the guest sees at `address` (physical)."""
+    """A run of RAM: `view` is the host's writable mapping of what the guest sees at `address` (physical).
+
+    `backing` is the same memory by other means, where there are any; offsets are those of the view.
+    """
 
     address: int
     view: memoryview
+    backing: Backing | None = None
 
     @property
     def end(self) -> int:
@@ -83,12 +113,17 @@ class GuestMemory:
 
     def view(self, address: int, size: int) -> memoryview:
         """Return the `size` bytes at `address` themselves, writable; GuestFault unless all are RAM."""
+        block, offset = self._place(address, size)
+        return block.view[offset : offset + size]
+
+    def _place(self, address: int, size: int) -> tuple[RamBlock, int]:
+        """Return the block that holds the `size` bytes at `address`, and their offset in it."""
         index = bisect_right(self._starts, address) - 1
         if index >= 0 and size >= 0:
             block = self.blocks[index]
             offset = address - block.address
             if offset + size <= len(block.view):
-                return block.view[offset : offset + size]
+                return block, offset
         raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
 
     def read(self, address: int, size: int) -> bytes:
@@ -97,7 +132,11 @@ class GuestMemory:
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at `address`; GuestFault, and nothing written, unless all of it is RAM."""
-        self.view(address, len(data))[:] = data
+        block, offset = self._place(address, len(data))
+        if len(data) >= _LARGE and block.backing is not None:
+            block.backing.store(offset, data)
+        else:
+            block.view[offset : offset + len(data)] = data
 
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes at `address` are all RAM, else GuestFault."""
@@ -105,11 +144,15 @@ class GuestMemory:
 
     def fill(self, address: int, size: int, value: int = 0) -> None:
         """Set `size` bytes at `address` to `value`; GuestFault unless all are RAM."""
-        view = self.view(address, size)
-        chunk = bytes([value]) * min(size, 1 << 20)
-        for at in range(0, size, 1 << 20):
-            part = view[at : at + (1 << 20)]
-            part[:] = chunk[: len(part)]
+        block, offset = self._place(address, size)
+        parts: Iterable[tuple[int, int]] = ((offset, size),)
+        if value == 0 and size >= _LARGE and block.backing is not None:
+            parts = block.backing.written(offset, size)
+        chunk = bytes([value]) * min(size, _CHUNK)
+        for start, count in parts:
+            for at in range(start, start + count, _CHUNK):
+                part = block.view[at : min(at + _CHUNK, start + count)]
+                part[:] = chunk[: len(part)]
 
     def contiguous(self, address: int) -> int:
         """Return how many bytes of RAM there are from `address` to the end of its block; 0 for none."""

@@ -179,10 +179,16 @@ def _runs(image: Image, entry: Entry) -> bool:
 
 
 def _command_line(options: BootOptions, image: Image) -> str:
-    if options.command_line is not None:
-        return options.command_line
-    is_kernel = image.bzimage is not None or image.vmlinux is not None
-    return "console=ttyS0" if is_kernel and options.machine.runs_kernels else ""
+    """Return what the image is given: the user's words, or a console, and what the machine has to say."""
+    if image.bzimage is None and image.vmlinux is None:
+        return options.command_line or ""
+    line = options.command_line
+    if line is None:
+        line = "console=ttyS0" if options.machine.runs_kernels else ""
+    argument = options.machine.kernel_argument()
+    if not argument or argument.partition("=")[0] in line:
+        return line
+    return f"{argument} {line}".rstrip()
 
 
 def _check_command_line(text: str) -> None:

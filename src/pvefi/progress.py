@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
 from pvefi.machines.machine import CpuState
@@ -19,25 +20,32 @@ _IDLE_SAMPLES = 2
 """How often in a row all CPUs have to be seen halted for good."""
 
 
+class Steered(Protocol):
+    """What of a guest its progress needs; see `pvefi.machines.Guest`."""
+
+    def finish(self, reason: object) -> None:
+        """End the run."""
+        ...
+
+    def look_soon(self, seconds: float) -> None:
+        """Look at the CPUs in so many seconds."""
+        ...
+
+    def listen(self) -> None:
+        """Give the guest what a patient keyboard has."""
+        ...
+
+
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
-    `finish` is called with a verdict when the boot is to end here, `look_soon` with the seconds in which the
-    CPUs should be looked at, `user_space` when the first process is known to run.
+    The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
-    def __init__(
-        self,
-        goal: Goal,
-        finish: Callable[[Verdict], None],
-        look_soon: Callable[[float], None] = lambda _: None,
-        user_space: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, goal: Goal) -> None:
         self._goal = goal
-        self._finish = finish
-        self._look_soon = look_soon
-        self._tell = user_space
-        self._told = False
+        self._guest: Steered | None = None
+        self._listens = False
         self._span = _FIRST_SPAN
         self._began = time.monotonic()
         self._console = ConsoleWatch()
@@ -46,6 +54,14 @@ class Progress:
         self._halted = 0
         self.milestones: dict[Milestone, float] = {}
         self.boots = 0
+
+    def steer(self, guest: Steered) -> None:
+        """Take the guest whose progress this is; it may have written to its console before."""
+        self._guest = guest
+
+    def _finish(self, verdict: Verdict) -> None:
+        if self._guest is not None:
+            self._guest.finish(verdict)
 
     def boot(self) -> None:
         """Note that the trampoline has rung: at the start, or because the guest was reset."""
@@ -78,7 +94,8 @@ class Progress:
             case MarkKind.USER_SPACE:
                 self.reached(Milestone.USER_SPACE)
                 self._announced = mark.text
-                self._look_soon(_SOON)
+                if self._guest is not None:
+                    self._guest.look_soon(_SOON)
             case MarkKind.INIT_FAILED:
                 self.milestones.pop(Milestone.USER_SPACE, None)
                 self._announced = ""
@@ -89,9 +106,9 @@ class Progress:
 
     def _user_space(self, how: str) -> None:
         self.reached(Milestone.USER_SPACE)
-        if not self._told:
-            self._told = True
-            self._tell()
+        if self._guest is not None and not self._listens:
+            self._listens = True
+            self._guest.listen()
         if self._goal is Goal.USERSPACE:
             self._finish(Verdict(Outcome.USER_SPACE, f"the first process runs: {how}"))
 

@@ -23,7 +23,7 @@ from tests.build.pe import PeSection, build_pe
 from tests.conftest import RealFiles
 from tests.report.made import result
 
-PVEFI = (sys.executable, "-m", "pvefi", "boot")
+PVEFI = (sys.executable, "-m", "pvefi", "boot", "--machine", "embedded")
 
 LOOP = "ebfe"  # jmp .
 FAULT = "488b042500000000"  # mov 0, %rax

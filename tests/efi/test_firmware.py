@@ -15,7 +15,18 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.service import UINTN, EndRun, ExitImage, Handle, Out, Pointer, Service, Steps, service
 from pvefi.errors import GuestFault, UsageError
-from pvefi.guest.mailbox import Answer, Copy, Fill, Finish, Function, Request, Return, Unwind, Upcall
+from pvefi.guest.mailbox import (
+    Answer,
+    Commit,
+    Copy,
+    Fill,
+    Finish,
+    Function,
+    Request,
+    Return,
+    Unwind,
+    Upcall,
+)
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
@@ -518,7 +529,17 @@ def test_runtime_services_answer_on_after_boot_services(bell: Bell) -> None:
     exit_boot_services(bell)
     bell.guest.memory.write(SCRATCH, bytes(64))
     assert bell.call("GetVariable", SCRATCH, SCRATCH, 0, SCRATCH) == Return(EfiStatus.NOT_FOUND)
-    assert bell.call("GetTime", SCRATCH, 0) == Return(EfiStatus.SUCCESS)
+    told = bell.call("GetTime", SCRATCH, 0)
+    assert isinstance(told, Commit)
+    assert told.value == EfiStatus.SUCCESS
+    assert [store.target for store in told.stores] == [SCRATCH]
+
+
+def test_after_boot_services_the_host_stores_nothing_itself(bell: Bell) -> None:
+    exit_boot_services(bell)
+    bell.guest.memory.write(SCRATCH, bytes(64))
+    bell.call("GetTime", SCRATCH, 0)
+    assert bell.guest.memory.read(SCRATCH, 64) == bytes(64)
 
 
 # ---------------------------------------------------------------- notify functions

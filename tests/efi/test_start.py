@@ -19,6 +19,7 @@ from pvefi.spec.xen.start_info import (
     HvmMemmapTableEntry,
     HvmModlistEntry,
     HvmStartInfo,
+    HvmStartInfoV0,
     MemmapType,
 )
 
@@ -53,10 +54,7 @@ class Told:
     def read(self, address: int = INFO) -> Start:
         def fetch(at: int, size: int) -> Steps[bytes]:
             yield from ()
-            size = (
-                min(size, self.memory.contiguous(at)) or size
-            )  # beyond memory there are other things to read
-            return self.memory.read(at, size).ljust(size, b"?")
+            return self.memory.read(at, min(size, self.memory.contiguous(at)) or size)
 
         steps = read_start(fetch, self.base + address)
         try:
@@ -95,9 +93,16 @@ def test_later_versions_are_read_as_version_1() -> None:
     assert Told(version=7).read().info.version == 7
 
 
-@pytest.mark.parametrize("address", [SIZE - 40, SIZE, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("address", [SIZE, 1 << 63, (1 << 64) - 1])
 def test_an_address_that_is_no_memory_is_refused(address: int) -> None:
     refused(Told(), "not all RAM", address)
+
+
+@pytest.mark.parametrize("there", [1, HvmStartInfoV0.SIZE - 1, HvmStartInfoV0.SIZE, HvmStartInfo.SIZE - 1])
+def test_a_structure_that_memory_cuts_off_is_refused(there: int) -> None:
+    told = Told()
+    told.memory.write(SIZE - there, told.memory.read(INFO, there))
+    refused(told, f"takes [0-9]+ bytes, {there} are there", SIZE - there)
 
 
 def test_something_else_is_refused_with_its_place() -> None:
@@ -122,7 +127,7 @@ def test_absurd_counts_are_refused(field: str) -> None:
 def test_pointers_to_no_memory_are_refused(field: str, address: int) -> None:
     told = Told(**{field: address})
     told.memory.write(SIZE - 1, b"x")
-    refused(told, "not all RAM|does not end|no memory")
+    refused(told, "not all RAM|does not end|takes [0-9]+ bytes, 1 are there")
 
 
 def test_a_command_line_without_an_end_is_refused() -> None:

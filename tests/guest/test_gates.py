@@ -422,9 +422,20 @@ SHORT = 2_000_000  # TSC ticks: about a millisecond
 TWICE = ALIGN + call(TRAMPOLINE.gate(GATE)) + call(TRAMPOLINE.gate(GATE)) + HALT
 
 
-def unanswered(run: Run, bound: int = SHORT) -> None:
-    """Let the guest ring its gate and wait, the host having left without an answer."""
-    run.mailbox_host_side().bound_waits(bound)
+def unanswered(run: Run, bound: int = SHORT, *, outlives: bool = True) -> None:
+    """Let the guest ring its gate and wait, the host having left without an answer.
+
+    With `outlives` boot services have ended before, as far as the gate can tell.
+    """
+
+    def leave(_request: Request) -> Finish:
+        mailbox = run.mailbox_host_side()
+        mailbox.bound_waits(bound)
+        if outlives:
+            mailbox.outlive_boot_services()
+        return Finish("nobody answers")
+
+    run.script = Script([leave])
     assert isinstance(run.go(), Finished)
 
 
@@ -451,6 +462,16 @@ def test_a_late_answer_changes_nothing_after_the_wait_has_run_out() -> None:
         late.publish(Return(0))
         assert isinstance(run.go(), Halted)
         assert run.guest.registers()["rax"] == EfiStatus.DEVICE_ERROR
+
+
+def test_while_boot_services_last_a_wait_that_runs_out_ends_in_a_line_on_the_serial_port() -> None:
+    with started(MACHINE, TWICE) as run:
+        unanswered(run, outlives=False)
+        assert isinstance(run.go(), Halted)
+        words = run.mailbox
+    said = b"\r\npvefi: the host has not answered a call for too long; the guest stops here\r\n"
+    assert b"".join(run.console) == said
+    assert (words.seq, words.dead, words.timeouts, words.lock) == (2, 2, 1, 0)
 
 
 def test_without_a_bound_the_guest_waits_for_ever() -> None:
@@ -515,6 +536,7 @@ def test_a_second_caller_does_not_ring_a_host_that_died_meanwhile(assemble: Asse
         contended(run)
         run.set_word("dead", 1)
         run.set_word("lock", lock)
+        run.mailbox_host_side().outlive_boot_services()
         assert isinstance(run.go(), Halted)
         assert run.guest.registers()["rax"] == EfiStatus.DEVICE_ERROR
         assert run.mailbox.lock == lock

@@ -15,6 +15,7 @@ from elftools.elf.segments import NoteSegment
 
 from build_guest import build
 from pvefi.guest import Trampoline, load_trampoline
+from pvefi.guest.mailbox import STAGING_SIZE
 from pvefi.image import EntryKind, inspect
 from tests.conftest import Tool
 
@@ -126,15 +127,23 @@ def test_there_is_no_gate_beyond_the_last(trampoline: Trampoline) -> None:
 
 
 def test_the_stack_is_as_large_as_uefi_asks_and_aligned(trampoline: Trampoline) -> None:
-    stack = trampoline.segment(".stack")
-    assert stack.size >= 128 << 10  # UEFI 2.10 §2.3.4
-    assert stack.end == trampoline.symbols["stack_top"]
-    assert stack.end % 16 == 0
+    stack, top = trampoline.segment(".stack"), trampoline.symbols["stack_top"]
+    assert top - stack.address >= 128 << 10  # UEFI 2.10 §2.3.4
+    assert top % 16 == 0
+
+
+def test_exceptions_have_a_stack_of_their_own_behind_it(trampoline: Trampoline) -> None:
+    end = trampoline.symbols["exception_stack_top"]
+    assert end == trampoline.segment(".stack").end == trampoline.symbols["stack_top"] + 4096
+    assert end % 16 == 0
 
 
 def test_the_arenas_lie_in_their_parts(trampoline: Trampoline) -> None:
     mailbox, arena = trampoline.segment(".mailbox"), trampoline.segment(".arena")
-    assert trampoline.runtime_arena == (mailbox.address + 4096, mailbox.end)
+    staging = trampoline.symbols["staging"]
+    assert trampoline.runtime_arena == (mailbox.address + 4096, staging)
+    assert trampoline.mailbox == (mailbox.address, mailbox.size)
+    assert mailbox.end - staging == STAGING_SIZE
     assert trampoline.boot_arena == (arena.address, arena.end)
 
 

@@ -44,8 +44,9 @@ NASTY = """/tmp/it's "the" kernel; `no`"""
 
 
 def test_a_kernel_s_path_may_hold_any_character(tree: Path) -> None:
-    assert make(tree, "boot", f"KERNEL={NASTY}") == ["<boot>", f"<{NASTY}>"]
-    assert make(tree, "boot", KERNEL=NASTY) == ["<boot>", f"<{NASTY}>"]
+    words = ["<boot>", f"<{NASTY}>", "<--until>", "<handoff>"]
+    assert make(tree, "boot", f"KERNEL={NASTY}") == words
+    assert make(tree, "boot", KERNEL=NASTY) == words
     assert make(tree, "bench", f"KERNEL={NASTY}") == ["<bench/run.py>", "<--kernel>", f"<{NASTY}>"]
 
 
@@ -54,6 +55,8 @@ def test_arguments_are_words_of_the_shell(tree: Path) -> None:
     assert make(tree, "boot", "KERNEL=k", f"ARGS={arguments}") == [
         "<boot>",
         "<k>",
+        "<--until>",
+        "<handoff>",
         "<--count>",
         "<--cmdline>",
         '<a "b">',

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,8 @@ import click
 from pvefi.boot import Observer, boot
 from pvefi.cli import streams
 from pvefi.cli.guest_console import GuestConsole
-from pvefi.cli.options import SECONDS, SIZE
+from pvefi.cli.machine_options import MachineChoice, machine_options
+from pvefi.cli.options import SECONDS
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
 from pvefi.cli.terminal import Terminal
@@ -21,9 +23,6 @@ from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
 from pvefi.machines import ForeignWay
-from pvefi.machines.choose import FIRMWARE, MACHINES, QemuWish, choose_machine
-from pvefi.machines.qemu.accelerator import ACCELERATORS
-from pvefi.machines.qemu.command import MachineType
 from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
 from pvefi.trace.show import verdict_line
@@ -36,9 +35,6 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option(
-    "--machine", type=click.Choice(MACHINES), default="auto", show_default=True, help="Where the guest runs."
-)
 @click.option(
     "--entry",
     type=click.Choice([*ENTRIES, ForeignWay.LINUX.value, ForeignWay.PVH.value, "all"]),
@@ -58,9 +54,6 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     "--cmdline",
     metavar="TEXT",
     help="Kernel command line, or a program's arguments; for a kernel on QEMU console=ttyS0 when not given.",
-)
-@click.option(
-    "--memory", "memory_size", type=SIZE, default="512M", show_default=True, help="RAM, with K, M or G."
 )
 @click.option(
     "--profile",
@@ -84,50 +77,7 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     help="Where a kernel's boot is to end: at its hand-off, at its first process, or at its own end. "
     "The default is exit on QEMU, handoff elsewhere and with --entry all.",
 )
-@click.option("--cpus", type=click.IntRange(1, 255), default=1, show_default=True, help="How many CPUs.")
-@click.option(
-    "--disk",
-    "disks",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="A disk (virtio-blk): raw contents, or QCOW2 by the name .qcow2. Several in their order.",
-)
-@click.option("--no-reboot", is_flag=True, help="End when the guest resets, instead of starting it anew.")
-@click.option(
-    "--deterministic",
-    is_flag=True,
-    help="Make every run like the other: time by instructions, a fixed clock, seed 0 unless given.",
-)
-@click.option(
-    "--keep-guest",
-    is_flag=True,
-    help="Let a guest that is past ExitBootServices live on when pvefi ends.",
-)
-@click.option(
-    "--firmware",
-    type=click.Choice(FIRMWARE),
-    default="auto",
-    show_default=True,
-    help="What QEMU runs before the trampoline, auto: the quickest; with ovmf OVMF boots the image instead.",
-)
-@click.option("--qemu", metavar="FILE", envvar="PVEFI_QEMU", help="The QEMU to run.")
-@click.option(
-    "--qemu-machine",
-    type=click.Choice([kind.value for kind in MachineType]),
-    help="QEMU's machine type; q35 when not given.",
-)
-@click.option(
-    "--accel",
-    type=click.Choice(ACCELERATORS),
-    default="auto",
-    show_default=True,
-    help="How QEMU executes the guest; auto: KVM where it runs and is faster, else TCG.",
-)
-@click.option("--cpu", default="", metavar="MODEL", help="QEMU's CPU model.")
-@click.option(
-    "--qemu-arg", "qemu_arguments", multiple=True, metavar="WORD", help="One more word for QEMU; repeatable."
-)
+@machine_options
 @click.option(
     "--timeout",
     type=SECONDS,
@@ -140,28 +90,16 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 def command(
     image: Path,
-    machine: str,
+    choice: MachineChoice,
     entry: str,
     boot_info: str,
     initrd: Path | None,
     cmdline: str | None,
-    memory_size: int,
     profile: str,
     trace_file: Path | None,
     count: bool,
     seed: int | None,
     until: str | None,
-    cpus: int,
-    disks: tuple[Path, ...],
-    no_reboot: bool,
-    deterministic: bool,
-    keep_guest: bool,
-    firmware: str,
-    qemu: str | None,
-    qemu_machine: str | None,
-    accel: str,
-    cpu: str,
-    qemu_arguments: tuple[str, ...],
     timeout: float | None,
     as_json: bool,
 ) -> ExitStatus:
@@ -172,50 +110,36 @@ def command(
     EFI_SUCCESS is exit status 0, any other status 1. With --entry all, every entry that the image has is
     taken in turn, and a table compares them.
     """
-    foreign = ForeignWay(entry) if entry in (ForeignWay.LINUX, ForeignWay.PVH) else None
-    if firmware == "ovmf":
-        if entry != "efi":
-            raise UsageError(f"--firmware ovmf boots by the entry efi, found --entry {entry}")
-        foreign = ForeignWay.OVMF
+    foreign = _foreign(entry, choice)
     to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
-    wish = QemuWish(
-        program=qemu,
-        machine_type=MachineType(qemu_machine) if qemu_machine else None,
-        accelerator=accel,
-        cpu=cpu,
-        firmware="" if firmware == "ovmf" else firmware,
-        foreign=foreign is not None,
-        arguments=qemu_arguments,
-        exact=deterministic,
-        watched=to_handoff,
-        outlives=keep_guest,
-    )
-    chosen = choose_machine("embedded" if machine == "auto" and count else machine, wish)
     if foreign is not None and (to_handoff or trace_file):
         raise UsageError(f"{foreign} boots without pvefi's services: expected no --trace and no hand-off")
-    if count and chosen.runs_kernels and not deterministic:
+    if count and choice.machine == "auto" and not choice.deterministic:
+        choice = replace(choice, machine="embedded")
+    machine = choice.machine_for(watched=to_handoff, foreign=foreign is not None)
+    if count and machine.runs_kernels and not choice.deterministic:
         raise UsageError("--count expects the embedded machine or --deterministic, found neither")
-    goal = Goal(until) if until else (Goal.EXIT if chosen.runs_kernels and not to_handoff else Goal.HANDOFF)
-    if goal is not Goal.HANDOFF and not chosen.runs_kernels:
+    goal = Goal(until) if until else (Goal.EXIT if machine.runs_kernels and not to_handoff else Goal.HANDOFF)
+    if goal is not Goal.HANDOFF and not machine.runs_kernels:
         raise UsageError(
-            f"--until {goal} expects a machine that runs kernels, found {chosen.name}", "--machine qemu does"
+            f"--until {goal} expects a machine that runs kernels, found {machine.name}", "--machine qemu does"
         )
     options = BootOptions(
         image=image,
-        machine=chosen,
+        machine=machine,
         entry=entry,
         boot_info=None if boot_info == "auto" else BootInfo(boot_info),
         profile=profile,
         initrd=initrd,
         command_line=cmdline,
-        memory_size=memory_size,
-        seed=0 if deterministic and seed is None else seed,
-        count=count,
+        memory_size=choice.memory_size,
+        seed=0 if choice.deterministic and seed is None else seed,
+        count=count and not choice.deterministic,
         timeout=timeout or (None if goal is Goal.EXIT and Terminal().interactive else 300.0),
         goal=goal,
-        cpus=cpus,
-        disks=disks,
-        restarts=not no_reboot,
+        cpus=choice.cpus,
+        disks=choice.disks,
+        restarts=not choice.no_reboot,
     )
     if entry != "all":
         prepared = prepare(options) if foreign is None else prepare_foreign(options, foreign)
@@ -235,6 +159,15 @@ def command(
             results.append(not_started(prepared, str(error)))
     _report_all(results, as_json=as_json)
     return told(results)
+
+
+def _foreign(entry: str, choice: MachineChoice) -> ForeignWay | None:
+    """Return who else than pvefi is to boot the image, None for nobody."""
+    if choice.by_ovmf:
+        if entry != "efi":
+            raise UsageError(f"--firmware ovmf boots by the entry efi, found --entry {entry}")
+        return ForeignWay.OVMF
+    return ForeignWay(entry) if entry in (ForeignWay.LINUX, ForeignWay.PVH) else None
 
 
 def told(results: list[BootResult]) -> ExitStatus:

@@ -21,6 +21,9 @@ _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _MOVE = re.compile(r"\x1b\[[0-9;]*[HJ]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
+_AS_IT_WAS = "\x1b[0m\x1b(B\x1b[?25h\x1b[?7h\x1b7\x1b[r\x1b8\x1b[J"
+"""Colours, character set, cursor, wrapping, scrolling as usual (ECMA-48, DEC VT); nothing below it."""
+
 
 class GuestConsole:
     """A context manager around a boot.
@@ -39,6 +42,7 @@ class GuestConsole:
         self._partial = ""
         self._live: Live | None = None
         self._last = "\n"
+        self._steered = False
 
     def __enter__(self) -> Self:
         if self._terminal or sys.stderr.isatty():
@@ -59,6 +63,8 @@ class GuestConsole:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._stop_progress()
+        if self._steered:
+            self._put(_AS_IT_WAS)
         if self._last != "\n":
             self._put("\n")
 
@@ -72,6 +78,7 @@ class GuestConsole:
             self.write(visible(data))
             return
         self._stop_progress()
+        self._steered = self._steered or b"\x1b" in data
         self._stream.flush()
         self._stream.buffer.write(data)
         self._stream.flush()

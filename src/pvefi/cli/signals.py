@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,10 +33,14 @@ def terminable() -> Iterator[None]:
         yield
         return
     told = False
+    owner = os.getpid()
 
     def end(number: int, _frame: FrameType | None) -> None:
         nonlocal told
-        if not told:
+        if os.getpid() != owner:  # a process that was forked from this one: it has nothing to put in order
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not told:
             told = True
             raise Terminated(number)
 

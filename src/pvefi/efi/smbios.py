@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.memory import GuestMemory
@@ -10,6 +12,8 @@ from pvefi.spec.smbios import ANCHOR_ALIGNMENT, SEARCH_RANGE, EntryPoint32, Entr
 from pvefi.spec.uefi import guids
 
 __all__ = ["entry_points"]
+
+_ANCHOR = re.compile(rb"_SM(?:3)?_")  # SMBIOS 3.6 §5.2.1, §5.2.2
 
 
 def entry_points(memory: GuestMemory) -> tuple[tuple[Guid, int], ...]:
@@ -23,8 +27,9 @@ def entry_points(memory: GuestMemory) -> tuple[tuple[Guid, int], ...]:
     except GuestFault:
         return ()
     found: dict[Guid, int] = {}
-    for offset in range(0, size, ANCHOR_ALIGNMENT):
-        if data[offset : offset + 3] != b"_SM":
+    for match in _ANCHOR.finditer(data):
+        offset = match.start()
+        if offset % ANCHOR_ALIGNMENT:
             continue
         for guid, kind in ((guids.SMBIOS3_TABLE, EntryPoint64), (guids.SMBIOS_TABLE, EntryPoint32)):
             entry = kind.read(data[offset:])

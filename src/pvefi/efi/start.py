@@ -25,7 +25,7 @@ _ENTRY_LIMIT = 4096  # memory map entries and modules; e820 has 128 slots
 _PAGE = 4096
 
 Fetch = Callable[[int, int], Steps[bytes]]
-"""fetch(address, size): gets bytes of guest physical memory, wherever they lie."""
+"""fetch(address, size): gets bytes of guest physical memory, wherever they lie; fewer where that ends."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,29 @@ def read_start(fetch: Fetch, address: int) -> Steps[Start]:
     for count, what in ((info.memmap_entries, "memory map entries"), (info.nr_modules, "modules")):
         if count > _ENTRY_LIMIT:
             raise GuestFault(f"hvm_start_info at {address:#x} claims {count} {what}")
-    memmap = yield from fetch(info.memmap_paddr, info.memmap_entries * HvmMemmapTableEntry.SIZE)
-    modlist = b""
-    if info.nr_modules:
-        modlist = yield from fetch(info.modlist_paddr, info.nr_modules * HvmModlistEntry.SIZE)
+    memmap_size, modlist_size = (
+        info.memmap_entries * HvmMemmapTableEntry.SIZE,
+        info.nr_modules * HvmModlistEntry.SIZE,
+    )
+    memmap = yield from _whole(fetch, info.memmap_paddr, memmap_size, "memory map")
+    modlist = yield from _whole(fetch, info.modlist_paddr, modlist_size, "list of modules")
     return Start(
         info,
         tuple(
-            HvmMemmapTableEntry.unpack(memmap, at * HvmMemmapTableEntry.SIZE)
-            for at in range(info.memmap_entries)
+            HvmMemmapTableEntry.unpack(memmap, at) for at in range(0, memmap_size, HvmMemmapTableEntry.SIZE)
         ),
-        tuple(HvmModlistEntry.unpack(modlist, at * HvmModlistEntry.SIZE) for at in range(info.nr_modules)),
+        tuple(HvmModlistEntry.unpack(modlist, at) for at in range(0, modlist_size, HvmModlistEntry.SIZE)),
         (yield from _text(fetch, info.cmdline_paddr)) if info.cmdline_paddr else "",
         (yield from _rsdp(fetch, info.rsdp_paddr)) if info.rsdp_paddr else None,
     )
+
+
+def _whole(fetch: Fetch, address: int, size: int, what: str) -> Steps[bytes]:
+    """Return all `size` bytes of `what`; GuestFault where there are fewer."""
+    data = (yield from fetch(address, size)) if size else b""
+    if len(data) < size:
+        raise GuestFault(f"hvm_start_info's {what} at {address:#x} takes {size} bytes, {len(data)} are there")
+    return data
 
 
 def _text(fetch: Fetch, address: int) -> Steps[str]:

@@ -33,7 +33,7 @@ from pvefi.spec.uefi.tables import (
     RuntimeServicesSupported,
 )
 
-__all__ = ["Hypervisor", "make_environment"]
+__all__ = ["Hypervisor", "make_environment", "read_declarations"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Hypervisor:
 
     cpuid_base: int
     signature: bytes
+
+
+def read_declarations() -> None:
+    """Work out how the services' arguments are decoded, which the first environment would have to do."""
+    for service in (*boot.SERVICES.values(), *runtime.SERVICES.values()):
+        service.parameters()
 
 
 def make_environment(

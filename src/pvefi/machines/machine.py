@@ -284,6 +284,10 @@ class Machine(Protocol):
         """What the machine is in detail, such as its version; one line."""
         ...
 
+    def kernel_argument(self) -> str:
+        """Return what a Linux kernel has to be told of this machine, as NAME=VALUE; empty for nothing."""
+        ...
+
     def start(
         self,
         trampoline: Trampoline,

@@ -220,8 +220,8 @@ NO_HANDLER = {
         "gate 6, handler\n use_table\n movabsq $unmapped, %rsp\n ud2",
         "invalid opcode whose handler has no stack",
     ),
-    "a task state segment that is no memory": (
-        "gate 6, handler, stack=1\n use_table\n ud2",
+    "an interrupt stack that nobody set up": (
+        "gate 6, handler, stack=2\n use_table\n ud2",
         "invalid opcode whose handler has no stack",
     ),
 }

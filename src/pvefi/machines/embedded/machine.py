@@ -30,6 +30,10 @@ class EmbeddedMachine:
         """The CPU emulator's version."""
         return f"unicorn {version('unicorn')}"
 
+    def kernel_argument(self) -> str:
+        """Return nothing: a kernel is not run here."""
+        return ""
+
     def start(
         self,
         trampoline: Trampoline,

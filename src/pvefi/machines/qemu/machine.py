@@ -15,6 +15,7 @@ from pvefi.machines.qemu.command import BLOCKING_PORT, EXACT_EPOCH, MachineType,
 from pvefi.machines.qemu.guest import QemuGuest
 from pvefi.machines.qemu.ovmf import find_ovmf
 from pvefi.machines.qemu.process import QemuProcess, Shared, start_process
+from pvefi.machines.qemu.tsc import tsc_khz
 
 __all__ = ["QemuMachine"]
 
@@ -41,6 +42,18 @@ class QemuMachine:
         self.epoch = EXACT_EPOCH if options.exact else None
         self._patience = patience
         self._outlives = outlives
+
+    def kernel_argument(self) -> str:
+        """Return how fast the time-stamp counter runs, where a kernel has but one chance to find out.
+
+        On microvm that is by the 8254, right at its start: ACPI there has no other timer. When the host takes
+        the CPU away meanwhile, the kernel goes without, and waits for ever for the first tick of a clock.
+        """
+        options = self.options
+        if options.machine_type is not MachineType.MICROVM or options.accelerator != "tcg" or options.exact:
+            return ""
+        rate = tsc_khz()
+        return f"tsc_early_khz={rate}" if rate else ""
 
     def start(
         self,

@@ -18,6 +18,7 @@ from typing import IO
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.machines.qemu.command import Descriptors
+from pvefi.machines.qemu.console import Console, PipedConsole
 
 __all__ = ["QemuProcess", "Shared", "start_process"]
 
@@ -30,12 +31,15 @@ _PATIENCE = 2.0
 class Shared:
     """pvefi's ends of what a QEMU process inherits; `ram` is all of the guest's RAM, as QEMU's file has it.
 
+    `ram_file` is that file, a descriptor of pvefi's own.
+
     `log` holds what QEMU notes of CPU resets. The debugger's end and the two doorbells are None where there
     are none.
     """
 
     ram: memoryview
-    console: socket.socket
+    ram_file: int
+    console: Console
     monitor: socket.socket
     log: IO[bytes]
     doorbell: socket.socket | None
@@ -43,10 +47,11 @@ class Shared:
     debugger: socket.socket | None
 
     def close(self) -> None:
-        """Let go of everything but the memory."""
+        """Let go of everything but the mapping of the memory."""
         for end in (self.console, self.monitor, self.doorbell, self.blocking, self.debugger, self.log):
             if end is not None:
                 end.close()
+        os.close(self.ram_file)
 
 
 class QemuProcess:
@@ -142,7 +147,8 @@ def start_process(
     """Start what `command` says with the descriptors that it is given.
 
     `kernel` and `variables` are the bytes of the files behind the Descriptors of these names. With `outlives`
-    the process survives pvefi.
+    the process survives pvefi. With `blocking` there is the second doorbell, and nothing but the two lets the
+    guest wait for pvefi.
     MachineError when the program cannot be run, UsageError when the host has not so much memory.
     """
     with contextlib.ExitStack() as stack:
@@ -159,29 +165,36 @@ def start_process(
             stack.enter_context(theirs)
             return ours, theirs.fileno()
 
-        console, console_fd = pair()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
+        console: Console | None
+        console_fd, standard_input, standard_output = None, subprocess.DEVNULL, errors.fileno()
+        if blocking:
+            console = piped = PipedConsole()
+            standard_output, standard_input = piped.theirs
+            stack.callback(os.close, standard_output)
+            stack.callback(os.close, standard_input)
+        else:
+            console, console_fd = pair()
         monitor, monitor_fd = pair()
         bell, bell_fd = pair(doorbell)
         block, block_fd = pair(blocking)
         gdb, gdb_fd = pair(debugger)
         assert console is not None
         assert monitor is not None
-        assert console_fd is not None
         assert monitor_fd is not None
         if block_fd is not None:
             _fill(block_fd)
         descriptors = Descriptors(
             ram, image, store, console_fd, monitor_fd, log.fileno(), bell_fd, block_fd, gdb_fd
         )
-        shared = Shared(mapping, console, monitor, log, bell, block, gdb)
+        shared = Shared(mapping, os.dup(ram), console, monitor, log, bell, block, gdb)
         given = [ram, image, store, log.fileno(), console_fd, monitor_fd, bell_fd, block_fd, gdb_fd]
         words = command(descriptors)
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
         try:
             child = subprocess.Popen(
                 words,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
+                stdin=standard_input,
+                stdout=standard_output,
                 stderr=errors,
                 pass_fds=[number for number in given if number is not None],
                 # What is called in the child between fork and exec takes no lock that a thread could hold.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's monitor protocol, spoken in a thread of its own, so that a guest runs while the monitor is reached.
 
-asyncio and qemu.qmp are imported in that thread: QEMU takes as long to start as they take to load.
+asyncio and qemu.qmp are imported in that thread, and not before the guest has its image: until then every
+call of the guest would have to wait for them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Qmp", "QmpEvent"]
 
+_LATEST = 0.25
+"""Seconds after which the monitor is reached, whatever the guest does."""
+_SETTLED = 0.03
+"""Seconds that a guest's image has for its first calls, before it gets busy by itself."""
 _SILENT = logging.CRITICAL + 1
 _END_AT_MOST = 5.0
 """Seconds for the thread to end once its connection is shut down; it needs a few milliseconds."""
@@ -57,11 +62,20 @@ class Qmp:
         self._client: QMPClient | None = None
         self._failure = ""
         self._over = False
+        self._soon, self._wanted = threading.Event(), threading.Event()
         self._reached = threading.Event()
         self._finished = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="pvefi-qmp", daemon=True)
         self._thread.start()
+
+    def reach(self) -> None:
+        """Reach the monitor soon: the guest starts its image. Does not wait for that."""
+        self._soon.set()
+
+    def _hurry(self) -> None:
+        self._wanted.set()
+        self._soon.set()
 
     @property
     def ended(self) -> bool:
@@ -84,6 +98,7 @@ class Qmp:
 
     def wait_for_end(self, seconds: float) -> None:
         """Wait until all that QEMU has said is queued, once it has ended; no longer than `seconds`."""
+        self._hurry()
         self._finished.wait(seconds)
 
     def execute(
@@ -95,6 +110,7 @@ class Qmp:
         while its main loop waits for a device.
         """
         deadline = time.monotonic() + timeout
+        self._hurry()
         if not self._reached.wait(timeout):
             self._unanswered(command, timeout)
         future = self._submitted(command, arguments)
@@ -128,6 +144,7 @@ class Qmp:
             raise interrupted
 
     def _shut(self) -> None:
+        self._hurry()
         with contextlib.suppress(OSError):  # QEMU has gone before
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -170,6 +187,8 @@ class Qmp:
     def _run(self) -> None:
         """Be the thread."""
         try:
+            self._soon.wait(_LATEST)
+            self._wanted.wait(_SETTLED)
             import asyncio
 
             asyncio.run(self._serve())
