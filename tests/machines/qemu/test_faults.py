@@ -406,6 +406,17 @@ def test_a_size_of_memory_that_cannot_be_is_refused(machine: QemuMachine, size: 
         machine.start(TRAMPOLINE, Hardware(size), lambda _: None)
 
 
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
+def test_a_disk_that_is_none_is_refused(machine: QemuMachine, tmp_path: Path, kind: str) -> None:
+    disk = tmp_path / "disk"
+    if kind == "folder":
+        disk.mkdir()
+    if kind == "pipe":
+        os.mkfifo(disk)
+    with nothing_left(), pytest.raises(UsageError, match=str(disk)):
+        machine.start(TRAMPOLINE, Hardware(64 * MIB, disks=(disk,)), lambda _: None)
+
+
 def test_a_program_that_is_gone_is_a_machine_that_is_missing(machine: QemuMachine) -> None:
     from dataclasses import replace
 
