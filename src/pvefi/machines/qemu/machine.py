@@ -23,6 +23,7 @@ from pvefi.machines.qemu.tsc import tsc_khz
 __all__ = ["QemuMachine"]
 
 _PAGE = 4096
+_WORD_AT_MOST = 32 * _PAGE  # linux/binfmts.h, MAX_ARG_STRLEN
 
 
 class QemuMachine:
@@ -68,6 +69,7 @@ class QemuMachine:
         """Start QEMU and return the guest, on its way to the trampoline; see `Machine.start`."""
         _check_memory(hardware.memory_size, max(part.end for part in trampoline.segments))
         _check_disks(hardware.disks)
+        _check_command_line(hardware.command_line)
         exact = self.options.exact
         if exact:
             trampoline = trampoline.with_word("blocking_port", BLOCKING_PORT)
@@ -155,6 +157,15 @@ def _check_disks(disks: tuple[Path, ...]) -> None:
             raise UsageError(f"{disk}: expected a file or a block device for a disk, found neither", "--disk")
         if not os.access(disk, os.R_OK | os.W_OK):
             raise UsageError(f"{disk}: no permission to read and write it", "--disk")
+
+
+def _check_command_line(text: str) -> None:
+    """Refuse what does not fit into a word of QEMU's own command line; UsageError."""
+    size = len(text.encode())
+    if size >= _WORD_AT_MOST:
+        raise UsageError(
+            f"expected a command line of less than {_WORD_AT_MOST >> 10} KiB, found {size} bytes"
+        )
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 
 from pvefi.machines.machine import Keyboard
+from pvefi.machines.qemu.console import Console
 from pvefi.machines.qemu.readiness import Readiness
 
 __all__ = ["SerialPort"]
@@ -16,7 +16,7 @@ _CHUNKS = 64  # of text at most, when a run ends: more than a socket holds
 
 
 class SerialPort:
-    """The socket behind a guest's serial port.
+    """What is behind a guest's serial port.
 
     `console` gets what the guest writes. What `keyboard` has goes to the guest as fast as it takes it, from
     `listen` on; `leave` is called when the user leaves.
@@ -24,7 +24,7 @@ class SerialPort:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Console,
         readiness: Readiness,
         console: Callable[[bytes], None],
         keyboard: Keyboard | None,
