@@ -22,7 +22,16 @@ POOL = "pool"
 
 # UEFI 2.10 §7.2.4: "All allocations are eight-byte aligned"; sizes that are powers of two give more.
 _SIZES = (32, 64, 128, 256, 512, 1024, 2048)
-_RUN_PAGES = 16
+_RUN_PAGES, _SHORT_RUN_PAGES = 16, 4
+_LASTING = frozenset(
+    (
+        MemoryType.RUNTIME_SERVICES_CODE,
+        MemoryType.RUNTIME_SERVICES_DATA,
+        MemoryType.ACPI_RECLAIM,
+        MemoryType.ACPI_NVS,
+    )
+)
+"""Types that the operating system does not get back: their runs are short."""
 
 
 @dataclass(slots=True)
@@ -110,7 +119,7 @@ class Pools:
     def _new_run(self, memory_type: MemoryType) -> _Run:
         any_pages = AllocateType.ANY_PAGES
         try:
-            pages = _RUN_PAGES
+            pages = _SHORT_RUN_PAGES if memory_type in _LASTING else _RUN_PAGES
             address = self._pages.allocate(any_pages, memory_type, pages, 0, name=POOL)
         except EfiError:
             # Memory is short or in pieces: one page will do.
