@@ -45,7 +45,7 @@ class Start:
 def fetch_by_guest(memory: Memory, trampoline: Trampoline) -> Fetch:
     """Return a way to get bytes by way of the staging area, into which the guest copies them.
 
-    Page 0, where SeaBIOS has hvm_start_info, is RAM on every machine, and absent from the guest's page tables.
+    Page 0, where SeaBIOS has hvm_start_info, is RAM on every machine, but not in the guest's page tables.
     """
     staging = trampoline.symbols["staging"]
 
