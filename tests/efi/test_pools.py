@@ -48,6 +48,16 @@ def test_hundreds_of_allocations_of_six_types_make_a_map_of_twenty_descriptors()
     assert len(pages.descriptors()) <= 20
 
 
+def test_of_memory_that_no_kernel_gets_back_no_more_is_taken_than_is_used() -> None:
+    pages, pool = pools()
+    for _ in range(2):
+        pool.allocate(MemoryType.ACPI_RECLAIM, 36)
+    assert sum(span.pages for span in pages.spans if span.type is MemoryType.ACPI_RECLAIM) == 1
+    for size in (64, 128, 256):
+        pool.allocate(MemoryType.ACPI_RECLAIM, size)
+    assert sum(span.pages for span in pages.spans if span.type is MemoryType.ACPI_RECLAIM) == 4
+
+
 def test_what_is_freed_is_used_again_and_the_map_stays_as_it_is() -> None:
     pages, pool = pools()
     pool.allocate(DATA, 100)

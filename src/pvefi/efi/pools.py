@@ -22,16 +22,16 @@ POOL = "pool"
 
 # UEFI 2.10 §7.2.4: "All allocations are eight-byte aligned"; sizes that are powers of two give more.
 _SIZES = (32, 64, 128, 256, 512, 1024, 2048)
-_RUN_PAGES, _SHORT_RUN_PAGES = 16, 4
-_LASTING = frozenset(
-    (
-        MemoryType.RUNTIME_SERVICES_CODE,
-        MemoryType.RUNTIME_SERVICES_DATA,
-        MemoryType.ACPI_RECLAIM,
-        MemoryType.ACPI_NVS,
-    )
+_RUN_PAGES = 16
+_TAKEN_BACK = frozenset(
+    {
+        MemoryType.LOADER_CODE,
+        MemoryType.LOADER_DATA,
+        MemoryType.BOOT_SERVICES_CODE,
+        MemoryType.BOOT_SERVICES_DATA,
+    }
 )
-"""Types that the operating system does not get back: their runs are short."""
+"""What an operating system uses as its own after ExitBootServices; of all else every page is lost to it."""
 
 
 @dataclass(slots=True)
@@ -110,16 +110,19 @@ class Pools:
         runs = self._runs.setdefault(memory_type, [])
         run = next((run for run in runs if run.free_pages), None)
         if run is None:
-            run = self._new_run(memory_type)
+            pages = _RUN_PAGES
+            if memory_type not in _TAKEN_BACK:
+                # Twice as much each time: few runs, and at most half of it unused.
+                pages = min(_RUN_PAGES, max(1, sum(run.pages for run in runs)))
+            run = self._new_run(memory_type, pages)
             runs.append(run)
         address = run.free_pages.pop()
         # The lowest piece is the last of the list, and is given out first.
         return _Divided(address, run, size, list(range(address + PAGE_SIZE - size, address - 1, -size)))
 
-    def _new_run(self, memory_type: MemoryType) -> _Run:
+    def _new_run(self, memory_type: MemoryType, pages: int) -> _Run:
         any_pages = AllocateType.ANY_PAGES
         try:
-            pages = _SHORT_RUN_PAGES if memory_type in _LASTING else _RUN_PAGES
             address = self._pages.allocate(any_pages, memory_type, pages, 0, name=POOL)
         except EfiError:
             # Memory is short or in pieces: one page will do.

@@ -55,13 +55,14 @@ class QemuOptions:
 class Descriptors:
     """The inherited descriptors by number; None for what this process does without.
 
-    `variables` is a file for the variable store of OVMF.
+    `variables` is a file for the variable store of OVMF. The console without a number is QEMU's standard
+    input and output.
     """
 
     ram: int
     kernel: int
     variables: int
-    console: int
+    console: int | None
     monitor: int
     log: int
     doorbell: int | None = None
@@ -90,14 +91,14 @@ def qemu_command(
         *("-smp", str(hardware.cpus)),
         *("-m", f"{hardware.memory_size >> 10}k"),
         *("-object", _ram(hardware.memory_size, descriptors.ram)),
-        *("-chardev", f"socket,id=console,fd={descriptors.console}", "-serial", "chardev:console"),
+        *("-chardev", f"{_console(descriptors.console)},id=console", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={descriptors.monitor}"),
         *("-mon", "chardev=monitor,mode=control"),
         *("-d", "cpu_reset", "-D", _path(descriptors.log)),
         *_doorbells(descriptors),
         *_firmware(options, descriptors, ovmf),
         *("-kernel", _path(descriptors.kernel)),
-        *_foreign(foreign),
+        *_command_line(hardware.command_line, foreign),
         *_disks(options.machine_type, hardware.disks),
     ]
     if descriptors.debugger is not None:
@@ -118,6 +119,10 @@ def qemu_command(
 
 def _path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
+
+
+def _console(descriptor: int | None) -> str:
+    return "stdio,signal=off" if descriptor is None else f"socket,fd={descriptor}"
 
 
 def _machine(options: QemuOptions) -> str:
@@ -152,9 +157,9 @@ def _firmware(options: QemuOptions, descriptors: Descriptors, ovmf: Ovmf | None)
     return ["-drive", f"if=pflash,{code}", "-drive", f"if=pflash,{variables}"]
 
 
-def _foreign(foreign: ForeignBoot | None) -> list[str]:
+def _command_line(text: str, foreign: ForeignBoot | None) -> list[str]:
     if foreign is None:
-        return []
+        return ["-append", text] if text else []
     initrd = ["-initrd", str(foreign.initrd)] if foreign.initrd is not None else []
     return [*initrd, "-append", foreign.command_line]
 

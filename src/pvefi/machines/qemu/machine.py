@@ -20,6 +20,7 @@ from pvefi.machines.qemu.tsc import tsc_khz
 __all__ = ["QemuMachine"]
 
 _PAGE = 4096
+_WORD_AT_MOST = 32 * _PAGE  # linux/binfmts.h, MAX_ARG_STRLEN
 
 
 class QemuMachine:
@@ -64,6 +65,7 @@ class QemuMachine:
     ) -> QemuGuest:
         """Start QEMU and return the guest, on its way to the trampoline; see `Machine.start`."""
         _check_memory(hardware.memory_size, max(part.end for part in trampoline.segments))
+        _check_command_line(hardware.command_line)
         exact = self.options.exact
         if exact:
             trampoline = trampoline.with_word("blocking_port", BLOCKING_PORT)
@@ -137,6 +139,15 @@ def _check_memory(size: int, wanted: int) -> None:
         )
     if size % _PAGE:
         raise UsageError(f"expected memory in whole pages of 4 KiB, found {size:#x} bytes", "round --memory")
+
+
+def _check_command_line(text: str) -> None:
+    """Refuse what does not fit into a word of QEMU's own command line; UsageError."""
+    size = len(text.encode())
+    if size >= _WORD_AT_MOST:
+        raise UsageError(
+            f"expected a command line of less than {_WORD_AT_MOST >> 10} KiB, found {size} bytes"
+        )
 
 
 @contextmanager

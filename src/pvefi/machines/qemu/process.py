@@ -18,6 +18,7 @@ from typing import IO
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.machines.qemu.command import Descriptors
+from pvefi.machines.qemu.console import Console, PipedConsole
 
 __all__ = ["QemuProcess", "Shared", "start_process"]
 
@@ -38,7 +39,7 @@ class Shared:
 
     ram: memoryview
     ram_file: int
-    console: socket.socket
+    console: Console
     monitor: socket.socket
     log: IO[bytes]
     doorbell: socket.socket | None
@@ -46,7 +47,8 @@ class Shared:
     debugger: socket.socket | None
 
     def close(self) -> None:
-        """Let go of everything but the mapping of the memory."""
+        """Let go of everything; the memory is unmapped when its other views have been released, too."""
+        self.ram.release()
         for end in (self.console, self.monitor, self.doorbell, self.blocking, self.debugger, self.log):
             if end is not None:
                 end.close()
@@ -146,7 +148,8 @@ def start_process(
     """Start what `command` says with the descriptors that it is given.
 
     `kernel` and `variables` are the bytes of the files behind the Descriptors of these names. With `outlives`
-    the process survives pvefi.
+    the process survives pvefi. With `blocking` there is the second doorbell, and nothing but the two lets the
+    guest wait for pvefi.
     MachineError when the program cannot be run, UsageError when the host has not so much memory.
     """
     with contextlib.ExitStack() as stack:
@@ -163,14 +166,22 @@ def start_process(
             stack.enter_context(theirs)
             return ours, theirs.fileno()
 
-        console, console_fd = pair()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
+        console: Console | None
+        console_fd, standard_input, standard_output = None, subprocess.DEVNULL, errors.fileno()
+        if blocking:
+            console = piped = PipedConsole()
+            standard_output, standard_input = piped.theirs
+            stack.callback(os.close, standard_output)
+            stack.callback(os.close, standard_input)
+        else:
+            console, console_fd = pair()
         monitor, monitor_fd = pair()
         bell, bell_fd = pair(doorbell)
         block, block_fd = pair(blocking)
         gdb, gdb_fd = pair(debugger)
         assert console is not None
         assert monitor is not None
-        assert console_fd is not None
         assert monitor_fd is not None
         if block_fd is not None:
             _fill(block_fd)
@@ -180,12 +191,11 @@ def start_process(
         shared = Shared(mapping, os.dup(ram), console, monitor, log, bell, block, gdb)
         given = [ram, image, store, log.fileno(), console_fd, monitor_fd, bell_fd, block_fd, gdb_fd]
         words = command(descriptors)
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
         try:
             child = subprocess.Popen(
                 words,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
+                stdin=standard_input,
+                stdout=standard_output,
                 stderr=errors,
                 pass_fds=[number for number in given if number is not None],
                 # What is called in the child between fork and exec takes no lock that a thread could hold.
