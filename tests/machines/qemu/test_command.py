@@ -92,9 +92,12 @@ def test_a_disk_is_found_from_anywhere() -> None:
     assert values(words, "-drive") == [f"if=none,id=disk0,format=raw,file={Path.cwd() / 'here.img'}"]
 
 
-def test_a_guest_that_is_not_to_start_anew_is_not_rebooted() -> None:
-    assert "-no-reboot" not in command()
-    assert "-no-reboot" in command(Hardware(64 << 20, restarts=False))
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_guest_that_is_not_to_start_anew_is_not_rebooted(restarts: bool) -> None:
+    hardware = Hardware(64 << 20, restarts=restarts)
+    assert "-no-reboot" not in command(hardware)  # pvefi sees BOOT again
+    foreign = command(hardware, foreign=ForeignBoot(ForeignWay.LINUX, b"", None, ""))
+    assert ("-no-reboot" in foreign) is not restarts
 
 
 def test_an_exact_run_counts_instructions_and_starts_at_a_fixed_time() -> None:
