@@ -103,7 +103,7 @@ def qemu_command(
     ]
     if descriptors.debugger is not None:
         words += ["-chardev", f"socket,id=debugger,fd={descriptors.debugger}", "-gdb", "chardev:debugger"]
-    if not hardware.restarts:
+    if foreign is not None and not hardware.restarts:  # else pvefi sees BOOT again, and QEMU notes a cause
         words.append("-no-reboot")
     if options.exact:
         words += [

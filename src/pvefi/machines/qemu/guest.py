@@ -12,30 +12,17 @@ from pvefi.errors import MachineError
 from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
-from pvefi.machines.machine import (
-    CpuState,
-    Died,
-    Finished,
-    GaveUp,
-    Keyboard,
-    Left,
-    Look,
-    PoweredOff,
-    Reached,
-    Restarted,
-    Stop,
-    TimedOut,
-    Watchpoint,
-)
+from pvefi.machines.machine import CpuState, Keyboard, Look
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
 from pvefi.machines.qemu.ram import RamFile, ram_blocks
 from pvefi.machines.qemu.readiness import Readiness
-from pvefi.machines.qemu.resets import triple_fault
+from pvefi.machines.qemu.resets import reset_stop, shutdown_stop
 from pvefi.machines.qemu.serial_port import SerialPort
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
+from pvefi.machines.stop import Died, Finished, GaveUp, Left, PoweredOff, Reached, Stop, TimedOut, Watchpoint
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
@@ -179,8 +166,8 @@ class QemuGuest:
             return
         if request.function == Function.BOOT and request.seq == 1:
             self._boots += 1
-            if self._boots > 1 and (fault := triple_fault(self._shared.log.read())):
-                self._stop = fault
+            if self._boots > 1 and (stop := reset_stop(self._shared.log.read(), restarts=self._restarts)):
+                self._stop = stop
                 return
         self._blocked = True
         self._began = began
@@ -234,16 +221,9 @@ class QemuGuest:
     def _events(self) -> None:
         for event in self._monitor.events():
             if event.name == "SHUTDOWN":
-                self._over = self._shut_down(str(event.data.get("reason")))
+                self._over = shutdown_stop(str(event.data.get("reason")), self._shared.log.read())
         if self._monitor.ended:
             self._readiness.forget(self._monitor.fileno())
-
-    def _shut_down(self, reason: str) -> Stop:
-        if fault := triple_fault(self._shared.log.read()):
-            return fault
-        if reason == "guest-reset":
-            return Restarted()
-        return PoweredOff() if reason == "guest-shutdown" else Died(f"QEMU has ended: {reason}")
 
     def _ended(self) -> None:
         """Take what the process has left behind and say how it ended."""
@@ -323,6 +303,8 @@ class QemuGuest:
         lives_on = self.survivor() is not None
         if lives_on:
             self._mailbox.hang_up()
+            with contextlib.suppress(MachineError):  # nobody would be there to answer BOOT
+                self._monitor.execute("set-action", {"reboot": "shutdown"}, timeout=_MONITOR_SECONDS)
         with contextlib.ExitStack() as ends:  # each of them, whatever interrupts another
             for end in (self.memory.release, self._mailbox.release, self._shared.close):
                 ends.callback(end)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline, load_trampoline
@@ -65,6 +68,7 @@ class QemuMachine:
     ) -> QemuGuest:
         """Start QEMU and return the guest, on its way to the trampoline; see `Machine.start`."""
         _check_memory(hardware.memory_size, max(part.end for part in trampoline.segments))
+        _check_disks(hardware.disks)
         _check_command_line(hardware.command_line)
         exact = self.options.exact
         if exact:
@@ -100,6 +104,7 @@ class QemuMachine:
     ) -> QemuGuest:
         """Let QEMU's own loader, or OVMF, boot a kernel; see `Machine.start_foreign`."""
         _check_memory(hardware.memory_size, _PAGE)
+        _check_disks(hardware.disks)
         ovmf = None
         options = self.options
         if boot.way is ForeignWay.OVMF:
@@ -139,6 +144,19 @@ def _check_memory(size: int, wanted: int) -> None:
         )
     if size % _PAGE:
         raise UsageError(f"expected memory in whole pages of 4 KiB, found {size:#x} bytes", "round --memory")
+
+
+def _check_disks(disks: tuple[Path, ...]) -> None:
+    """Refuse what QEMU would wait for without end, or cannot write to; UsageError."""
+    for disk in disks:
+        try:
+            kind = disk.stat().st_mode
+        except OSError as error:
+            raise UsageError(f"{disk}: {error.strerror}", "--disk") from error
+        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+            raise UsageError(f"{disk}: expected a file or a block device for a disk, found neither", "--disk")
+        if not os.access(disk, os.R_OK | os.W_OK):
+            raise UsageError(f"{disk}: no permission to read and write it", "--disk")
 
 
 def _check_command_line(text: str) -> None:
