@@ -55,7 +55,7 @@ class QemuOptions:
 class Descriptors:
     """The inherited descriptors by number; None for what this process does without.
 
-    `variables` is a file for the variable store of OVMF. The console without a number is QEMU's standard input
+    `variables` is a file for the variable store of OVMF. A console without a number is QEMU's standard input
     and output.
     """
 

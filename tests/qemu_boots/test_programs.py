@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is no kernel with a probe: EFI programs, Debian's installer, and guests on KVM."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pvefi.boot import Observer, boot
+from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, prepare
+from pvefi.probe.installer import MEMORY_MIB, installer_screens
+from pvefi.verdict import Outcome
+from tests.conftest import RealFiles
+from tests.qemu_boots.conftest import Boots
+
+PROGRAMS = ("HelloWorld.efi", "ReadVars.efi", "SetNull.efi")
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_ends_as_it_does_on_the_embedded_machine(
+    boots: Boots, corpus: RealFiles, name: str, machine: str
+) -> None:
+    image = corpus.file("efitools", name)
+    here = BootOptions(image, EmbeddedMachine(), timeout=60)
+    expected = boot(prepare(here), Observer(lambda _: None, lambda _: None, lambda _: None))
+    found = boots("", "", image=image, machine=machine)
+    assert found.result.verdict == expected.verdict
+
+
+def test_debians_installer_asks_for_a_language(boots: Boots, corpus: RealFiles) -> None:
+    booted = boots(
+        "",
+        "",
+        image=corpus.file("netboot", "*/linux"),
+        initrd=corpus.file("netboot", "*/initrd.gz"),
+        arguments="console=ttyS0",
+        memory=MEMORY_MIB,
+        until=lambda text: bool(installer_screens(text)),
+    )
+    assert installer_screens(booted.console) == ("Select a language",)
+    assert booted.result.verdict.outcome is Outcome.LEFT
+
+
+def test_a_program_runs_on_kvm(boots: Boots, corpus: RealFiles) -> None:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("/dev/kvm is missing, or not for us")
+    booted = boots("", "", image=corpus.file("efitools", "ReadVars.efi"), accelerator="kvm")
+    assert booted.result.verdict.outcome is Outcome.EXITED, booted.result.verdict
