@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from statistics import median
 from types import MappingProxyType
 
-__all__ = ["BootSample", "Figure", "Samples", "figures_of", "to_json"]
+__all__ = ["BootSample", "Figure", "Samples", "Table", "figures_of", "to_json"]
 
 SCHEMA = "pvefi/bench"
 VERSION = 1
 
 JsonObject = dict[str, object]
 
-_DIGITS: Mapping[str, int] = MappingProxyType({"": 0, "x": 2, "MB": 1, "us": 1, "%": 2, "s": 3})
+_DIGITS: Mapping[str, int] = MappingProxyType(
+    {"": 0, "x": 3, "MB": 1, "KiB": 0, "us": 1, "ms": 1, "%": 2, "s": 3}
+)
 """Digits after the point by unit; "" counts."""
 
 
@@ -51,7 +53,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: `values` are its repeats in `unit`; it is met when their median is below `limit`."""
+    """One figure: `values` are its repeats in `unit`; it is met when their median is below `limit`.
+
+    With `at_most` the limit itself is good too.
+    """
 
     name: str
     what: str
@@ -59,6 +64,7 @@ class Figure:
     limit: float | None
     values: tuple[float, ...]
     how: str
+    at_most: bool = False
 
     @property
     def median(self) -> float:
@@ -68,7 +74,16 @@ class Figure:
     @property
     def met(self) -> bool | None:
         """Whether the target is reached; None for a figure without one, which only explains others."""
-        return None if self.limit is None else self.median < self.limit
+        if self.limit is None:
+            return None
+        return self.median <= self.limit if self.at_most else self.median < self.limit
+
+    @property
+    def reach(self) -> str:
+        """The target in words, empty where there is none."""
+        if self.limit is None:
+            return ""
+        return f"{'at most' if self.at_most else 'under'} {self.limit:,g} {self.unit}".strip()
 
     def text(self, value: float) -> str:
         """Return `value` with its unit, in as many digits as it deserves."""
@@ -79,6 +94,15 @@ class Figure:
         """The lowest and the highest value."""
         low, high = (f"{value:,.{_DIGITS[self.unit]}f}" for value in (min(self.values), max(self.values)))
         return low if low == high else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measurements without a target, as text."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def figures_of(samples: Samples) -> list[Figure]:
@@ -190,7 +214,9 @@ def _times(boot: BootSample, service: str) -> list[float]:
     return [time for name, time in boot.calls if name == service]
 
 
-def to_json(machine: JsonObject, image: JsonObject, figures: Sequence[Figure]) -> JsonObject:
+def to_json(
+    machine: JsonObject, image: JsonObject, figures: Sequence[Figure], tables: Sequence[Table] = ()
+) -> JsonObject:
     """Return the one document of `--json`; `met` is whether every figure with a target reaches it."""
     return {
         "schema": SCHEMA,
@@ -198,6 +224,10 @@ def to_json(machine: JsonObject, image: JsonObject, figures: Sequence[Figure]) -
         "machine": machine,
         "image": image,
         "figures": [_figure(figure) for figure in figures if figure.values],
+        "tables": [
+            {"title": table.title, "head": list(table.head), "rows": list(map(list, table.rows))}
+            for table in tables
+        ],
         "met": all_met(figures),
     }
 
@@ -213,6 +243,7 @@ def _figure(figure: Figure) -> JsonObject:
         "what": figure.what,
         "unit": figure.unit,
         "reach": figure.limit,
+        "at_most": figure.at_most,
         "median": figure.median,
         "lowest": min(figure.values),
         "highest": max(figure.values),

@@ -26,11 +26,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as TextTable
 
 from bench.busy_program import build_busy_program
-from bench.figures import BootSample, Figure, JsonObject, Samples, figures_of, to_json
+from bench.figures import BootSample, Figure, JsonObject, Samples, Table, figures_of, to_json
+from bench.qemu_figures import qemu_figures_of, qemu_tables_of
+from bench.qemu_run import BenchError, Subject, measure_qemu
 from corpus import Corpus, CorpusError
+from probe import probe_initrd
+from pvefi.errors import MachineError
+from pvefi.machines.qemu.installation import find_qemu
 
 __all__ = ["main", "measure"]
 
@@ -40,13 +45,11 @@ _COUNTED = 2
 _WIDE = 3
 _DIRECTORY_SIZE = 40
 _OTHER_KERNELS = (("amd64", "boot/vmlinuz-*"), ("cloud-6.12", "boot/vmlinuz-*"), ("netboot", "*/linux"))
-_TABLE_WIDTH = 130  # columns, where no terminal says
+_TABLE_WIDTH = 150  # columns, where no terminal says
 _IMPORT = "import time; t = time.perf_counter(); import pvefi.cli; print(time.perf_counter() - t)"
 _HANDOFF = "hand-off"
-
-
-class BenchError(Exception):
-    """A measurement that cannot be made; one line."""
+_EMBEDDED = ("--machine", "embedded")
+_PARTS = ("embedded", "qemu")
 
 
 def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None], *, wide: int = 0) -> Samples:
@@ -94,11 +97,11 @@ def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None],
 def _all_entries_ratio(image: Path) -> float:
     """Return how long `--entry all` takes, as a multiple of the single boots of the entries it took."""
     began = time.perf_counter()
-    boots = json.loads(_pvefi("boot", "--entry", "all", "--json", str(image)))["boots"]
+    boots = json.loads(_pvefi("boot", *_EMBEDDED, "--entry", "all", "--json", str(image)))["boots"]
     together = time.perf_counter() - began
     began = time.perf_counter()
     for boot in boots:
-        _pvefi("boot", "--entry", boot["entry"], "--json", str(image))
+        _pvefi("boot", *_EMBEDDED, "--entry", boot["entry"], "--json", str(image))
     return together / (time.perf_counter() - began)
 
 
@@ -176,7 +179,15 @@ def machine_facts() -> JsonObject:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "unicorn": version("unicorn"),
+        "qemu": _qemu_version(),
     }
+
+
+def _qemu_version() -> str:
+    try:
+        return find_qemu().version_text
+    except MachineError:
+        return "none"
 
 
 def _cpu_model() -> str:
@@ -193,9 +204,15 @@ def image_facts(image: Path) -> JsonObject:
     return {"file": image.name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def print_tables(machine: JsonObject, image: JsonObject, figures: Sequence[Figure], console: Console) -> None:
+def print_tables(
+    machine: JsonObject,
+    image: JsonObject,
+    figures: Sequence[Figure],
+    console: Console,
+    tables: Sequence[Table] = (),
+) -> None:
     """Print the figures and the facts for people."""
-    table = Table(title="medians; spread is lowest to highest", title_justify="left")
+    table = TextTable(title="medians; spread is lowest to highest", title_justify="left")
     for title in ("figure", "reach", "measured", "spread", ""):
         table.add_column(title, justify="right" if title in ("reach", "measured") else "left", no_wrap=True)
     table.add_column("how")
@@ -204,10 +221,9 @@ def print_tables(machine: JsonObject, image: JsonObject, figures: Sequence[Figur
             table.add_row(figure.what, "", "not measured", "", "", figure.how)
             continue
         verdict = {None: "", True: "[green]met[/]", False: "[bold red]missed[/]"}[figure.met]
-        reach = "" if figure.limit is None else f"under {figure.limit:,g} {figure.unit}".strip()
         table.add_row(
             figure.what,
-            reach,
+            figure.reach,
             figure.text(figure.median),
             figure.spread,
             verdict,
@@ -215,6 +231,11 @@ def print_tables(machine: JsonObject, image: JsonObject, figures: Sequence[Figur
             end_section=True,
         )
     console.print(table)
+    for one in tables:
+        shown = TextTable(*one.head, title=one.title, title_justify="left")
+        for row in one.rows:
+            shown.add_row(*row)
+        console.print(shown)
     for facts in (image, machine):
         told = ", ".join(f"{name} {value}" for name, value in facts.items())
         console.print(told, highlight=False, soft_wrap=True)
@@ -229,6 +250,7 @@ def main(words: Sequence[str]) -> int:
         action="store_true",
         help=f"{_QUICK_REPEATS} rounds, not {_REPEATS}, and nothing that takes minutes",
     )
+    parser.add_argument("--only", choices=_PARTS, help="measure this part: pvefi by itself, or boots in QEMU")
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="measure this kernel, not Debian's")
     given = parser.parse_args(words)
     progress = Console(stderr=True)
@@ -236,35 +258,49 @@ def main(words: Sequence[str]) -> int:
         image = given.kernel or Corpus().file("cloud", "boot/vmlinuz-*")
         machine, kernel = machine_facts(), image_facts(image)
         with progress.status("measuring") as status:
-            samples = measure(
-                image,
-                _QUICK_REPEATS if given.quick else _REPEATS,
-                1 if given.quick else _COUNTED,
-                status.update,
-                wide=0 if given.quick else _WIDE,
-            )
+            figures: list[Figure] = []
+            tables: list[Table] = []
+            if given.only != "qemu":
+                figures += _embedded_figures(image, status.update, quick=given.quick)
+            if given.only != "embedded":
+                probe = probe_initrd("any" if given.kernel else "cloud")
+                measured = measure_qemu(
+                    Subject(image, probe),
+                    _QUICK_REPEATS if given.quick else _REPEATS,
+                    0 if given.quick else _WIDE,
+                    status.update,
+                )
+                figures += qemu_figures_of(measured)
+                tables += qemu_tables_of(measured)
     except (BenchError, CorpusError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
-    ends = {boot.outcome for boot in (*samples.boots, *samples.counted)} - {_HANDOFF}
-    if ends:
-        print(
-            f"bench: expected every boot to reach its hand-off, found: {', '.join(sorted(ends))}",
-            file=sys.stderr,
-        )
-        return 1
-    figures = figures_of(samples)
     if given.json:
-        print(json.dumps(to_json(machine, kernel, figures), indent=2))
+        print(json.dumps(to_json(machine, kernel, figures, tables), indent=2))
     else:
         console = Console()
         if not console.is_terminal:
             console = Console(width=_TABLE_WIDTH)
-        print_tables(machine, kernel, figures, console)
+        print_tables(machine, kernel, figures, console, tables)
     return 0
+
+
+def _embedded_figures(image: Path, say: Callable[[str], None], *, quick: bool) -> list[Figure]:
+    """Return the figures of pvefi by itself, on the embedded machine."""
+    samples = measure(
+        image,
+        _QUICK_REPEATS if quick else _REPEATS,
+        1 if quick else _COUNTED,
+        say,
+        wide=0 if quick else _WIDE,
+    )
+    ends = {boot.outcome for boot in (*samples.boots, *samples.counted)} - {_HANDOFF}
+    if ends:
+        raise BenchError(f"expected every boot to reach its hand-off, found: {', '.join(sorted(ends))}")
+    return figures_of(samples)
 
 
 if __name__ == "__main__":

@@ -337,7 +337,15 @@ def _measured() -> str:
     """Return the figures of docs/figures.json, which `make bench ARGS=--json` made."""
     document = json.loads((DOCS / "figures.json").read_text(encoding="utf-8"))
     figures = [
-        Figure(one["name"], one["what"], one["unit"], one["reach"], tuple(one["values"]), one["how"])
+        Figure(
+            one["name"],
+            one["what"],
+            one["unit"],
+            one["reach"],
+            tuple(one["values"]),
+            one["how"],
+            one["at_most"],
+        )
         for one in document["figures"]
     ]
     table = _table(
@@ -345,7 +353,7 @@ def _measured() -> str:
         (
             [
                 figure.what,
-                "" if figure.limit is None else f"under {figure.limit:,g} {figure.unit}".strip(),
+                figure.reach,
                 figure.text(figure.median),
                 figure.spread,
                 {None: "", True: "met", False: "**missed**"}[figure.met],
@@ -356,13 +364,14 @@ def _measured() -> str:
     )
     runs = sorted({len(figure.values) for figure in figures}, reverse=True)
     image, machine = document["image"], document["machine"]
+    more = "".join(f"\n{one['title']}:\n\n{_table(one['head'], one['rows'])}" for one in document["tables"])
     return (
         f"{table}\nMedians of {' or '.join(map(str, runs))} runs, each a process of its own; the spread is "
-        f"lowest to highest.\n\n"
+        f"lowest to highest.\n{more}\n"
         f"- kernel: `{image['file']}`, {image['size']:,} bytes, SHA-256 `{image['sha256']}`\n"
         f"- machine: {machine['cpu']}, {machine['cores']} cores, load {machine['load']} at the start, "
         f"{machine['system']}\n"
-        f"- Python {machine['python']}, unicorn {machine['unicorn']}\n"
+        f"- Python {machine['python']}, unicorn {machine['unicorn']}, QEMU {machine['qemu']}\n"
     )
 
 

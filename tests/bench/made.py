@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.figures import BootSample, Samples
+from bench.qemu_figures import QemuBoot
 
 
 def boot_sample(seconds: float = 2.0, host_seconds: float = 0.02, service_us: float = 10.0) -> BootSample:
@@ -22,3 +25,18 @@ def samples(*boots: BootSample) -> Samples:
         directory_seconds=(8.0,),
         directory_memory=(200_000_000,),
     )
+
+
+def qemu_boot(way: str = "efi", seconds: float = 2.0, **changes: object) -> QemuBoot:
+    boot = QemuBoot(
+        machine="q35",
+        way=way,
+        firmware="auto",
+        profile="linux",
+        outcome="user space",
+        milestones={"first doorbell": 0.03, "image": 0.05, "ExitBootServices": 0.3, "user space": seconds},
+        round_trips=(40.0, 50.0, 90.0),
+        status=None,
+        lasting_memory=None,
+    )
+    return replace(boot, **changes)  # type: ignore[arg-type]  # the fields' types differ

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvefi.efi.service import Steps
-from pvefi.efi.start import Start, read_start
+from pvefi.efi.start import Start, fetch_by_guest, read_start
 from pvefi.errors import GuestFault
+from pvefi.guest import load_trampoline
+from pvefi.guest.mailbox import Copy
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.xen.start_info import (
     XEN_HVM_START_MAGIC_VALUE,
@@ -156,3 +158,20 @@ def test_no_garbage_gets_past(data: bytes, with_magic: bool) -> None:
         told.memory.write(INFO, XEN_HVM_START_MAGIC_VALUE.to_bytes(4, "little"))
     with contextlib.suppress(GuestFault):
         assert told.read().memory_map
+
+
+def test_page_0_which_the_guest_does_not_map_is_read_by_the_host() -> None:
+    trampoline = load_trampoline()
+    staging = trampoline.symbols["staging"]
+    memory = GuestMemory([RamBlock(0, memoryview(bytearray(staging + 0x6000)))])
+    memory.write(0xFF8, b"in page 0, and on")
+    steps = fetch_by_guest(memory, trampoline)(0xFF8, 17)
+    asked = next(steps)
+    assert asked == Copy(staging, 0x1000, 9)
+    memory.write(staging, memory.read(asked.source, asked.size))
+    with pytest.raises(StopIteration) as end:
+        steps.send(0)
+    assert end.value.value == b"in page 0, and on"
+    with pytest.raises(StopIteration) as end:
+        next(fetch_by_guest(memory, trampoline)(0xFF8, 4))
+    assert end.value.value == b"in p"

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pvefi.efi.service import Steps
+from pvefi.efi.start import Start, fetch_by_guest, read_start
 from pvefi.guest import Trampoline, load_trampoline
 from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, MailboxLayout, Request, Upcall
-from pvefi.machines import Guest, Hardware, Machine, Stop
+from pvefi.machines import CpuState, Finished, Guest, Halted, Hardware, Keyboard, Machine, Stop
 
 MIB, GIB = 1 << 20, 1 << 30
 PROGRAM = 4 * MIB
@@ -20,6 +22,9 @@ PROGRAM = 4 * MIB
 DATA = PROGRAM + 0x10000
 GATE = 7
 """A gate that programs ring."""
+
+_LOOK = 0.01
+"""Seconds from one look at a guest's CPUs to the next."""
 
 Reply = Answer | Callable[[Request], Answer]
 """What a script answers: as it stands, or worked out from the request."""
@@ -73,7 +78,18 @@ class Run:
     console: list[bytes]
 
     def go(self, timeout: float | None = 20) -> Stop:
-        return self.guest.run(self.script, timeout)
+        """Run the guest; where its CPUs can be looked at, that all have halted for good is Halted, too."""
+
+        def look(cpus: tuple[CpuState, ...]) -> float:
+            if cpus and all(cpu.halted and not cpu.interrupts for cpu in cpus):
+                self.guest.finish(Halted(cpus[0].instruction_pointer))
+            return _LOOK
+
+        self.guest.look_soon(_LOOK)
+        stop = self.guest.run(self.script, timeout, look)
+        if isinstance(stop, Finished) and isinstance(stop.reason, Halted):
+            return stop.reason
+        return stop
 
     @property
     def mailbox(self) -> MailboxLayout:
@@ -93,17 +109,47 @@ class Run:
         return self.guest.memory.view(*self.trampoline.mailbox)
 
 
+class Told(Script):
+    """Reads hvm_start_info at BOOT, as every boot does, before the program is started.
+
+    `prepare` is called with it; then all is as in a Script.
+    """
+
+    def __init__(self, run: Run, prepare: Callable[[Start], None]) -> None:
+        super().__init__(run.script.answers)
+        self._run, self._prepare = run, prepare
+        self._steps: Steps[Start] | None = None
+
+    def __call__(self, request: Request) -> Answer:
+        if request.function == Function.BOOT or self._steps is not None:
+            self.requests.append(request)
+        if request.function == Function.BOOT:
+            self._steps = read_start(
+                fetch_by_guest(self._run.guest.memory, self._run.trampoline), request.rcx
+            )
+        elif self._steps is None:
+            return super().__call__(request)
+        assert self._steps is not None
+        try:
+            return next(self._steps)
+        except StopIteration as end:
+            self._steps = None
+            self._prepare(end.value)
+            return Upcall(self.program)
+
+
 @contextmanager
 def started(
     machine: Machine,
     program: bytes = HALT,
     answers: Iterable[Reply] = (),
     hardware: Hardware | None = None,
+    keyboard: Keyboard | None = None,
 ) -> Iterator[Run]:
     """Give a guest whose first doorbell is answered by an upcall of `program`."""
     trampoline = load_trampoline()
     console: list[bytes] = []
-    guest = machine.start(trampoline, hardware or Hardware(16 * MIB), console.append)
+    guest = machine.start(trampoline, hardware or Hardware(16 * MIB), console.append, keyboard)
     try:
         guest.memory.write(PROGRAM, program)
         yield Run(guest, trampoline, Script(answers), console)

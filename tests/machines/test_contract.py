@@ -5,21 +5,50 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import signal
 import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pvefi.efi.start import Start
 from pvefi.errors import UsageError
 from pvefi.guest import load_trampoline
-from pvefi.guest.mailbox import Copy, Fill, Finish, Function, Request, Return, Unwind, Upcall
-from pvefi.machines import Fault, Finished, Halted, Hardware, Machine, Reached, Stop, TimedOut, Watchpoint
-from pvefi.machines.choose import choose_machine
-from pvefi.spec.xen.start_info import HvmMemmapTableEntry, HvmStartInfo, MemmapType
+from pvefi.guest.mailbox import (
+    STAGING_SIZE,
+    Commit,
+    Copy,
+    Fill,
+    Finish,
+    Function,
+    Request,
+    Reset,
+    Return,
+    Store,
+    Unwind,
+    Upcall,
+)
+from pvefi.machines import (
+    Fault,
+    Finished,
+    GaveUp,
+    Guest,
+    Halted,
+    Hardware,
+    Machine,
+    Reached,
+    Stop,
+    TimedOut,
+    Watchpoint,
+)
+from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.spec.xen.start_info import MemmapType
+from tests.conftest import Tool
 from tests.machines.made import (
     ALIGN,
     DATA,
@@ -33,21 +62,41 @@ from tests.machines.made import (
     RETURN,
     Run,
     Script,
+    Told,
     call,
     load_rcx,
     started,
 )
+from tests.machines.qemu.made import machine_of
 
-MACHINES = ("embedded",)
+MACHINES = ("embedded", "qemu")
 RING = ALIGN + call(load_trampoline().gate(GATE))
 PCI_HOLE = 0xE000_0000
 NOP = b"\x90"
+FINISH = b"\x48\x83\xc4\x28" + RETURN  # add $0x28, %rsp; ret
 JUMP_AHEAD = b"\xeb\x00"  # jmp to the next instruction: watchpoints are reached by jumps
 
 
 @pytest.fixture(params=MACHINES)
-def machine(request: pytest.FixtureRequest) -> Machine:
-    return choose_machine(request.param)
+def machine(request: pytest.FixtureRequest, tool: Tool) -> Machine:
+    return EmbeddedMachine() if request.param == "embedded" else machine_of(tool("qemu-system-x86_64"))
+
+
+@pytest.fixture
+def counting(request: pytest.FixtureRequest, machine: Machine, tool: Tool) -> Machine:
+    """Give the same machine as one that counts instructions."""
+    return machine if machine.name == "embedded" else machine_of(tool("qemu-system-x86_64"), exact=True)
+
+
+def only_embedded(machine: Machine, because: str) -> None:
+    """Skip what QEMU does not promise."""
+    if machine.name != "embedded":
+        pytest.skip(because)
+
+
+def moment(machine: Machine) -> float:
+    """Return seconds in which a guest has come to its program, and little more."""
+    return 0.1 if machine.name == "embedded" else 0.5
 
 
 def move_rax(value: int) -> bytes:
@@ -63,15 +112,26 @@ WRITE_RAX = b"\x48\x89\x00"  # mov %rax, (%rax)
 
 
 def test_the_first_doorbell_is_boot_and_tells_hvm_start_info(machine: Machine) -> None:
+    told: list[Start] = []
     with started(machine) as run:
+        run.script = Told(run, told.append)
         run.go()
-        (boot,) = run.script.requests
-        assert (boot.function, boot.seq) == (Function.BOOT, 1)
-        info = HvmStartInfo.read(run.guest.memory.read(boot.rcx, HvmStartInfo.SIZE))
-        assert info.version == 1
+        boot = run.script.requests[0]
+    assert (boot.function, boot.seq) == (Function.BOOT, 1)
+    assert [start.info.version for start in told] == [1]
+
+
+def test_nothing_is_answered_before_the_guest_is_run(machine: Machine) -> None:
+    with started(machine, RING) as run:
+        time.sleep(moment(machine))
+        assert run.mailbox.seq <= 1
+        assert run.script.requests == []
+        run.go()
+    assert run.script.functions == [Function.BOOT, GATE]
 
 
 def test_a_guest_stands_still_until_it_is_run(machine: Machine) -> None:
+    only_embedded(machine, "QEMU starts its firmware at once, on the way to the trampoline")
     with started(machine) as run:
         assert run.guest.registers()["rip"] == run.trampoline.entry
         assert run.mailbox.seq == 0
@@ -162,6 +222,8 @@ def test_code_that_has_run_is_changed_by_a_copy_or_a_fill(machine: Machine, chan
 
 
 def test_a_time_out_ends_an_answer_that_takes_too_long(machine: Machine) -> None:
+    only_embedded(machine, "QEMU is served by the thread that waits: nobody could end its work")
+
     def endless(_request: Request) -> Return:
         while True:
             time.monotonic()
@@ -176,6 +238,116 @@ def test_unwinding_leaves_the_program_from_within(machine: Machine) -> None:
     with started(machine, RING + INVALID, [lambda request: Unwind(request.frame, 77)]) as run:
         assert run.go() == Finished("no more answers")
     assert (run.script.functions[-1], run.script.requests[-1].rcx) == (Function.UPCALL_RETURN, 77)
+
+
+STORES = (
+    Store(DATA + 1, b"one"),
+    Store(DATA + 0x801, b"a longer one, of an odd size."),
+    Store(DATA + 7, b""),
+)
+
+
+def test_a_commit_is_stored_by_the_guest_itself_and_returns_its_value(machine: Machine) -> None:
+    def stored() -> list[bytes]:
+        return [run.guest.memory.read(store.target - 1, len(store.data) + 2) for store in STORES[:2]]
+
+    with started(machine, RING + RING[len(ALIGN) :] + FINISH, [Commit(STORES, 0x55), Return(9)]) as run:
+        run.go()
+        assert stored() == [b"\0" + store.data + b"\0" for store in STORES[:2]]
+    assert run.script.functions == [Function.BOOT, GATE, GATE, Function.UPCALL_RETURN]
+
+
+def test_a_commit_without_a_value_rings_when_it_is_done(machine: Machine) -> None:
+    with started(machine, RING + FINISH, [Commit(STORES, None), Return(0x66)]) as run:
+        run.go()
+        assert run.guest.memory.read(DATA + 1, 3) == b"one"
+    assert run.script.functions == [Function.BOOT, GATE, Function.DONE, Function.UPCALL_RETURN]
+    assert run.script.requests[-1].rcx == 0x66
+
+
+def test_a_commit_fills_the_staging_area_to_its_end(machine: Machine) -> None:
+    data = bytes(range(1, 256)) * 96 + b"x" * (STAGING_SIZE - 16 - 255 * 96)
+    with started(machine, RING + FINISH, [Commit((Store(DATA + 1, data),), 0)]) as run:
+        run.go()
+        assert run.guest.memory.read(DATA + 1, len(data) + 1) == data + b"\0"
+
+
+def test_a_commit_that_comes_too_late_is_never_performed(machine: Machine) -> None:
+    if not machine.runs_kernels:
+        pytest.skip("the embedded CPU stands still while it is answered")
+
+    def late(_request: Request) -> Commit:
+        mailbox = run.mailbox_host_side()
+        mailbox.outlive_boot_services()
+        mailbox.bound_waits(1000)
+        time.sleep(0.05)
+        return Commit(STORES, 0)
+
+    with started(machine, RING + FINISH) as run:
+        run.guest.memory.write(DATA, b"mine")
+        run.script = Script([late])
+        assert isinstance(run.go(), Halted)
+        assert run.guest.memory.read(DATA, 4) == b"mine"
+        assert (run.mailbox.dead, run.mailbox.timeouts) == (2, 1)
+
+
+def test_a_guest_that_waits_too_long_within_boot_services_has_given_up(machine: Machine) -> None:
+    if not machine.runs_kernels:
+        pytest.skip("the embedded CPU stands still while it is answered")
+
+    def late(_request: Request) -> Return:
+        run.mailbox_host_side().bound_waits(1000)
+        time.sleep(0.05)
+        return Return(0)
+
+    with started(machine, RING + FINISH) as run:
+        run.script = Script([late])
+        assert run.guest.run(run.script, 20) == GaveUp(2)
+
+
+def test_a_stack_that_ends_in_nothing_is_a_page_fault_on_the_exceptions_own_stack(machine: Machine) -> None:
+    with started(machine, b"\x48\xbc" + (8 * GIB + 8).to_bytes(8, "little") + b"\x50") as run:
+        stop = run.go()  # movabs $8 GiB + 8, %rsp; push %rax
+    assert stop == Fault("page fault", 14, 8 * GIB, PROGRAM + 10)
+
+
+def test_a_reset_rings_boot_again_or_ends_the_run(machine: Machine) -> None:
+    with started(machine, RING, [Reset("anew"), Finish("done")]) as run:
+        stop = run.go()
+    if machine.runs_kernels:
+        assert stop == Finished("done")
+        assert run.script.functions == [Function.BOOT, GATE, Function.BOOT, GATE]
+        assert [request.seq for request in run.script.requests] == [1, 2, 1, 2]
+    else:
+        assert stop == Finished("anew")
+
+
+def test_a_reset_is_the_end_where_a_guest_is_not_to_start_anew(machine: Machine) -> None:
+    hardware = Hardware(16 * MIB, restarts=False)
+    with started(machine, RING, [Reset("anew")], hardware) as run:
+        assert run.go() == Finished("anew")
+
+
+def test_whoever_watches_the_console_may_end_the_run(machine: Machine) -> None:
+    trampoline = load_trampoline()
+    told: list[Guest] = []
+    write = bytes.fromhex("66baf803b041ee") + LOOP  # mov $0x3f8, %dx; mov $'A', %al; out %al, %dx
+    guest = machine.start(trampoline, Hardware(16 * MIB), lambda _text: told[0].finish("seen"))
+    told.append(guest)
+    with closing(guest):
+        guest.memory.write(PROGRAM, write)
+        assert guest.run(Script(), 20) == Finished("seen")
+
+
+def test_an_answer_may_end_the_run_and_the_first_reason_counts(machine: Machine) -> None:
+    def answer(_request: Request) -> Return:
+        run.guest.finish("first")
+        run.guest.finish("second")
+        return Return(0)
+
+    with started(machine, RING + LOOP) as run:
+        run.script = Script([answer])
+        assert run.go() == Finished("first")
 
 
 def test_finish_ends_the_run_with_its_reason(machine: Machine) -> None:
@@ -237,9 +409,10 @@ def test_a_watchpoint_that_expects_more_than_ram_has_is_passed(
 ) -> None:
     end = 16 * MIB
     with started(machine, RING) as run:
-        run.script.program = end - 1
-        run.guest.memory.write(end - 1, HALT)
         run.guest.watch([watch(end - 1, HALT + bytes(31), "the last byte")])
+        # Not before the first doorbell: a machine's firmware may use the end of its memory.
+        run.script = Told(run, lambda _start: run.guest.memory.write(end - 1, HALT))
+        run.script.program = end - 1
         assert isinstance(run.go(), Halted)
     assert capfd.readouterr().err == ""
 
@@ -280,7 +453,8 @@ def test_an_exception_without_a_gate_of_its_own_ends_the_run(machine: Machine) -
         with_page_fault_handler(run)
         stop = run.go()
     assert isinstance(stop, Fault)
-    assert stop.what == "invalid opcode"
+    assert stop.what == {"embedded": "invalid opcode", "qemu": "triple fault"}[machine.name]
+    assert stop.instruction_pointer == PROGRAM + len(LOAD_IDT)
 
 
 FAULTS: dict[str, tuple[bytes, str, int | None]] = {
@@ -313,6 +487,10 @@ FAULTS: dict[str, tuple[bytes, str, int | None]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_says_what_where_and_for_which_address(machine: Machine, name: str) -> None:
     program, what, address = FAULTS[name]
+    if "unmapped memory" in what:
+        only_embedded(machine, "where no memory is, a PC reads ones and forgets what is written")
+    if machine.name == "qemu" and name == "an interrupt that nobody handles":
+        what = "general protection fault"  # as Intel SDM vol. 3A §6.15 has it: the gate lies beyond the table
     with started(machine, program) as run:
         stop = run.go()
     assert isinstance(stop, Fault)
@@ -331,9 +509,22 @@ def test_a_halt_with_nothing_to_wake_it_ends_the_run(machine: Machine) -> None:
 def test_an_endless_loop_times_out(machine: Machine) -> None:
     with started(machine, LOOP) as run:
         began = time.monotonic()
-        stop = run.go(0.1)
+        stop = run.go(moment(machine))
         assert time.monotonic() - began < 5
-    assert stop == TimedOut(0.1, PROGRAM)
+    where = PROGRAM if machine.name == "embedded" else None
+    assert stop == TimedOut(moment(machine), where)
+
+
+def test_a_guest_that_has_timed_out_goes_on(machine: Machine) -> None:
+    if not machine.runs_kernels:
+        pytest.skip("unicorn may repeat the instruction at which it was stopped")
+    with started(machine, LOOP + RING) as run:
+        assert isinstance(run.go(moment(machine)), TimedOut)
+        assert run.script.functions == [Function.BOOT]
+        assert isinstance(run.go(0.05), TimedOut)
+        run.guest.memory.write(PROGRAM, NOP + NOP)
+        assert isinstance(run.go(0.05), TimedOut)  # it has been translated: nobody told the CPU
+    assert run.script.functions == [Function.BOOT]
 
 
 def test_no_time_at_all_is_a_time_out_too(machine: Machine) -> None:
@@ -347,7 +538,8 @@ def test_a_guest_that_rings_without_end_times_out(machine: Machine) -> None:
     program = ALIGN + ring + b"\xeb" + bytes([0x100 - len(ring) - 2])  # jmp to the call
     with started(machine, program) as run:
         run.script = Script(iter(lambda: Return(0), None))
-        assert isinstance(run.go(0.1), TimedOut)
+        assert isinstance(run.go(moment(machine)), TimedOut)
+        assert len(run.script.requests) > 2
 
 
 def test_waiting_within_an_answer_ends_with_the_run(machine: Machine) -> None:
@@ -359,7 +551,8 @@ def test_waiting_within_an_answer_ends_with_the_run(machine: Machine) -> None:
 
         run.script = Script([wait])
         began = time.monotonic()
-        assert isinstance(run.go(0.1), TimedOut)
+        assert isinstance(run.go(moment(machine)), TimedOut)
+        assert run.script.functions == [Function.BOOT, GATE]
         assert time.monotonic() - began < 5
 
 
@@ -377,7 +570,7 @@ def test_an_interrupt_from_the_keyboard_passes_through_with_the_guest_stopped(
         run.script = Script([wait])
         main = threading.main_thread().ident
         assert main is not None
-        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        threading.Timer(moment(machine), signal.pthread_kill, (main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             run.guest.run(run.script, None)
     assert threading.active_count() == threads
@@ -386,29 +579,28 @@ def test_an_interrupt_from_the_keyboard_passes_through_with_the_guest_stopped(
 @pytest.mark.parametrize("size", [16 * MIB, 512 * MIB, 6 * GIB], ids=["16M", "512M", "6G"])
 def test_start_info_describes_the_memory_that_is_there(machine: Machine, size: int) -> None:
     with started(machine, HALT, hardware=Hardware(size, "quiet root=/dev/ram0")) as run:
+        told: list[Start] = []
+        run.script = Told(run, told.append)
         run.go()
-        memory, at = run.guest.memory, run.script.requests[0].rcx
-        info = HvmStartInfo.read(memory.read(at, HvmStartInfo.SIZE))
-        table = memory.read(info.memmap_paddr, info.memmap_entries * HvmMemmapTableEntry.SIZE)
-        text = memory.read(info.cmdline_paddr, 21)
-        entries = [
-            HvmMemmapTableEntry.unpack(table, at) for at in range(0, len(table), HvmMemmapTableEntry.SIZE)
-        ]
+        (start,) = told
+        memory = run.guest.ram(start.memory_map)
+        entries = start.memory_map
         ram = [entry for entry in entries if entry.type == MemmapType.RAM]
         assert all(memory.contiguous(entry.addr) >= entry.size for entry in ram)
-    assert text == b"quiet root=/dev/ram0\0"
-    assert (info.nr_modules, info.modlist_paddr) == (0, 0)
-    legacy_hole = 0x60000
-    assert sum(entry.size for entry in ram) == size - legacy_hole
+    assert start.command_line == "quiet root=/dev/ram0"
+    assert start.modules == ()
+    legacy_hole, firmware = 0x60000, 0x40000
+    assert 0 <= size - legacy_hole - sum(entry.size for entry in ram) <= firmware
     assert all(before.addr + before.size <= after.addr for before, after in itertools.pairwise(ram))
     assert not any(entry.addr < 4 * GIB < entry.addr + entry.size for entry in entries)
 
 
 def test_a_guest_without_a_command_line_gets_none(machine: Machine) -> None:
+    told: list[Start] = []
     with started(machine) as run:
+        run.script = Told(run, told.append)
         run.go()
-        info = HvmStartInfo.read(run.guest.memory.read(run.script.requests[0].rcx, HvmStartInfo.SIZE))
-    assert info.cmdline_paddr == 0
+    assert [start.command_line for start in told] == [""]
 
 
 def test_host_and_guest_share_the_memory_above_4_gib(machine: Machine) -> None:
@@ -416,21 +608,30 @@ def test_host_and_guest_share_the_memory_above_4_gib(machine: Machine) -> None:
     # The trampoline maps 4 GiB; its second page of directory pointers gets one 1 GiB page for the test.
     program = move_rax(high) + READ_RAX + b"\x48\xa3" + (high + 8).to_bytes(8, "little") + HALT  # mov to mem
     with started(machine, program, hardware=Hardware(6 * GIB)) as run:
-        pointers = run.word(run.trampoline.symbols["page_map_level4"]) & ~0xFFF
-        directory = DATA
-        run.guest.memory.write(pointers + 8 * 6, (directory | 3).to_bytes(8, "little"))
-        pages = b"".join((6 * GIB + (at << 21) | 0x83).to_bytes(8, "little") for at in range(512))
-        run.guest.memory.write(directory, pages)
-        run.guest.memory.write(high, b"far away")
+
+        def map_it(start: Start) -> None:
+            memory = run.guest.ram(start.memory_map)
+            pointers = run.word(run.trampoline.symbols["page_map_level4"]) & ~0xFFF
+            directory = DATA
+            memory.write(pointers + 8 * 6, (directory | 3).to_bytes(8, "little"))
+            pages = b"".join((6 * GIB + (at << 21) | 0x83).to_bytes(8, "little") for at in range(512))
+            memory.write(directory, pages)
+            memory.write(high, b"far away")
+
+        run.script = Told(run, map_it)
         assert isinstance(run.go(), Halted)
         assert run.guest.memory.read(high + 8, 8) == b"far away"
 
 
 @pytest.mark.parametrize("ending", [HALT, RING, INVALID], ids=["halt", "finish", "fault"])
-def test_counted_instructions_are_the_same_from_run_to_run(machine: Machine, ending: bytes) -> None:
+def test_counted_instructions_are_the_same_from_run_to_run(counting: Machine, ending: bytes) -> None:
+    if ending == HALT:
+        only_embedded(counting, "QEMU's count is that of the last doorbell")
+
     def counted() -> int | None:
         loop = bytes.fromhex("b940420f00 ffc9 75fc")  # mov $1000000, %ecx; 1: dec %ecx; jnz 1b
-        with started(machine, loop + ending, hardware=Hardware(16 * MIB, count=True)) as run:
+        hardware = Hardware(16 * MIB, count=True, watched=False)
+        with started(counting, loop + ending, hardware=hardware) as run:
             run.go()
             return run.guest.instructions()
 
@@ -477,7 +678,7 @@ def test_registers_have_the_names_that_reports_use(machine: Machine) -> None:
 
 
 REFUSED: dict[str, Callable[[], Hardware]] = {
-    "at least 16 MiB": lambda: Hardware(8 * MIB),
+    "at least [0-9]+ MiB": lambda: Hardware(8 * MIB),
     "whole pages": lambda: Hardware(16 * MIB + 1),
     "at most the host's": lambda: Hardware(1 << 50),
     "command line": lambda: Hardware(16 * MIB, "x" * (1 << 20)),
@@ -492,22 +693,24 @@ def test_hardware_that_cannot_be_had_is_refused(machine: Machine, message: str) 
 
 def test_a_closed_guest_leaves_nothing_behind(machine: Machine) -> None:
     descriptors, maps = Path("/proc/self/fd"), Path("/proc/self/maps")
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
     gc.collect()
     gc.disable()
     try:
-        before = len(list(descriptors.iterdir()))
+        before, running = len(list(descriptors.iterdir())), children.read_text()
         for _ in range(3):
             with started(machine, RING, [Return(0)]) as run:
                 run.go()
         assert len(list(descriptors.iterdir())) == before
         assert "pvefi-ram" not in maps.read_text()
+        assert children.read_text() == running
     finally:
         gc.enable()
 
 
 def test_two_guests_of_one_process_do_not_meet(machine: Machine) -> None:
     with started(machine, HALT) as one, started(machine, LOOP) as other:
-        assert isinstance(other.go(0.05), TimedOut)
+        assert isinstance(other.go(moment(machine)), TimedOut)
         stop: Stop = one.go()
         assert isinstance(stop, Halted)
         assert other.mailbox.seq == one.mailbox.seq == 1

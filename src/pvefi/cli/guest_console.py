@@ -22,7 +22,7 @@ _MOVE = re.compile(r"\x1b\[[0-9;]*[HJ]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _AS_IT_WAS = "\x1b[0m\x1b(B\x1b[?25h\x1b[?7h\x1b7\x1b[r\x1b8\x1b[J"
-"""Colours, character set, cursor, wrapping, scrolling as usual (ECMA-48, DEC VT); nothing below the cursor."""
+"""Colours, character set, cursor, wrapping, scrolling as usual (ECMA-48, DEC VT); nothing below it."""
 
 
 class GuestConsole:

@@ -43,12 +43,16 @@ class Start:
 
 
 def fetch_by_guest(memory: Memory, trampoline: Trampoline) -> Fetch:
-    """Return a way to get bytes by way of the staging area, into which the guest copies them."""
+    """Return a way to get bytes by way of the staging area, into which the guest copies them.
+
+    Page 0, where SeaBIOS has hvm_start_info, is RAM on every machine, but not in the guest's page tables.
+    """
     staging = trampoline.symbols["staging"]
 
     def fetch(address: int, size: int) -> Steps[bytes]:
-        parts: list[bytes] = []
-        for at in range(0, size, STAGING_SIZE):
+        low = min(size, max(0, _PAGE - address))
+        parts = [memory.read(address, low)]
+        for at in range(low, size, STAGING_SIZE):
             count = min(STAGING_SIZE, size - at)
             yield Copy(staging, address + at, count)
             parts.append(memory.read(staging, count))

@@ -109,7 +109,10 @@ class Reached:
 
 @dataclass(frozen=True)
 class Fault:
-    """The CPU raised exception `vector`, or touched what is no memory.
+    """The CPU raised exception `vector` that nobody handles, or touched what is no memory.
+
+    A machine that runs kernels has no such memory: there a PC's bus answers. A "triple fault" is a reset
+    that the CPU asked for because exceptions had no handler; its instruction pointer may be 0, not known.
 
     `what` names it ("page fault", "write to unmapped memory"); `address` is the address touched (guest
     virtual) where there is one, `instruction_pointer` the instruction at fault.
@@ -207,7 +210,10 @@ class Keyboard(Protocol):
 
 
 class Guest(Protocol):
-    """A guest that has been started, and is stopped at its first instruction until `run`."""
+    """A guest that has been started: no doorbell is answered before `run`, so that it comes no further.
+
+    `memory` may be read and written from the start; all that lies above 4 GiB is there after `ram`.
+    """
 
     memory: GuestMemory
 
@@ -228,6 +234,10 @@ class Guest(Protocol):
     ) -> Stop:
         """Run until something other than an answered doorbell happens; `timeout` in seconds of wall clock.
 
+        What the guest has written before its end has reached the console. An error that `answer` raises comes
+        out of here. A guest that has ended ends every further run in the same way. An answer to a call for
+        which the guest has stopped waiting is not given. Halted is told by machines that run no kernels;
+        elsewhere an interrupt could wake the guest, and `look` sees that all CPUs stand still.
         Where CPUs can be looked at while they run, `look` is called after a second, and then when it says.
         KeyboardInterrupt passes through, the guest stopped.
         """
@@ -250,11 +260,17 @@ class Guest(Protocol):
         ...
 
     def registers(self) -> Mapping[str, int]:
-        """Return the general and control registers by lower-case name."""
+        """Return the general and control registers by lower-case name, of the CPU that stopped last.
+
+        A guest that still runs is stopped for it, and goes on with the next `run`.
+        """
         ...
 
     def instructions(self) -> int | None:
-        """Return how many instructions the guest has executed, or None when they are not counted."""
+        """Return how many instructions the guest has executed, or None when they are not counted.
+
+        The count may be that of the last doorbell; it is the same from run to run.
+        """
         ...
 
     def answering_seconds(self) -> float:
@@ -262,7 +278,7 @@ class Guest(Protocol):
         ...
 
     def close(self) -> None:
-        """End the guest and free what it holds."""
+        """End the guest and free what it holds: no process, no descriptor, no memory and no file is left."""
         ...
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pvefi.machines.qemu.command import MachineType, QemuOptions
 from pvefi.machines.qemu.installation import Installation, Version
+from pvefi.machines.qemu.machine import QemuMachine
 
 VERSION_TEXT = "QEMU emulator version 8.2.1 (made)\nCopyright (c) nobody"
 
@@ -21,3 +23,13 @@ def fake_qemu(folder: Path, body: str = "", *, version: str = VERSION_TEXT) -> P
 def installed(program: Path) -> Installation:
     """Return `program` as what `find_qemu` makes of it, without asking it."""
     return Installation(program, Version(8, 2, 1), "8.2.1 (made)")
+
+
+def machine_of(
+    program: str, machine_type: MachineType = MachineType.Q35, *, exact: bool = False, patience: float = 30.0
+) -> QemuMachine:
+    """Return QEMU as it runs everywhere: by TCG, started by qboot where that is installed."""
+    has_qboot = machine_type is not MachineType.MICROVM and Path("/usr/share/qemu/qboot.rom").is_file()
+    firmware = "qboot.rom" if has_qboot else ""
+    options = QemuOptions(program, machine_type, firmware=firmware, exact=exact)
+    return QemuMachine(options, patience=patience)

@@ -55,8 +55,8 @@ class QemuOptions:
 class Descriptors:
     """The inherited descriptors by number; None for what this process does without.
 
-    `variables` is a file for the variable store of OVMF. A console without a number is QEMU's standard input
-    and output.
+    `variables` is a file for the variable store of OVMF. The console without a number is QEMU's standard
+    input and output.
     """
 
     ram: int
@@ -98,12 +98,12 @@ def qemu_command(
         *_doorbells(descriptors),
         *_firmware(options, descriptors, ovmf),
         *("-kernel", _path(descriptors.kernel)),
-        *_foreign(foreign),
+        *_command_line(hardware.command_line, foreign),
         *_disks(options.machine_type, hardware.disks),
     ]
     if descriptors.debugger is not None:
         words += ["-chardev", f"socket,id=debugger,fd={descriptors.debugger}", "-gdb", "chardev:debugger"]
-    if not hardware.restarts:
+    if foreign is not None and not hardware.restarts:  # else pvefi sees BOOT again, and QEMU notes a cause
         words.append("-no-reboot")
     if options.exact:
         words += [
@@ -157,9 +157,9 @@ def _firmware(options: QemuOptions, descriptors: Descriptors, ovmf: Ovmf | None)
     return ["-drive", f"if=pflash,{code}", "-drive", f"if=pflash,{variables}"]
 
 
-def _foreign(foreign: ForeignBoot | None) -> list[str]:
+def _command_line(text: str, foreign: ForeignBoot | None) -> list[str]:
     if foreign is None:
-        return []
+        return ["-append", text] if text else []
     initrd = ["-initrd", str(foreign.initrd)] if foreign.initrd is not None else []
     return [*initrd, "-append", foreign.command_line]
 

@@ -26,7 +26,7 @@ class Console(Protocol):
         ...
 
     def recv(self, size: int, /) -> bytes:
-        """Return what the guest has written, empty for no more to come; BlockingIOError for not yet."""
+        """Return what the guest has written, empty when it has ended; BlockingIOError for not yet."""
         ...
 
     def send(self, data: bytes | bytearray, /) -> int:

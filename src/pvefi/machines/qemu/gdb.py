@@ -26,6 +26,8 @@ __all__ = ["Gdb", "GdbStop"]
 _PIECE = 0x800
 """How much of a document is asked for at a time; QEMU's PacketSize is 4 KiB."""
 _DOCUMENT_AT_MOST = 1 << 20
+_STEP = 0.5
+"""Seconds for one instruction."""
 _STOPPED = (b"S", b"T")
 _ENDED = (b"W", b"X")
 
@@ -125,13 +127,14 @@ class Gdb:
         return registers_of(self._layout, self._ask("g"))
 
     def step(self, thread: int) -> GdbStop:
-        """Execute one instruction on one vCPU, interrupts held off, past a breakpoint that stands at it."""
+        """Execute one instruction on one vCPU, interrupts held off, past a breakpoint that stands at it.
+
+        A vCPU that it halts does not tell of the step: it is stopped, and stays halted.
+        """
         here = self._breakpoints & {self.registers(thread)["rip"]}
         self.remove(here)
         self._start(f"vCont;s:{thread:x}")
-        stop = self.wait(self._timeout)
-        if stop is None:
-            raise MachineError(f"expected one step of vCPU {thread} within {self._timeout:.3g} s, found none")
+        stop = self.wait(_STEP) or self.interrupt()
         if not stop.ended:
             self.insert(here)
         return stop

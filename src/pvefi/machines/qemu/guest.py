@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -23,7 +22,6 @@ from pvefi.machines.machine import (
     Look,
     PoweredOff,
     Reached,
-    Restarted,
     Stop,
     TimedOut,
     Watchpoint,
@@ -32,7 +30,9 @@ from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
 from pvefi.machines.qemu.ram import RamFile, ram_blocks
-from pvefi.machines.qemu.resets import triple_fault
+from pvefi.machines.qemu.readiness import Readiness
+from pvefi.machines.qemu.resets import reset_stop, shutdown_stop
+from pvefi.machines.qemu.serial_port import SerialPort
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
 from pvefi.memory import GuestMemory, RamBlock
@@ -45,7 +45,6 @@ _CHUNK = 65536
 _MONITOR_SECONDS = 1.0
 _LAST_WORDS = 2.0
 """Seconds for a process that has ended to be seen as such, and for the monitor's last events to arrive."""
-_CHUNKS = 64  # of the console's text at most, when a run ends: more than a socket holds
 _FIRST_LOOK = 1.0
 
 
@@ -74,10 +73,6 @@ class QemuGuest:
         self._shared = shared
         self._mailbox = Mailbox(self.memory.view(*trampoline.mailbox))
         self._monitor = Qmp(shared.monitor)
-        self._console = console
-        self._keyboard = keyboard
-        self._typed = bytearray()
-        self._ended_input = False
         self._restarts = restarts
         self._bound = WaitBound(patience)
         self._outlives = outlives
@@ -92,29 +87,16 @@ class QemuGuest:
         self._look: Look | None = None
         self._next_look = math.inf
         self._boots = 0
-        self._poll = select.poll()
-        self._ready: dict[int, Callable[[], None]] = {}
+        self._readiness = Readiness()
         if shared.doorbell is not None:
-            self._watch_for(shared.doorbell.fileno(), self._doorbell)
-        self._watch_for(shared.console.fileno(), self._serial)
-        self._watch_for(self._monitor.fileno(), self._events)
-        self._watch_for(process.pidfd, self._ended)
+            shared.doorbell.setblocking(False)
+            self._readiness.watch(shared.doorbell.fileno(), self._doorbell)
+        self._serial = SerialPort(shared.console, self._readiness, console, keyboard, self._leave)
+        self._readiness.watch(self._monitor.fileno(), self._events)
+        self._readiness.watch(process.pidfd, self._ended)
         self._watching = Watching(shared.debugger) if shared.debugger is not None else None
         if self._watching is not None:
-            self._watch_for(self._watching.fileno(), self._stopped)
-        if keyboard is not None and not keyboard.patient:
-            self.listen()
-        for end in (shared.doorbell, shared.console):
-            if end is not None:
-                end.setblocking(False)
-
-    def _watch_for(self, descriptor: int, ready: Callable[[], None]) -> None:
-        self._ready[descriptor] = ready
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _forget(self, descriptor: int) -> None:
-        if self._ready.pop(descriptor, None):
-            self._poll.unregister(descriptor)
+            self._readiness.watch(self._watching.fileno(), self._stopped)
 
     def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all of the guest's memory; see `Guest.ram`."""
@@ -136,9 +118,7 @@ class QemuGuest:
             while self._stop is None and self._over is None:
                 if self._left() <= 0:
                     return TimedOut(timeout or 0.0, None)
-                for descriptor, _ in self._poll.poll(self._patience_ms()):
-                    if self._stop is None and descriptor in self._ready:
-                        self._ready[descriptor]()
+                self._readiness.serve(self._patience_ms(), lambda: self._stop is None)
                 if self._stop is None and time.monotonic() >= self._next_look:
                     self._look_now()
         except _RunEnded:
@@ -149,7 +129,7 @@ class QemuGuest:
             if not self._process.wait(_LAST_WORDS):
                 raise
             self._ended()
-        self._drain()  # what the guest had written before
+        self._serial.drain()  # what the guest had written before
         stop, self._stop = self._stop or self._over, None
         assert stop is not None, "nothing else ends the loop"
         return stop
@@ -180,7 +160,7 @@ class QemuGuest:
         except ConnectionError:
             rings = b""
         if not rings:
-            self._forget(self._shared.doorbell.fileno())
+            self._readiness.forget(self._shared.doorbell.fileno())
         for _ in rings:
             if self._stop is None:
                 self._rung()
@@ -198,8 +178,8 @@ class QemuGuest:
             return
         if request.function == Function.BOOT and request.seq == 1:
             self._boots += 1
-            if self._boots > 1 and (fault := triple_fault(self._shared.log.read())):
-                self._stop = fault
+            if self._boots > 1 and (stop := reset_stop(self._shared.log.read(), restarts=self._restarts)):
+                self._stop = stop
                 return
         self._blocked = True
         self._began = began
@@ -250,75 +230,17 @@ class QemuGuest:
         self._unblock()
         self._monitor.execute("system_reset")
 
-    def _serial(self) -> None:
-        if self._typed:
-            self._send_typed()
-        self._read_text()
-
-    def _read_text(self) -> bool:
-        """Pass on some of what the guest has written; whether there was anything."""
-        try:
-            data = self._shared.console.recv(_CHUNK)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            data = b""
-        if data:
-            self._console(data)
-        else:
-            self._forget(self._shared.console.fileno())
-        return bool(data)
-
-    def _drain(self) -> None:
-        for _ in range(_CHUNKS):
-            if self._shared.console.fileno() not in self._ready or not self._read_text():
-                return
-
-    def _keys(self) -> None:
-        assert self._keyboard is not None
-        typed = self._keyboard.read()
-        if typed is None:
-            self._stop = Left()
-            return
-        self._typed += typed
-        if not typed or len(self._typed) > _CHUNK:
-            self._forget(self._keyboard.fileno())
-        self._ended_input = not typed
-        self._send_typed()
-
-    def _send_typed(self) -> None:
-        """Give the guest what it takes, and be told when it takes more."""
-        try:
-            sent = self._shared.console.send(self._typed) if self._typed else 0
-        except BlockingIOError:
-            sent = 0
-        except OSError:  # nobody reads any more: what that means, the process's end tells
-            sent = len(self._typed)
-        del self._typed[:sent]
-        console = self._shared.console.fileno()
-        if console in self._ready:
-            self._poll.modify(console, select.POLLIN | (select.POLLOUT if self._typed else 0))
-        if not self._typed and not self._ended_input:
-            self.listen()
-
     def _events(self) -> None:
         for event in self._monitor.events():
             if event.name == "SHUTDOWN":
-                self._over = self._shut_down(str(event.data.get("reason")))
+                self._over = shutdown_stop(str(event.data.get("reason")), self._shared.log.read())
         if self._monitor.ended:
-            self._forget(self._monitor.fileno())
-
-    def _shut_down(self, reason: str) -> Stop:
-        if fault := triple_fault(self._shared.log.read()):
-            return fault
-        if reason == "guest-reset":
-            return Restarted()
-        return PoweredOff() if reason == "guest-shutdown" else Died(f"QEMU has ended: {reason}")
+            self._readiness.forget(self._monitor.fileno())
 
     def _ended(self) -> None:
         """Take what the process has left behind and say how it ended."""
-        self._forget(self._process.pidfd)
-        self._drain()
+        self._readiness.forget(self._process.pidfd)
+        self._serial.drain()
         how = self._process.ended()
         self._monitor.wait_for_end(_LAST_WORDS)
         self._events()
@@ -327,8 +249,10 @@ class QemuGuest:
 
     def listen(self) -> None:
         """Give the guest what there is to read; see `Guest.listen`."""
-        if self._keyboard is not None and self._keyboard.fileno() not in self._ready:
-            self._watch_for(self._keyboard.fileno(), self._keys)
+        self._serial.listen()
+
+    def _leave(self) -> None:
+        self._stop = self._stop or Left()
 
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
@@ -391,6 +315,8 @@ class QemuGuest:
         lives_on = self.survivor() is not None
         if lives_on:
             self._mailbox.hang_up()
+            with contextlib.suppress(MachineError):  # nobody would be there to answer BOOT
+                self._monitor.execute("set-action", {"reboot": "shutdown"}, timeout=_MONITOR_SECONDS)
         with contextlib.ExitStack() as ends:  # each of them, whatever interrupts another
             for end in (self.memory.release, self._mailbox.release, self._shared.close):
                 ends.callback(end)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline, load_trampoline
@@ -20,6 +23,7 @@ from pvefi.machines.qemu.tsc import tsc_khz
 __all__ = ["QemuMachine"]
 
 _PAGE = 4096
+_WORD_AT_MOST = 32 * _PAGE  # linux/binfmts.h, MAX_ARG_STRLEN
 
 
 class QemuMachine:
@@ -64,6 +68,8 @@ class QemuMachine:
     ) -> QemuGuest:
         """Start QEMU and return the guest, on its way to the trampoline; see `Machine.start`."""
         _check_memory(hardware.memory_size, max(part.end for part in trampoline.segments))
+        _check_disks(hardware.disks)
+        _check_command_line(hardware.command_line)
         exact = self.options.exact
         if exact:
             trampoline = trampoline.with_word("blocking_port", BLOCKING_PORT)
@@ -98,6 +104,7 @@ class QemuMachine:
     ) -> QemuGuest:
         """Let QEMU's own loader, or OVMF, boot a kernel; see `Machine.start_foreign`."""
         _check_memory(hardware.memory_size, _PAGE)
+        _check_disks(hardware.disks)
         ovmf = None
         options = self.options
         if boot.way is ForeignWay.OVMF:
@@ -137,6 +144,28 @@ def _check_memory(size: int, wanted: int) -> None:
         )
     if size % _PAGE:
         raise UsageError(f"expected memory in whole pages of 4 KiB, found {size:#x} bytes", "round --memory")
+
+
+def _check_disks(disks: tuple[Path, ...]) -> None:
+    """Refuse what QEMU would wait for without end, or cannot write to; UsageError."""
+    for disk in disks:
+        try:
+            kind = disk.stat().st_mode
+        except OSError as error:
+            raise UsageError(f"{disk}: {error.strerror}", "--disk") from error
+        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+            raise UsageError(f"{disk}: expected a file or a block device for a disk, found neither", "--disk")
+        if not os.access(disk, os.R_OK | os.W_OK):
+            raise UsageError(f"{disk}: no permission to read and write it", "--disk")
+
+
+def _check_command_line(text: str) -> None:
+    """Refuse what does not fit into a word of QEMU's own command line; UsageError."""
+    size = len(text.encode())
+    if size >= _WORD_AT_MOST:
+        raise UsageError(
+            f"expected a command line of less than {_WORD_AT_MOST >> 10} KiB, found {size} bytes"
+        )
 
 
 @contextmanager

@@ -47,7 +47,8 @@ class Shared:
     debugger: socket.socket | None
 
     def close(self) -> None:
-        """Let go of everything but the mapping of the memory."""
+        """Let go of everything; the memory is unmapped when its other views have been released, too."""
+        self.ram.release()
         for end in (self.console, self.monitor, self.doorbell, self.blocking, self.debugger, self.log):
             if end is not None:
                 end.close()

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What QEMU notes of a CPU's resets (`-d cpu_reset`), in which a triple fault can be told from a reboot."""
+"""What QEMU notes of a CPU's resets (`-d cpu_reset`), in which a triple fault can be told from a reboot.
+
+These are functions of that log, as far as it has not been looked at.
+"""
 
 from __future__ import annotations
 
 import re
 
-from pvefi.machines.machine import Fault
+from pvefi.machines.machine import Died, Fault, PoweredOff, Restarted, Stop
 
-__all__ = ["triple_fault"]
+__all__ = ["reset_stop", "shutdown_stop", "triple_fault"]
 
 _MARK = b"Triple fault\n"
 _REGISTER = re.compile(rb"\b(RIP|EIP|CR2)=([0-9a-f]+)")
@@ -21,3 +24,17 @@ def triple_fault(log: bytes) -> Fault | None:
     found = {name: int(value, 16) for name, value in _REGISTER.findall(log[at : at + 4096])}
     where = found.get(b"RIP", found.get(b"EIP", 0))
     return Fault("triple fault", None, None, where)
+
+
+def reset_stop(log: bytes, *, restarts: bool) -> Stop | None:
+    """Return what the end is when the trampoline starts again; None where the guest may start anew."""
+    return triple_fault(log) or (None if restarts else Restarted())
+
+
+def shutdown_stop(reason: str, log: bytes) -> Stop:
+    """Return what QEMU's event SHUTDOWN means."""
+    if fault := triple_fault(log):
+        return fault
+    if reason == "guest-reset":
+        return Restarted()
+    return PoweredOff() if reason == "guest-shutdown" else Died(f"QEMU has ended: {reason}")

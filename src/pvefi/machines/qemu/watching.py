@@ -22,6 +22,7 @@ class Watching:
     def __init__(self, connection: socket.socket) -> None:
         self._gdb = Gdb(connection)
         self._thread = 1
+        self._attached = False
         self._pending: list[Watchpoint] = []
         self._armed: dict[int, list[Watchpoint]] = {}
 
@@ -42,7 +43,7 @@ class Watching:
         """Arm what was taken in; the guest may run meanwhile. MachineError when QEMU refuses."""
         if not self._pending:
             return
-        self._gdb.attach()
+        self._attach()
         self._gdb.insert(watchpoint.address for watchpoint in self._pending)
         for watchpoint in self._pending:
             self._armed.setdefault(watchpoint.address, []).append(watchpoint)
@@ -67,15 +68,21 @@ class Watching:
         return None
 
     def resume(self) -> None:
-        """Let a guest run on that has stopped at a watchpoint."""
-        if not self._gdb.running and self._armed:
+        """Let a guest run on that has stopped at a watchpoint, or for its registers."""
+        if self._attached and not self._gdb.running:
             self._gdb.resume()
 
     def registers(self) -> Mapping[str, int]:
-        """Return the registers of the CPU that stopped last; the guest has to stand still."""
-        if self._gdb.running:
+        """Return the registers of the CPU that stopped last; a guest that runs is stopped for it."""
+        if not self._attached:
+            self._attach()
+        elif self._gdb.running:
             self._thread = self._gdb.interrupt().thread
         return self._gdb.registers(self._thread)
+
+    def _attach(self) -> None:
+        self._thread = self._gdb.attach().thread
+        self._attached = True
 
     def close(self) -> None:
         """Let go of the debugger."""

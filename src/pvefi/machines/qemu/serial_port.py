@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The host's end of a guest's serial port: text comes out of it, keys go in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pvefi.machines.machine import Keyboard
+from pvefi.machines.qemu.console import Console
+from pvefi.machines.qemu.readiness import Readiness
+
+__all__ = ["SerialPort"]
+
+_CHUNK = 65536
+_CHUNKS = 64  # of text at most, when a run ends: more than a socket holds
+
+
+class SerialPort:
+    """What is behind a guest's serial port.
+
+    `console` gets what the guest writes. What `keyboard` has goes to the guest as fast as it takes it, from
+    `listen` on; `leave` is called when the user leaves.
+    """
+
+    def __init__(
+        self,
+        connection: Console,
+        readiness: Readiness,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None,
+        leave: Callable[[], None],
+    ) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._readiness = readiness
+        self._console = console
+        self._keyboard = keyboard
+        self._leave = leave
+        self._typed = bytearray()
+        self._typing_ended = keyboard is None
+        readiness.watch(connection.fileno(), self._ready)
+        if keyboard is not None and not keyboard.patient:
+            self.listen()
+
+    def listen(self) -> None:
+        """Give the guest what there is to read, from now on."""
+        if self._keyboard is not None and not self._typing_ended:
+            descriptor = self._keyboard.fileno()
+            if descriptor not in self._readiness:
+                self._readiness.watch(descriptor, self._keys)
+
+    def drain(self) -> None:
+        """Pass on all that the guest has written so far."""
+        for _ in range(_CHUNKS):
+            if self._connection.fileno() not in self._readiness or not self._read():
+                return
+
+    def _ready(self) -> None:
+        if self._typed:
+            self._send()
+        self._read()
+
+    def _read(self) -> bool:
+        """Pass on some of what the guest has written; whether there was anything."""
+        try:
+            data = self._connection.recv(_CHUNK)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            data = b""
+        if data:
+            self._console(data)
+        else:
+            self._readiness.forget(self._connection.fileno())
+        return bool(data)
+
+    def _keys(self) -> None:
+        assert self._keyboard is not None
+        typed = self._keyboard.read()
+        if typed is None:
+            self._leave()
+            return
+        self._typed += typed
+        self._typing_ended = not typed
+        if self._typing_ended or len(self._typed) > _CHUNK:
+            self._readiness.forget(self._keyboard.fileno())
+        self._send()
+
+    def _send(self) -> None:
+        """Give the guest what it takes, and be told when it takes more."""
+        try:
+            sent = self._connection.send(self._typed) if self._typed else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # nobody reads any more: what that means, the process's end tells
+            sent = len(self._typed)
+        del self._typed[:sent]
+        self._readiness.watch_writing(self._connection.fileno(), wanted=bool(self._typed))
+        if not self._typed:
+            self.listen()
