@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's kernels reach user space through every entry, on each machine of QEMU, with all they were given."""
+"""Debian's kernels reach user space through every entry on each machine of QEMU, with all they were given."""
 
 from __future__ import annotations
 

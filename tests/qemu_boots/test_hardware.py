@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest is made of reaches user space: memory on both sides of 4 GiB, CPUs, disks, levels of paging."""
+"""What a guest is made of reaches user space: memory about and above 4 GiB, CPUs, disks, levels of paging."""
 
 from __future__ import annotations
 
