@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pvefi.errors import GuestFault
 from pvefi.image import Image
-from pvefi.machines.machine import Watchpoint
+from pvefi.machines.stop import Watchpoint
 from pvefi.memory import GuestMemory
 from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor

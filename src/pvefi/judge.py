@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pvefi.efi.environment import Environment
-from pvefi.machines.machine import (
+from pvefi.machines.stop import (
     Died,
     Fault,
     Finished,

@@ -11,8 +11,10 @@ import pytest
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import (
     DOORBELL_PORT,
+    STAGING_SIZE,
     Action,
     Answer,
+    Commit,
     Copy,
     Finish,
     Function,
@@ -20,8 +22,10 @@ from pvefi.guest.mailbox import (
     MailboxLayout,
     Reset,
     Return,
+    Store,
     Unwind,
     Upcall,
+    staged_size,
 )
 
 SYMBOLS = load_trampoline().symbols
@@ -136,3 +140,58 @@ def test_a_released_mailbox_lets_go_of_the_page() -> None:
     Mailbox(view).release()
     view.release()
     made.clear()  # BufferError while anything still looks at it
+
+
+# ---------------------------------------------------------------- the staging area
+
+STAGING = SYMBOLS["staging"] - SYMBOLS["mailbox"]
+
+
+def staged(*stores: Store, value: int | None = 0) -> tuple[MailboxLayout, bytes]:
+    """Return the words and the staging area after a Commit of `stores`."""
+    made = bytearray(STAGING + STAGING_SIZE)
+    mailbox = Mailbox(memoryview(made))
+    mailbox.request()
+    mailbox.publish(Commit(stores, value))
+    return MailboxLayout.unpack(made), bytes(made[STAGING:])
+
+
+def test_guest_and_host_agree_where_the_staging_area_is() -> None:
+    assert SYMBOLS["staging_end"] - SYMBOLS["staging"] == STAGING_SIZE
+    assert SYMBOLS["STAGING"] == STAGING
+
+
+@pytest.mark.parametrize(
+    ("length", "size"), [(0, 0x10), (1, 0x18), (7, 0x18), (8, 0x18), (9, 0x20), (4096, 0x1010)]
+)
+def test_a_record_takes_its_head_and_whole_words(length: int, size: int) -> None:
+    assert staged_size(Store(0, bytes(length))) == size
+
+
+def test_records_stand_one_after_the_other_at_whole_words() -> None:
+    words, area = staged(Store(0xFFFF_8000_0000_1001, b"abc"), Store(5, b""), Store(6, b"12345678"), value=9)
+    assert (words.action, words.a0, words.a1, words.result) == (Action.COMMIT, 3, 0, 9)
+    assert area[:24] == (0xFFFF_8000_0000_1001).to_bytes(8, "little") + (3).to_bytes(
+        8, "little"
+    ) + b"abc" + bytes(5)
+    assert area[24:40] == (5).to_bytes(8, "little") + bytes(8)
+    assert area[40:64] == (6).to_bytes(8, "little") + (8).to_bytes(8, "little") + b"12345678"
+
+
+def test_without_a_value_the_guest_is_to_ring() -> None:
+    words, _ = staged(Store(1, b"a"), value=None)
+    assert (words.a0, words.a1) == (1, 1)
+
+
+def test_what_does_not_fit_is_refused_and_leaves_no_answer() -> None:
+    largest = STAGING_SIZE - staged_size(Store(0, b""))
+    _, area = staged(Store(1, b"x" * largest))
+    assert area.endswith(b"x")
+    for stores in ((), (Store(1, bytes(largest + 1)),), (Store(1, bytes(largest)), Store(2, b""))):
+        made = bytearray(STAGING + STAGING_SIZE)
+        mailbox = Mailbox(memoryview(made))
+        made[:8] = (5).to_bytes(8, "little")
+        mailbox.request()
+        with pytest.raises(ValueError, match="do not fit"):
+            mailbox.publish(Commit(stores, 0))
+        assert MailboxLayout.unpack(made).done == 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pvefi.errors import GuestFault
 from pvefi.guest.mailbox import Request
 from pvefi.layout import U64, Structure, layout
-from pvefi.machines.machine import Fault
+from pvefi.machines.stop import Fault
 from pvefi.memory import GuestMemory
 
 __all__ = ["INVALID_OPCODE", "PAGE_FAULT", "exception_name", "fault_of"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from pvefi.spec.xen.start_info import HvmMemmapTableEntry, HvmStartInfo, MemmapT
 from pvefi.verdict import BootResult, Goal, Outcome
 from tests.conftest import Tool
 from tests.efi.test_tables import BOOT_OFFSETS, RUNTIME_OFFSETS
-from tests.leftovers import nothing_left
+from tests.leftovers import MARK, assert_all_gone, marked_processes, nothing_left, qemu_of
 from tests.machines.made import HALT, LOOP, Assembler, started
 from tests.test_boot import (
     BEGIN,
@@ -264,13 +265,13 @@ def assemble(tool: Tool) -> Assembler:
     return Assembler(tool("as"), tool("ld"))
 
 
-def at_run_time(assemble: Assembler, pointer: int) -> bytes:
+def at_run_time(assemble: Assembler, pointer: int, source: str = AT_RUN_TIME) -> bytes:
     slots = {name: offset for offset, name in (*BOOT_OFFSETS.items(), *RUNTIME_OFFSETS.items())}
     names = ("GetMemoryMap", "ExitBootServices", "SetVirtualAddressMap", "GetTime", "ResetSystem")
     symbols = {name: slots[name] for name in names}
     places = {"scratch": SCRATCH, "map": MAP, "tables": OWN_TABLES, "high": HIGH, "pointer": pointer}
     symbols |= places | {"page_map_level4": SYMBOLS["page_map_level4"]}
-    return assemble(AT_RUN_TIME, symbols)
+    return assemble(source, symbols)
 
 
 @pytest.mark.parametrize("pointer", [SCRATCH, HIGH + SCRATCH, HIGH + SCRATCH + 0xFFA], ids=hex)
@@ -361,6 +362,41 @@ PORT_92 = b"\xb0\x01\xe6\x92\xeb\xfe"  # mov $1, %al; out %al, $0x92: the fast r
 
 def test_a_reset_by_hardware_without_reboot_is_told_as_one(run: Boot) -> None:
     assert run(BEGIN + PORT_92, restarts=False).verdict.outcome is Outcome.REBOOTED
+
+
+LATER_RESET = """
+        movl    $30, %ecx                       # about three seconds, then a reset by hardware
+1:      rdtsc
+        movl    %edx, %esi
+        movl    %eax, %edi
+2:      pause
+        rdtsc
+        subl    %edi, %eax
+        cmpl    $200000000, %eax
+        jb      2b
+        loop    1b
+        movb    $1, %al
+        outb    %al, $0x92
+        jmp     .
+failed: ud2
+"""
+
+
+def test_a_guest_that_was_left_ends_its_qemu_when_it_resets(
+    machine: QemuMachine, run: Boot, assemble: Assembler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    before_calls = AT_RUN_TIME.partition("movabsq $pointer")[0] + LATER_RESET
+    code = at_run_time(assemble, SCRATCH, before_calls)
+    result = run(code, QemuMachine(machine.options, outlives=True), timeout=1.0)
+    try:
+        assert result.verdict.outcome is Outcome.TIMED_OUT
+        assert qemu_of(mark) is not None
+        assert_all_gone(mark, within=20.0)
+    finally:
+        for process in marked_processes(mark):
+            os.kill(process, 9)
 
 
 # ---------------------------------------------------------------- QEMU itself

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pvefi.errors import MachineError
-from pvefi.machines.machine import Halted
 from pvefi.machines.qemu.accelerator import Trial
 from pvefi.machines.qemu.installation import Installation
 from pvefi.machines.qemu.speed import Speed
+from pvefi.machines.stop import Halted
 from pvefi.machines.survey import embedded, survey_embedded, survey_host, survey_qemu, survey_xen
 from pvefi.machines.survey import qemu as qemu_module
 from tests.conftest import Tool

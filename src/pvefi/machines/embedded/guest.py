@@ -16,17 +16,8 @@ from pvefi.guest.mailbox import Answer, Finish, Function, Mailbox, Request, Rese
 from pvefi.machines.embedded.counting import InstructionCounter
 from pvefi.machines.embedded.ports import Ports
 from pvefi.machines.faults import INVALID_OPCODE, PAGE_FAULT, exception_name, fault_of
-from pvefi.machines.machine import (
-    Fault,
-    Finished,
-    Halted,
-    Hardware,
-    Look,
-    Reached,
-    Stop,
-    TimedOut,
-    Watchpoint,
-)
+from pvefi.machines.machine import Hardware, Look
+from pvefi.machines.stop import Fault, Finished, Halted, Reached, Stop, TimedOut, Watchpoint
 from pvefi.memory import GuestMemory
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 

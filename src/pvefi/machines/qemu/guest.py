@@ -12,20 +12,7 @@ from pvefi.errors import MachineError
 from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
-from pvefi.machines.machine import (
-    CpuState,
-    Died,
-    Finished,
-    GaveUp,
-    Keyboard,
-    Left,
-    Look,
-    PoweredOff,
-    Reached,
-    Stop,
-    TimedOut,
-    Watchpoint,
-)
+from pvefi.machines.machine import CpuState, Keyboard, Look
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
@@ -35,6 +22,7 @@ from pvefi.machines.qemu.resets import reset_stop, shutdown_stop
 from pvefi.machines.qemu.serial_port import SerialPort
 from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
+from pvefi.machines.stop import Died, Finished, GaveUp, Left, PoweredOff, Reached, Stop, TimedOut, Watchpoint
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 

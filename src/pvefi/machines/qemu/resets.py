@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pvefi.machines.machine import Died, Fault, PoweredOff, Restarted, Stop
+from pvefi.machines.stop import Died, Fault, PoweredOff, Restarted, Stop
 
 __all__ = ["reset_stop", "shutdown_stop", "triple_fault"]
 

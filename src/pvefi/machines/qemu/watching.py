@@ -6,8 +6,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping
 
-from pvefi.machines.machine import Watchpoint
 from pvefi.machines.qemu.gdb import Gdb
+from pvefi.machines.stop import Watchpoint
 from pvefi.memory import GuestMemory
 
 __all__ = ["Watching"]

@@ -11,7 +11,8 @@ from pvefi.errors import PvefiError
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Finish
 from pvefi.machines.embedded import EmbeddedMachine
-from pvefi.machines.machine import Finished, Hardware
+from pvefi.machines.machine import Hardware
+from pvefi.machines.stop import Finished
 
 __all__ = ["EmbeddedSurvey", "survey_embedded"]
 

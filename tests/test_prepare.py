@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is read and refused before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvefi.errors import ImageError, UsageError
+from pvefi.machines import ForeignWay
+from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, not_started, prepare, prepare_foreign
+from pvefi.verdict import Outcome
+from tests.build.bzimage import build_bzimage
+from tests.build.pe import build_pe
+
+
+def options(folder: Path, data: bytes, **fields: object) -> BootOptions:
+    path = folder / "image"
+    path.write_bytes(data)
+    return BootOptions(path, EmbeddedMachine(), **fields)  # type: ignore[arg-type]  # each test knows its own
+
+
+@pytest.mark.parametrize("way", ForeignWay)
+def test_an_efi_program_is_nothing_for_another_loader(tmp_path: Path, way: ForeignWay) -> None:
+    with pytest.raises(UsageError, match=f"for {way.value}, found "):
+        prepare_foreign(options(tmp_path, build_pe()), way)
+
+
+def test_a_bzimage_goes_to_qemus_loader_as_it_is(tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"files")
+    data = build_bzimage()
+    prepared = prepare_foreign(options(tmp_path, data, initrd=initrd, command_line="quiet"), ForeignWay.LINUX)
+    assert prepared.foreign is not None
+    assert (prepared.foreign.kernel, prepared.foreign.initrd, prepared.foreign.command_line) == (
+        data,
+        initrd,
+        "quiet",
+    )
+    assert prepared.options.entry == "qemu-linux"
+    assert prepared.watch is None
+
+
+def test_pvh_wants_the_kernel_inside(tmp_path: Path) -> None:
+    prepared = prepare_foreign(options(tmp_path, build_bzimage()), ForeignWay.PVH)
+    assert prepared.foreign is not None
+    assert prepared.foreign.kernel.startswith(b"\x7fELF")
+
+
+def test_what_is_no_image_is_refused_either_way(tmp_path: Path) -> None:
+    made = options(tmp_path, b"nothing of the kind")
+    with pytest.raises(ImageError):
+        prepare(made)
+    with pytest.raises(ImageError):
+        prepare_foreign(made, ForeignWay.LINUX)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a\0b", "a NUL in it"), ("x" * 8192, "at most 8191 bytes, found 8192"), ("\udcff", "in UTF-8")],
+)
+def test_a_command_line_that_cannot_be_given_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    made = options(tmp_path, build_bzimage(), command_line=text)
+    with pytest.raises(UsageError, match=told):
+        prepare(made)
+    with pytest.raises(UsageError, match=told):
+        prepare_foreign(made, ForeignWay.LINUX)
+
+
+def test_a_foreign_boot_that_did_not_start_has_no_profile(tmp_path: Path) -> None:
+    result = not_started(prepare_foreign(options(tmp_path, build_bzimage()), ForeignWay.LINUX), "no reason")
+    assert (result.profile, result.entry) == ("", "qemu-linux")
+    assert (result.verdict.outcome, result.verdict.message) == (Outcome.NOT_STARTED, "no reason")

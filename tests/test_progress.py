@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Milestones, and what ends a boot: its goal, its console, its CPUs."""
+
+from __future__ import annotations
+
+import pytest
+
+from pvefi.machines import CpuState
+from pvefi.progress import InstructionTime, Progress
+from pvefi.verdict import Goal, Milestone, Outcome, Verdict
+
+RUN_INIT = b"[    0.941245] Run /init as init process\r\n"
+PANIC = b"[    1.000000] Kernel panic - not syncing: VFS: no root\r\n"
+PANIC_STAYS = b"[    1.100000] ---[ end Kernel panic - not syncing: VFS: no root ]---\r\n"
+INIT_FAILED = b"[    0.950000] Failed to execute /init (error -2)\r\n"
+PROBE = b"PVEFI-PROBE up\r\n"
+
+USER = CpuState(0x401000, 3, halted=False, interrupts=True)
+KERNEL = CpuState(0xFFFF_FFFF_8100_0000, 0, halted=False, interrupts=True)
+IDLE = CpuState(0xFFFF_FFFF_8100_0000, 0, halted=True, interrupts=True)
+DEAD = CpuState(0x1234, 0, halted=True, interrupts=False)
+
+
+class Steered:
+    """A guest that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.looks: list[float] = []
+        self.listens = 0
+
+    def finish(self, reason: object) -> None:
+        assert isinstance(reason, Verdict)
+        self.verdicts.append(reason)
+
+    def look_soon(self, seconds: float) -> None:
+        self.looks.append(seconds)
+
+    def listen(self) -> None:
+        self.listens += 1
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [verdict.outcome for verdict in self.verdicts]
+
+
+def watched(goal: Goal = Goal.USERSPACE) -> tuple[Progress, Steered]:
+    progress, guest = Progress(goal), Steered()
+    progress.steer(guest)
+    progress.boot()
+    return progress, guest
+
+
+def test_milestones_are_those_of_the_last_boot_and_their_first_time() -> None:
+    progress, _ = watched()
+    progress.reached(Milestone.IMAGE)
+    first = progress.milestones[Milestone.IMAGE]
+    progress.reached(Milestone.IMAGE)
+    assert progress.milestones[Milestone.IMAGE] == first
+    assert list(progress.milestones) == [Milestone.DOORBELL, Milestone.IMAGE]
+    progress.boot()
+    assert (list(progress.milestones), progress.boots) == ([Milestone.DOORBELL], 2)
+
+
+def test_the_probe_is_user_space_at_once() -> None:
+    progress, guest = watched()
+    progress.console(PROBE)
+    assert guest.outcomes == [Outcome.USER_SPACE]
+    assert guest.listens == 1
+    assert Milestone.USER_SPACE in progress.milestones
+
+
+def test_an_announced_process_is_believed_at_the_next_look() -> None:
+    progress, guest = watched()
+    progress.console(RUN_INIT)
+    assert (guest.outcomes, len(guest.looks)) == ([], 1)
+    progress.look([KERNEL])
+    assert guest.outcomes == [Outcome.USER_SPACE]
+    assert "Run /init" in guest.verdicts[0].message
+
+
+def test_an_announced_process_that_was_taken_back_is_not_believed() -> None:
+    progress, guest = watched()
+    progress.console(RUN_INIT + INIT_FAILED)
+    progress.look([KERNEL])
+    assert guest.outcomes == []
+    assert Milestone.USER_SPACE not in progress.milestones
+
+
+def test_a_silent_kernel_is_seen_in_user_space_by_its_cpus() -> None:
+    progress, guest = watched()
+    progress.look([IDLE, USER])
+    assert guest.outcomes == [Outcome.USER_SPACE]
+
+
+@pytest.mark.parametrize("goal", [Goal.HANDOFF, Goal.EXIT])
+def test_user_space_ends_only_a_boot_whose_goal_it_is(goal: Goal) -> None:
+    progress, guest = watched(goal)
+    progress.console(PROBE)
+    progress.console(PROBE)
+    assert guest.outcomes == []
+    assert guest.listens == 1
+
+
+def test_cpus_that_all_stay_halted_for_good_end_the_boot_at_the_second_look() -> None:
+    progress, guest = watched()
+    progress.look([DEAD, DEAD])
+    assert guest.outcomes == []
+    progress.look([DEAD, DEAD])
+    assert guest.outcomes == [Outcome.HALTED]
+    assert "0x1234" in guest.verdicts[0].message
+
+
+@pytest.mark.parametrize("between", [[IDLE], [KERNEL], [DEAD, IDLE], []], ids=["idle", "runs", "one", "none"])
+def test_a_cpu_that_can_wake_is_not_halted_for_good(between: list[CpuState]) -> None:
+    progress, guest = watched()
+    for cpus in ([DEAD], between, [DEAD]):
+        progress.look(cpus)
+    assert guest.outcomes == []
+
+
+def test_looks_come_ever_later() -> None:
+    progress, _ = watched()
+    spans = [progress.look([KERNEL]) for _ in range(12)]
+    assert spans == sorted(spans)
+    assert spans[-1] == spans[-2] == 60
+
+
+def test_a_panic_that_stays_ends_the_boot_with_the_first_words() -> None:
+    progress, guest = watched()
+    progress.console(PANIC)
+    assert guest.outcomes == []
+    progress.console(PANIC_STAYS)
+    assert guest.outcomes == [Outcome.PANICKED]
+    assert "VFS: no root" in guest.verdicts[0].message
+
+
+def test_a_reset_after_a_panic_is_the_panics_end() -> None:
+    progress, guest = watched()
+    progress.console(PANIC)
+    progress.boot()
+    assert guest.outcomes == [Outcome.PANICKED]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT])
+def test_whatever_follows_a_panic_the_guest_has_panicked(outcome: Outcome) -> None:
+    progress, _ = watched()
+    verdict = Verdict(outcome, "the end")
+    assert progress.amended(verdict) == verdict
+    progress.console(PANIC)
+    amended = progress.amended(verdict)
+    assert amended.outcome is Outcome.PANICKED
+    assert amended.message.endswith("; then the end")
+
+
+def test_a_dead_machine_is_not_the_guests_panic() -> None:
+    progress, _ = watched()
+    progress.console(PANIC)
+    verdict = Verdict(Outcome.DIED, "QEMU was ended by SIGKILL")
+    assert progress.amended(verdict) == verdict
+
+
+def test_what_is_told_before_there_is_a_guest_is_not_lost() -> None:
+    progress = Progress(Goal.USERSPACE)
+    progress.console(RUN_INIT)
+    guest = Steered()
+    progress.steer(guest)
+    progress.look([KERNEL])
+    assert guest.outcomes == [Outcome.USER_SPACE]
+
+
+def test_an_instruction_takes_a_nanosecond_and_idling_what_was_asked_for() -> None:
+    count: list[int | None] = [None]
+    clock = InstructionTime(lambda: count[0])
+    assert clock.now() == 0
+    count[0] = 3_000_000_000
+    clock.idle(0.5)
+    assert clock.now() == 3.5
