@@ -44,8 +44,11 @@ def test_debians_installer_asks_for_a_language(boots: Boots, corpus: RealFiles) 
     assert booted.result.verdict.outcome is Outcome.LEFT
 
 
-def test_a_program_runs_on_kvm(boots: Boots, corpus: RealFiles) -> None:
+@pytest.mark.parametrize("name", PROGRAMS[:2])
+def test_a_program_runs_on_kvm_too(boots: Boots, corpus: RealFiles, name: str) -> None:
+    # Also where KVM itself is emulated, and knows few instructions: no fldcw, no ldmxcsr.
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("/dev/kvm is missing, or not for us")
-    booted = boots("", "", image=corpus.file("efitools", "ReadVars.efi"), accelerator="kvm")
-    assert booted.result.verdict.outcome is Outcome.EXITED, booted.result.verdict
+    image = corpus.file("efitools", name)
+    expected = boots("", "", image=image)
+    assert boots("", "", image=image, accelerator="kvm").result.verdict == expected.result.verdict
