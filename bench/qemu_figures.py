@@ -93,14 +93,21 @@ def qemu_figures_of(samples: QemuSamples) -> list[Figure]:
             "from before the process is made until the host has seen the trampoline's call",
             at_most=True,
         ),
-        Figure(
-            "qemu-instructions-to-image",
-            "instructions before the image's first",
-            "",
-            2000,
-            tuple(float(boot.status + BEFORE_THE_COUNTER) for boot in samples.start_counts if boot.status),
-            "q35 and microvm; exact, by an image that compares the counter of --deterministic",
-            at_most=True,
+        *(
+            Figure(
+                f"instructions-to-image-{machine}",
+                f"{machine}: instructions before the image's first",
+                "",
+                2000,
+                tuple(
+                    float(boot.status + BEFORE_THE_COUNTER)
+                    for boot in samples.start_counts
+                    if boot.machine == machine and boot.status
+                ),
+                "from the trampoline's first; exact, by an image that compares the counter of --deterministic",
+                at_most=True,
+            )
+            for machine in ("q35", "microvm")
         ),
         Figure(
             "gate-instructions",

@@ -42,6 +42,7 @@ __all__ = ["main", "measure"]
 ROOT = Path(__file__).resolve().parent.parent
 _REPEATS, _QUICK_REPEATS = 7, 2
 _COUNTED = 2
+_QEMU_REPEATS, _QEMU_WIDE = 5, 2
 _WIDE = 3
 _DIRECTORY_SIZE = 40
 _OTHER_KERNELS = (("amd64", "boot/vmlinuz-*"), ("cloud-6.12", "boot/vmlinuz-*"), ("netboot", "*/linux"))
@@ -266,8 +267,8 @@ def main(words: Sequence[str]) -> int:
                 probe = probe_initrd("any" if given.kernel else "cloud")
                 measured = measure_qemu(
                     Subject(image, probe),
-                    _QUICK_REPEATS if given.quick else _REPEATS,
-                    0 if given.quick else _WIDE,
+                    _QUICK_REPEATS if given.quick else _QEMU_REPEATS,
+                    0 if given.quick else _QEMU_WIDE,
                     status.update,
                 )
                 figures += qemu_figures_of(measured)

@@ -87,6 +87,8 @@
         .set STATE_GDT,    0xa0         # limit (2 bytes), base (8 bytes)
         .set STATE_TSS,    0xaa         # task state segment selector (2 bytes), 0 for none; 32-bit mode only
 
+        .set FLOAT_AREA, 528            # what fxsave64 writes, aligned to 16 bytes
+
         .set DOORBELL, 0x520            # I/O port; free on q35, pc, microvm and Xen's PVH platform
         .set GATE_COUNT, 400
         .set GATE_SIZE,  16
@@ -235,12 +237,10 @@ upcall: movl    (%rsp), %r11d           # the caller's flags: the upcalled funct
         pushq   %r13
         pushq   %r14
         pushq   %r15
-        subq    $176, %rsp
-        .irp    n, 6,7,8,9,10,11,12,13,14,15
-        movups  %xmm\n, (\n - 6) * 16(%rsp)
-        .endr
-        stmxcsr 160(%rsp)
-        fnstcw  168(%rsp)
+        subq    $FLOAT_AREA, %rsp       # a KVM that emulates knows fxsave, and neither stmxcsr nor fldcw
+        leaq    15(%rsp), %rax
+        andq    $-16, %rax
+        fxsave64 (%rax)
         movq    %rsp, MAILBOX_FRAME(%r10)
         movq    %rsp, %rbp
         andq    $-16, %rsp
@@ -263,12 +263,10 @@ unwind: movq    MAILBOX_A0(%r10), %rsp
         movq    $0, MAILBOX_LOCK(%r10)
 leave_upcall:                           # %rsp = the frame, %rax = the upcall's result
         cld
-        .irp    n, 6,7,8,9,10,11,12,13,14,15
-        movups  (\n - 6) * 16(%rsp), %xmm\n
-        .endr
-        ldmxcsr 160(%rsp)
-        fldcw   168(%rsp)
-        addq    $176, %rsp
+        leaq    15(%rsp), %r10
+        andq    $-16, %r10
+        fxrstor64 (%r10)
+        addq    $FLOAT_AREA, %rsp
         popq    %r15
         popq    %r14
         popq    %r13
@@ -383,8 +381,7 @@ start64:
         movl    %eax, %fs
         movl    %eax, %gs
         movl    $stack_top, %esp
-        fninit                          # x87 control word 0x37f, as UEFI 2.10 §2.3.4 demands
-        ldmxcsr mxcsr(%rip)
+        fxrstor64 float_state(%rip)
         lidt    idt_pointer
         movl    $0x40, %eax
         ltr     %ax                     # for the stack of exceptions
@@ -561,7 +558,14 @@ compatibility:
         .code64
 
         .balign 8
-mxcsr:  .long   0x1f80                  # UEFI 2.10 §2.3.4: all exceptions masked, round to nearest
+        .balign 16
+float_state:                            # UEFI 2.10 §2.3.4: all exceptions masked, round to nearest
+        .word   0x037f                  # what fninit makes of the x87 control word
+        .balign 8
+        .skip   16
+        .long   0x1f80                  # MXCSR
+        .balign 16
+        .skip   480
         .balign 8
 gdt_pointer:
         .word   gdt_end - gdt - 1

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots kernels with the probe on the machine `qemu`, and gives back what the probe found in the guest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from probe import kernel_file, probe_initrd
+from pvefi.boot import Observer, boot
+from pvefi.errors import MachineError
+from pvefi.machines import ForeignWay
+from pvefi.machines.choose import QemuWish, choose_machine
+from pvefi.machines.qemu.command import MachineType
+from pvefi.prepare import BootOptions, prepare, prepare_foreign
+from pvefi.probe.facts import ProbeFacts
+from pvefi.probe.lines import probe_boots
+from pvefi.probe.reading import read_facts
+from pvefi.trace.events import CallEvent
+from pvefi.verdict import BootResult, Goal
+from tests.conftest import RealFiles, Tool, lacks
+
+SECONDS = 180.0
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What a boot came to; `console` is what the guest wrote to its serial port."""
+
+    result: BootResult
+    console: bytes
+    calls: tuple[CallEvent, ...]
+
+    @property
+    def boots(self) -> tuple[ProbeFacts, ...]:
+        """The facts of each start of the probe's user space."""
+        return tuple(read_facts(one) for one in probe_boots(self.console))
+
+    @property
+    def facts(self) -> ProbeFacts:
+        """The facts of the only start, which came to its end."""
+        boots = self.boots
+        assert len(boots) == 1, (self.result.verdict, self.console[-2000:].decode("latin-1"))
+        assert boots[0].boot.end, self.result.verdict
+        return boots[0]
+
+
+class Leaving:
+    """A keyboard at which somebody leaves once `enough` holds of the console's text."""
+
+    patient = False
+
+    def __init__(self, enough: Callable[[bytes], bool]) -> None:
+        self._enough = enough
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.console = bytearray()
+
+    def text(self, data: bytes) -> None:
+        """Take what the guest wrote."""
+        self.console += data
+        if self._enough(bytes(self.console)):
+            os.eventfd_write(self._event, 1)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when it is time to leave."""
+        return self._event
+
+    def read(self) -> None:
+        """Leave."""
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._event)
+
+
+class Boots(Protocol):
+    """`boots(kernel, words, ...)`: a boot with the probe, which does what `words` say."""
+
+    def __call__(
+        self,
+        kernel: str,
+        words: str,
+        *,
+        machine: str = "q35",
+        entry: str = "efi",
+        firmware: str = "auto",
+        accelerator: str = "tcg",
+        arguments: str = "",
+        exact: bool = False,
+        profile: str = "linux",
+        memory: int = 512,
+        cpus: int = 1,
+        disks: tuple[Path, ...] = (),
+        restarts: bool = True,
+        image: Path | None = None,
+        initrd: Path | None = None,
+        until: Callable[[bytes], bool] | None = None,
+    ) -> Booted:
+        """Return what came of it; MiB of `memory`. It ends by itself, or when `until` holds of the text."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def boots(corpus: RealFiles, tool: Tool) -> Boots:
+    """Boot a kernel of the corpus with the probe, or an image with no initrd but its own."""
+
+    def run(
+        kernel: str,
+        words: str,
+        *,
+        machine: str = "q35",
+        entry: str = "efi",
+        firmware: str = "auto",
+        accelerator: str = "tcg",
+        arguments: str = "",
+        exact: bool = False,
+        profile: str = "linux",
+        memory: int = 512,
+        cpus: int = 1,
+        disks: tuple[Path, ...] = (),
+        restarts: bool = True,
+        image: Path | None = None,
+        initrd: Path | None = None,
+        until: Callable[[bytes], bool] | None = None,
+    ) -> Booted:
+        ways = {"qemu-linux": ForeignWay.LINUX, "qemu-pvh": ForeignWay.PVH}
+        foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
+        if image is None:
+            for item in (kernel, f"{kernel}-modules", "busybox"):
+                corpus.files(item)
+            image, initrd = kernel_file(kernel), probe_initrd(kernel)
+            arguments = f"console=ttyS0 panic=-1 {arguments} probe={words}"
+        wish = QemuWish(
+            program=tool("qemu-system-x86_64"),
+            machine_type=MachineType(machine),
+            accelerator=accelerator,
+            firmware="" if firmware == "ovmf" else firmware,
+            foreign=foreign is not None,
+            exact=exact,
+        )
+        calls: list[CallEvent] = []
+        keyboard = Leaving(until or (lambda _: False))
+        options = BootOptions(
+            image,
+            choose_machine("qemu", wish),
+            entry="efi" if foreign else entry,
+            profile=profile,
+            initrd=initrd,
+            command_line=arguments,
+            memory_size=memory * MIB,
+            seed=0 if exact else None,
+            timeout=SECONDS,
+            goal=Goal.EXIT,
+            cpus=cpus,
+            disks=disks,
+            restarts=restarts,
+        )
+        observer = Observer(
+            console=lambda _: None,
+            call=calls.append,
+            stage=lambda _: None,
+            serial=keyboard.text,
+            keyboard=keyboard if until else None,
+        )
+        try:
+            result = boot(prepare_foreign(options, foreign) if foreign else prepare(options), observer)
+        except MachineError as error:
+            if foreign is ForeignWay.OVMF:
+                lacks(str(error))
+            raise
+        finally:
+            keyboard.close()
+        return Booted(result, bytes(keyboard.console), tuple(calls))
+
+    return run
