@@ -104,7 +104,7 @@ def qemu_figures_of(samples: QemuSamples) -> list[Figure]:
                     for boot in samples.start_counts
                     if boot.machine == machine and boot.status
                 ),
-                "from the trampoline's first; exact, by an image that compares the counter of --deterministic",
+                "from the trampoline's first; exact, by an image that reads the counter of --deterministic",
                 at_most=True,
             )
             for machine in ("q35", "microvm")

@@ -32,14 +32,15 @@ def test_a_reach_of_at_most_is_met_at_its_limit() -> None:
     figures = by_name(QemuSamples(gate_counts=(qemu_boot(status=60),)))
     assert figures["gate-instructions"].met is True
     assert figures["gate-instructions"].reach == "at most 60"
-    assert by_name(QemuSamples(gate_counts=(qemu_boot(status=61),)))["gate-instructions"].met is False
+    beyond = by_name(QemuSamples(gate_counts=(qemu_boot(status=61),)))
+    assert beyond["gate-instructions"].met is False
 
 
 def test_instructions_before_the_counter_is_read_count_too() -> None:
     boots = (qemu_boot(status=832), qemu_boot(machine="microvm", status=1560))
     figures = by_name(QemuSamples(start_counts=boots))
-    assert figures["instructions-to-image-q35"].values == (834,)
-    assert figures["instructions-to-image-microvm"].values == (1562,)
+    found = [figures[f"instructions-to-image-{machine}"].median for machine in ("q35", "microvm")]
+    assert found == [834, 1562]
 
 
 def test_the_first_doorbell_is_that_of_the_machine_in_question() -> None:
