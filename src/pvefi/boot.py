@@ -110,9 +110,15 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 
     def boot_services_end() -> None:
         progress.reached(Milestone.EXIT_BOOT_SERVICES)
+        listen()
         mailbox().outlive_boot_services()
 
+    def listen() -> None:
+        if observer.keyboard is not None and not observer.keyboard.patient:
+            guest.listen()  # one that is patient waits for user space
+
     def kernel_may_start(places: tuple[int, ...]) -> None:
+        listen()
         if watch is not None and options.goal is Goal.HANDOFF:
             guest.watch(watch.watchpoints(guest.memory, places))
 
@@ -132,6 +138,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             image_starts=image_starts,
             boot_services_end=boot_services_end,
             kernel_may_start=kernel_may_start,
+            typed=guest.typed,
             kept=Kept(),
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
@@ -170,6 +177,8 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
         foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
     )
     progress.steer(guest)
+    if observer.keyboard is not None and not observer.keyboard.patient:
+        guest.listen()
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
         verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))

@@ -32,7 +32,7 @@ class Steered(Protocol):
         ...
 
     def listen(self) -> None:
-        """Give the guest what a patient keyboard has."""
+        """Give the guest's serial port what is typed."""
         ...
 
 

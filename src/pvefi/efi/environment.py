@@ -20,6 +20,7 @@ from pvefi.efi.events import Events
 from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
 from pvefi.efi.kept import Kept
+from pvefi.efi.keys import Keys
 from pvefi.efi.pages import PageMap
 from pvefi.efi.pools import Pools
 from pvefi.efi.profiles import Profile
@@ -67,6 +68,7 @@ class Surroundings:
     is executed; `boot_services_end` at ExitBootServices; `kernel_may_start` once the kernel proper may get
     control, with the guest physical addresses of what was loaded: after ExitBootServices, or when a kernel
     is entered without EFI.
+    `typed()` takes what was typed since the last time, None when there will never be more.
     `kept` is what the guest keeps through its resets: whoever makes the guest makes it, once.
     """
 
@@ -78,6 +80,7 @@ class Surroundings:
     image_starts: Callable[[int], None]
     boot_services_end: Callable[[], None]
     kernel_may_start: Callable[[tuple[int, ...]], None]
+    typed: Callable[[], bytes | None] = lambda: None
     kept: Kept = field(default_factory=Kept)
 
 
@@ -113,6 +116,7 @@ class Environment:
     pools: Pools
     handles: HandleDatabase
     events: Events
+    keys: Keys
     gates: Gates
     tables: SystemTables
     boot_arena: Arena

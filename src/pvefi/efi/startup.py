@@ -11,6 +11,7 @@ from pvefi.efi.environment import Environment, Surroundings
 from pvefi.efi.events import Events
 from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
+from pvefi.efi.keys import Keys
 from pvefi.efi.pages import PageMap
 from pvefi.efi.paging import map_high_memory
 from pvefi.efi.pools import Pools
@@ -79,6 +80,7 @@ def make_environment(
         pools=Pools(pages),
         handles=HandleDatabase(),
         events=Events(surroundings.clock.monotonic),
+        keys=Keys(surroundings.typed),
         gates=gates,
         tables=SystemTables(memory, boot_arena, runtime_arena, gates, boot.SERVICES, runtime.SERVICES),
         boot_arena=boot_arena,

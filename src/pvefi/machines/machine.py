@@ -116,7 +116,11 @@ class Guest(Protocol):
         ...
 
     def listen(self) -> None:
-        """Give the guest from now on what a patient keyboard has."""
+        """Give the guest's serial port from now on what is typed; until then it is held."""
+        ...
+
+    def typed(self) -> bytes | None:
+        """Take what was typed and is held; None when there will be no more of it."""
         ...
 
     def finish(self, reason: object) -> None:

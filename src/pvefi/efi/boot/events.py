@@ -44,7 +44,7 @@ __all__ = [
     "wait_for_event",
 ]
 
-_POLL = 0.01  # seconds between two rounds of asking the events that a guest's own function signals
+_POLL = 0.01  # seconds between two rounds of asking for keys, or events that a guest's own function signals
 _IDLE = 0.5  # seconds that pass at most before timers are looked at again
 _EVENTS_AT_MOST = 1 << 16  # more than there can be at once
 
@@ -133,7 +133,7 @@ def wait_for_event(
                     index.set(at)
                 return None
         seconds = efi.events.seconds_to_timer()
-        asked = any(efi.events.asks(one) for one in wanted)
+        asked = any(efi.events.asks(one) or efi.keys.may_signal(one) for one in wanted)
         if seconds is None and not asked:
             names = ", ".join(efi.event_names.get(one, f"event {one:#x}") for one in wanted)
             return EndRun(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""EFI_SIMPLE_TEXT_INPUT_PROTOCOL — UEFI 2.10 §12.3, of a console on which nobody types."""
+"""EFI_SIMPLE_TEXT_INPUT_PROTOCOL — UEFI 2.10 §12.3: keys from the terminal, or from what is piped in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def install(efi: Environment) -> tuple[int, int]:
     """Place the protocol where the profile offers it; return handle and interface address, else zeroes."""
     if guids.SIMPLE_TEXT_INPUT_PROTOCOL not in efi.profile.protocols:
         return 0, 0
-    wait_for_key = efi.events.create_waitable(lambda: False)
+    wait_for_key = efi.events.create_waitable(efi.keys.ready)
+    efi.keys.wait_for_key = wait_for_key
     efi.event_names[wait_for_key] = "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.WaitForKey"
     interface = SimpleTextInputProtocol(
         reset=efi.gates.address(reset),
@@ -30,13 +31,19 @@ def install(efi: Environment) -> tuple[int, int]:
 
 @service("EFI_SIMPLE_TEXT_INPUT_PROTOCOL.Reset", "UEFI 2.10 §12.3.2")
 def reset(efi: Environment, this: Pointer, extended_verification: BOOLEAN) -> None:
-    """Forget typed keys; there are never any."""
+    """Forget typed keys."""
+    efi.keys.clear()
 
 
 @service("EFI_SIMPLE_TEXT_INPUT_PROTOCOL.ReadKeyStroke", "UEFI 2.10 §12.3.3")
 def read_key_stroke(efi: Environment, this: Pointer, key: Pointer) -> None:
-    """Find no key.
+    """Take the next key.
 
-    NOT_READY: always, as nobody types.
+    NOT_READY: there is none. INVALID_PARAMETER: `key` is NULL.
     """
-    raise EfiError(EfiStatus.NOT_READY, "no key was typed")
+    if not key:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, "Key is NULL")
+    stroke = efi.keys.read()
+    if stroke is None:
+        raise EfiError(EfiStatus.NOT_READY, "no key was typed")
+    efi.memory.write(key, stroke.pack())

@@ -228,6 +228,9 @@ class EmbeddedGuest:
     def listen(self) -> None:
         """Do nothing: nothing is typed here."""
 
+    def typed(self) -> None:
+        """Return None: nothing will ever be typed."""
+
     def finish(self, reason: object) -> None:
         """End the run; see `Guest.finish`."""
         self._halt(Finished(reason))

@@ -110,7 +110,7 @@ class QemuGuest:
                 if self._stop is None and time.monotonic() >= self._next_look:
                     self._look_now()
         except _RunEnded:
-            if self._process.running:
+            if self._stop is None and self._process.running:
                 return TimedOut(timeout or 0.0, None)
             self._ended()
         except MachineError:
@@ -239,6 +239,10 @@ class QemuGuest:
         """Give the guest what there is to read; see `Guest.listen`."""
         self._serial.listen()
 
+    def typed(self) -> bytes | None:
+        """Return what was typed while nobody listens; see `Guest.typed`."""
+        return self._serial.take()
+
     def _leave(self) -> None:
         self._stop = self._stop or Left()
 
@@ -259,9 +263,10 @@ class QemuGuest:
 
     def idle(self, seconds: float) -> None:
         """Let time pass, as long as the run lasts and QEMU lives; the guest waits longer for that."""
+        self._serial.hear()
         left = self._left()
         self._bound.extend(self._mailbox, time.perf_counter() - self._began + seconds)
-        if self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:
+        if self._stop or self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:
             raise _RunEnded
 
     def _cpus(self) -> tuple[CpuState, ...]:

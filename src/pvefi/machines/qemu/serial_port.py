@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 
 from pvefi.machines.machine import Keyboard
@@ -18,8 +19,8 @@ _CHUNKS = 64  # of text at most, when a run ends: more than a socket holds
 class SerialPort:
     """What is behind a guest's serial port.
 
-    `console` gets what the guest writes. What `keyboard` has goes to the guest as fast as it takes it, from
-    `listen` on; `leave` is called when the user leaves.
+    `console` gets what the guest writes. What `keyboard` has is held, for whoever takes it by `take`, until
+    `listen`; from then on it goes to the guest as fast as that takes it. `leave` is called when the user leaves.
     """
 
     def __init__(
@@ -38,13 +39,34 @@ class SerialPort:
         self._leave = leave
         self._typed = bytearray()
         self._typing_ended = keyboard is None
+        self._listens = False
         readiness.watch(connection.fileno(), self._ready)
-        if keyboard is not None and not keyboard.patient:
-            self.listen()
+        self._hear()
 
     def listen(self) -> None:
         """Give the guest what there is to read, from now on."""
-        if self._keyboard is not None and not self._typing_ended:
+        self._listens = True
+        self._send()
+
+    def take(self) -> bytes | None:
+        """Return what was typed and is held, and hold it no longer; None when there will never be more."""
+        self.hear()
+        if self._listens or (self._typing_ended and not self._typed):
+            return None
+        typed = bytes(self._typed)
+        self._typed.clear()
+        self._hear()
+        return typed
+
+    def hear(self) -> None:
+        """Look, without waiting, whether something was typed."""
+        if self._keyboard is not None and self._keyboard.fileno() in self._readiness:
+            if select.select([self._keyboard.fileno()], [], [], 0)[0]:
+                self._keys()
+
+    def _hear(self) -> None:
+        """Be told of what is typed, as long as there is room for it."""
+        if self._keyboard is not None and not self._typing_ended and len(self._typed) <= _CHUNK:
             descriptor = self._keyboard.fileno()
             if descriptor not in self._readiness:
                 self._readiness.watch(descriptor, self._keys)
@@ -56,7 +78,7 @@ class SerialPort:
                 return
 
     def _ready(self) -> None:
-        if self._typed:
+        if self._typed and self._listens:
             self._send()
         self._read()
 
@@ -84,7 +106,8 @@ class SerialPort:
         self._typing_ended = not typed
         if self._typing_ended or len(self._typed) > _CHUNK:
             self._readiness.forget(self._keyboard.fileno())
-        self._send()
+        if self._listens:
+            self._send()
 
     def _send(self) -> None:
         """Give the guest what it takes, and be told when it takes more."""
@@ -96,5 +119,4 @@ class SerialPort:
             sent = len(self._typed)
         del self._typed[:sent]
         self._readiness.watch_writing(self._connection.fileno(), wanted=bool(self._typed))
-        if not self._typed:
-            self.listen()
+        self._hear()
