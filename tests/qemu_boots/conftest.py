@@ -79,6 +79,29 @@ class Leaving:
         os.close(self._event)
 
 
+class Typing:
+    """A pipe in which stands what was typed, and its end."""
+
+    patient = True
+
+    def __init__(self, typed: bytes) -> None:
+        self._end, other = os.pipe()
+        os.write(other, typed)
+        os.close(other)
+
+    def fileno(self) -> int:
+        """Return the end to read at."""
+        return self._end
+
+    def read(self) -> bytes:
+        """Return what was typed, empty at its end."""
+        return os.read(self._end, 64)
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        os.close(self._end)
+
+
 class Boots(Protocol):
     """`boots(kernel, words, ...)`: a boot with the probe, which does what `words` say."""
 
@@ -101,8 +124,12 @@ class Boots(Protocol):
         image: Path | None = None,
         initrd: Path | None = None,
         until: Callable[[bytes], bool] | None = None,
+        typed: bytes = b"",
     ) -> Booted:
-        """Return what came of it; MiB of `memory`. It ends by itself, or when `until` holds of the text."""
+        """Return what came of it; MiB of `memory`. It ends by itself, or when `until` holds of the text.
+
+        `typed` is piped in, where nothing is to be waited for.
+        """
         ...
 
 
@@ -128,6 +155,7 @@ def boots(corpus: RealFiles, tool: Tool) -> Boots:
         image: Path | None = None,
         initrd: Path | None = None,
         until: Callable[[bytes], bool] | None = None,
+        typed: bytes = b"",
     ) -> Booted:
         ways = {"qemu-linux": ForeignWay.LINUX, "qemu-pvh": ForeignWay.PVH}
         foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
@@ -146,6 +174,7 @@ def boots(corpus: RealFiles, tool: Tool) -> Boots:
         )
         calls: list[CallEvent] = []
         keyboard = Leaving(until or (lambda _: False))
+        typing = Typing(typed)
         options = BootOptions(
             image,
             choose_machine("qemu", wish),
@@ -166,7 +195,7 @@ def boots(corpus: RealFiles, tool: Tool) -> Boots:
             call=calls.append,
             stage=lambda _: None,
             serial=keyboard.text,
-            keyboard=keyboard if until else None,
+            keyboard=keyboard if until else typing if typed else None,
         )
         try:
             result = boot(prepare_foreign(options, foreign) if foreign else prepare(options), observer)
@@ -176,6 +205,7 @@ def boots(corpus: RealFiles, tool: Tool) -> Boots:
             raise
         finally:
             keyboard.close()
+            typing.close()
         return Booted(result, bytes(keyboard.console), tuple(calls))
 
     return run

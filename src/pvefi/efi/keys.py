@@ -51,7 +51,7 @@ _KEPT = 1024  # keys; more than anybody types ahead
 
 
 class Keys:
-    """The keys typed and not yet read. `typed` takes what was typed since; None when nobody types any more."""
+    """The keys typed and not yet read; `typed` takes what was typed since, None when no more will come."""
 
     def __init__(self, typed: Callable[[], bytes | None]) -> None:
         self._typed = typed

@@ -66,6 +66,7 @@ class FakeGuest:
     """A fresh environment on memory, with a stand-in for the guest's CPU.
 
     `calls` are the upcalls made, function and arguments; `functions` may hold what a guest function does.
+    `typing` is what somebody types from look to look; then nobody will any more.
     """
 
     def __init__(self, profile: str = "linux") -> None:
@@ -73,6 +74,7 @@ class FakeGuest:
         self.memory = GuestMemory([RamBlock(0, memoryview(bytearray(SIZE)))])
         self.calls: list[tuple[int, tuple[int, ...]]] = []
         self.functions: dict[int, Callable[..., object]] = {}
+        self.typing: list[bytes] = []
         self._next = SCRATCH
         entry = HvmMemmapTableEntry(0, SIZE, MemmapType.RAM)
         self.memory.write(_MEMMAP, entry.pack())
@@ -88,6 +90,7 @@ class FakeGuest:
             image_starts=lambda _: None,
             boot_services_end=lambda: None,
             kernel_may_start=lambda _: None,
+            typed=lambda: self.typing.pop(0) if self.typing else None,
         )
         self._profile = PROFILES[profile]
         self.efi: Environment

@@ -23,6 +23,7 @@ from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
+from pvefi.spec.uefi.keys import InputKey, ScanCode
 from pvefi.spec.uefi.protocols import SimpleTextInputProtocol
 from pvefi.trace.events import Address
 from pvefi.verdict import Outcome
@@ -137,12 +138,27 @@ def test_waiting_lets_notifications_run_meanwhile(guest: FakeGuest) -> None:
     assert waited(guest, plain) == (0, None)
 
 
-def test_waiting_for_a_key_that_nobody_types_ends_the_run_and_says_so(guest: FakeGuest) -> None:
+def wait_for_key(guest: FakeGuest) -> int:
+    """Return the event that a key signals."""
     (console,) = guest.efi.handles.handles_with(guids.SIMPLE_TEXT_INPUT_PROTOCOL)
     interface = guest.efi.handles.interface(console, guids.SIMPLE_TEXT_INPUT_PROTOCOL)
     assert interface is not None
-    key = SimpleTextInputProtocol.unpack(guest.memory.read(interface, 24)).wait_for_key
-    _, end = waited(guest, made(guest, 0), key)
+    return SimpleTextInputProtocol.unpack(guest.memory.read(interface, 24)).wait_for_key
+
+
+def test_waiting_for_a_key_lasts_until_somebody_types(guest: FakeGuest) -> None:
+    guest.typing = [b""] * 9 + [b"k"]
+    before = guest.time.now
+    assert waited(guest, made(guest, 0), wait_for_key(guest)) == (1, None)
+    assert guest.time.now > before
+    assert guest.efi.keys.read() == InputKey(ScanCode.NULL, ord("k"))
+
+
+@pytest.mark.parametrize("looks", [0, 5])
+def test_waiting_for_a_key_that_nobody_types_ends_the_run_and_says_so(guest: FakeGuest, looks: int) -> None:
+    guest.typing = [b""] * looks
+    _, end = waited(guest, made(guest, 0), wait_for_key(guest))
+    assert not guest.typing
     assert end is not None
     assert end.verdict.outcome is Outcome.BLOCKED
     assert "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.WaitForKey, which nothing will ever signal" in end.verdict.message

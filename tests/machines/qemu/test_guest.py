@@ -141,6 +141,7 @@ def test_what_is_typed_reaches_the_serial_port_and_comes_back(
     text = bytes(range(1, 101))
     code = assemble("xorl %ebx, %ebx\n" + ECHO, {"SIZE": len(text)})
     with started(machine, code, keyboard=keyboard) as run:
+        run.guest.listen()
         keyboard.type(text)
         assert isinstance(run.go(), Halted)
     keyboard.close()
