@@ -103,6 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _notes(error: BaseException) -> list[str]:
+    """Return what was noted of a boot while `error` ended it."""
+    return list(getattr(error, "__notes__", ()))
+
+
 def _lost_reader() -> int:
     streams.silence()
     return ExitStatus.BROKEN_PIPE
@@ -140,11 +145,11 @@ def _report(error: BaseException) -> int:
 def _judge(error: BaseException) -> tuple[ExitStatus, str]:
     match error:
         case KeyboardInterrupt() | click.Abort():
-            return ExitStatus.INTERRUPTED, "interrupted"
+            return ExitStatus.INTERRUPTED, "; ".join(("interrupted", *_notes(error)))
         case Terminated():
             hung_up = error.signal is signal.SIGHUP
             status = ExitStatus.HUNG_UP if hung_up else ExitStatus.TERMINATED
-            return status, f"ended by {error.signal.name}"
+            return status, "; ".join((f"ended by {error.signal.name}", *_notes(error)))
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "pvefi"
             return ExitStatus.BAD_INPUT, f"{_sentence(error.format_message())} ({help_of} --help)"

@@ -20,7 +20,8 @@ class SerialPort:
     """What is behind a guest's serial port.
 
     `console` gets what the guest writes. What `keyboard` has is held, for whoever takes it by `take`, until
-    `listen`; from then on it goes to the guest as fast as that takes it. `leave` is called when the user leaves.
+    `listen`; from then on it goes to the guest as fast as that takes it. `leave` is called when the user
+    leaves.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class SerialPort:
 
     def hear(self) -> None:
         """Look, without waiting, whether something was typed."""
-        if self._keyboard is not None and self._keyboard.fileno() in self._readiness:
-            if select.select([self._keyboard.fileno()], [], [], 0)[0]:
-                self._keys()
+        if self._keyboard is None or self._keyboard.fileno() not in self._readiness:
+            return
+        if select.select([self._keyboard.fileno()], [], [], 0)[0]:
+            self._keys()
 
     def _hear(self) -> None:
         """Be told of what is typed, as long as there is room for it."""
