@@ -72,7 +72,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=False,
     epilog="Exit status: 0 ok, 1 the guest failed or a diff found a difference, 2 bad input or usage, "
-    "3 machine not available, 70 a bug of pvefi, 124 time-out, 130 interrupted, 143 terminated.",
+    "3 machine not available, 70 a bug of pvefi, 124 time-out, 129 hung up, 130 interrupted, "
+    "143 terminated.",
 )
 @click.option(
     "--version",
