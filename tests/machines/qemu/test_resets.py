@@ -6,8 +6,8 @@ from __future__ import annotations
 from pvefi.machines import Fault, PoweredOff, Restarted
 from pvefi.machines.qemu.resets import reset_stop, shutdown_stop, triple_fault
 
-RESET = b"CPU Reset (CPU 0)\nEAX=00000000 EBX=00000000\nEIP=%08x EFL=00000000 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
-LONG_MODE = b"CPU Reset (CPU 0)\nRAX=0000000000000000\nRIP=%016x RFL=00000046 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=%d\n"
+RESET = b"CPU Reset (CPU 0)\nEAX=00000000 EBX=00000000\nEIP=%08x EFL=00000000 [-------] CPL=0 HLT=0\n"
+LONG_MODE = b"CPU Reset (CPU 0)\nRAX=0000000000000000\nRIP=%016x RFL=00000046 [---Z-P-] CPL=0 HLT=%d\n"
 
 
 def test_a_reset_is_no_triple_fault() -> None:
