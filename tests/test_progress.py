@@ -28,6 +28,7 @@ class Steered:
         self.verdicts: list[Verdict] = []
         self.looks: list[float] = []
         self.listens = 0
+        self.resets_expected = 0
 
     def finish(self, reason: object) -> None:
         assert isinstance(reason, Verdict)
@@ -38,6 +39,9 @@ class Steered:
 
     def listen(self) -> None:
         self.listens += 1
+
+    def expect_reset(self) -> None:
+        self.resets_expected += 1
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -176,3 +180,20 @@ def test_an_instruction_takes_a_nanosecond_and_idling_what_was_asked_for() -> No
     count[0] = 3_000_000_000
     clock.idle(0.5)
     assert clock.now() == 3.5
+
+
+def test_a_kernel_that_says_that_it_restarts_may_do_so_by_a_triple_fault() -> None:
+    progress, guest = watched()
+    progress.console(b"[    1.0] nothing of that kind\r\n")
+    assert guest.resets_expected == 0
+    progress.console(b"[    1.234567] reboot: Restarting system\r\n")
+    assert guest.resets_expected == 1
+
+
+def test_a_kernel_that_says_that_it_halts_is_looked_at_soon() -> None:
+    progress, guest = watched()
+    progress.console(b"[    1.234567] reboot: System halted\r\n")
+    assert guest.looks[-1] < 1
+    progress.look([DEAD])
+    progress.look([DEAD])
+    assert guest.outcomes == [Outcome.HALTED]

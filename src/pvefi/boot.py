@@ -27,6 +27,7 @@ from pvefi.judge import MemoryWish, judge
 from pvefi.machines import (
     Finished,
     ForeignBoot,
+    GaveUp,
     Guest,
     Hardware,
     Keyboard,
@@ -111,7 +112,6 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     def boot_services_end() -> None:
         progress.reached(Milestone.EXIT_BOOT_SERVICES)
         listen()
-        mailbox().outlive_boot_services()
 
     def listen() -> None:
         if observer.keyboard is not None and not observer.keyboard.patient:
@@ -150,12 +150,9 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         if handoff is not None:
             progress.reached(Milestone.HANDOFF)
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
-        if survivor := guest.survivor():
-            text = f"{verdict.message}; the guest lives on as process {survivor}"
-            verdict = replace(verdict, message=text)
         return replace(
             not_started(prepared, ""),
-            verdict=progress.amended(verdict),
+            verdict=_told(progress.amended(verdict), stop, mailbox().given_up, guest),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -166,6 +163,22 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _told(verdict: Verdict, stop: Stop, given_up: int, guest: Guest) -> Verdict:
+    """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on."""
+    message = verdict.message
+    if given_up and not isinstance(stop, GaveUp):
+        message += f"; the guest goes without EFI since doorbell {given_up}, not having waited for its answer"
+    if survivor := _survivor(guest):
+        message += f"; {survivor}"
+    return replace(verdict, message=message)
+
+
+def _survivor(guest: Guest) -> str:
+    """Say where the guest lives on once pvefi has left it; empty where it ends."""
+    process = guest.survivor()
+    return f"the guest lives on as process {process}" if process else ""
 
 
 def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observer) -> BootResult:
@@ -257,7 +270,12 @@ def _run(
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         left = None if end is None else max(0.0, end - time.monotonic())
-        stop = guest.run(answer, left, progress.look)
+        try:
+            stop = guest.run(answer, left, progress.look)
+        except BaseException as error:
+            if survivor := _survivor(guest):
+                error.add_note(survivor)
+            raise
         if isinstance(stop, TimedOut):
             return replace(stop, seconds=timeout or 0.0), passed
         if not isinstance(stop, Reached) or stop.watchpoint.label == KERNEL_PROPER:

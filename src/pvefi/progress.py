@@ -31,6 +31,10 @@ class Steered(Protocol):
         """Look at the CPUs in so many seconds."""
         ...
 
+    def expect_reset(self) -> None:
+        """Take a triple fault for a reset."""
+        ...
+
     def listen(self) -> None:
         """Give the guest's serial port what is typed."""
         ...
@@ -99,6 +103,11 @@ class Progress:
             case MarkKind.INIT_FAILED:
                 self.milestones.pop(Milestone.USER_SPACE, None)
                 self._announced = ""
+            case MarkKind.RESTART if self._guest is not None:
+                self._guest.expect_reset()
+            case MarkKind.HALT if self._guest is not None:
+                self._guest.look_soon(_SOON)
+                self._span = _SOON
             case MarkKind.PROBE:
                 self._user_space("the probe says so")
             case _:

@@ -432,7 +432,7 @@ def unanswered(run: Run, bound: int = SHORT, *, outlives: bool = True) -> None:
         mailbox = run.mailbox_host_side()
         mailbox.bound_waits(bound)
         if outlives:
-            mailbox.outlive_boot_services()
+            run.set_word("abandon", 0)
         return Finish("nobody answers")
 
     run.script = Script([leave])
@@ -536,7 +536,7 @@ def test_a_second_caller_does_not_ring_a_host_that_died_meanwhile(assemble: Asse
         contended(run)
         run.set_word("dead", 1)
         run.set_word("lock", lock)
-        run.mailbox_host_side().outlive_boot_services()
+        run.set_word("abandon", 0)
         assert isinstance(run.go(), Halted)
         assert run.guest.registers()["rax"] == EfiStatus.DEVICE_ERROR
         assert run.mailbox.lock == lock

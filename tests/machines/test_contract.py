@@ -278,7 +278,7 @@ def test_a_commit_that_comes_too_late_is_never_performed(machine: Machine) -> No
 
     def late(_request: Request) -> Commit:
         mailbox = run.mailbox_host_side()
-        mailbox.outlive_boot_services()
+        run.set_word("abandon", 0)
         mailbox.bound_waits(1000)
         time.sleep(0.05)
         return Commit(STORES, 0)

@@ -72,7 +72,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=False,
     epilog="Exit status: 0 ok, 1 the guest failed or a diff found a difference, 2 bad input or usage, "
-    "3 machine not available, 70 a bug of pvefi, 124 time-out, 130 interrupted, 143 terminated.",
+    "3 machine not available, 70 a bug of pvefi, 124 time-out, 129 hung up, 130 interrupted, "
+    "143 terminated.",
 )
 @click.option(
     "--version",
@@ -101,6 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt, Terminated) as error:
         return _report(error)
     return status
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what was noted of a boot while `error` ended it."""
+    return list(getattr(error, "__notes__", ()))
 
 
 def _lost_reader() -> int:
@@ -140,11 +146,11 @@ def _report(error: BaseException) -> int:
 def _judge(error: BaseException) -> tuple[ExitStatus, str]:
     match error:
         case KeyboardInterrupt() | click.Abort():
-            return ExitStatus.INTERRUPTED, "interrupted"
+            return ExitStatus.INTERRUPTED, "; ".join(("interrupted", *_notes(error)))
         case Terminated():
             hung_up = error.signal is signal.SIGHUP
             status = ExitStatus.HUNG_UP if hung_up else ExitStatus.TERMINATED
-            return status, f"ended by {error.signal.name}"
+            return status, "; ".join((f"ended by {error.signal.name}", *_notes(error)))
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "pvefi"
             return ExitStatus.BAD_INPUT, f"{_sentence(error.format_message())} ({help_of} --help)"

@@ -112,6 +112,9 @@ def command(
     """
     foreign = _foreign(entry, choice)
     to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
+    if choice.keep_guest and (choice.deterministic or foreign is not None):
+        with_what = str(foreign) if foreign is not None else "--deterministic"
+        raise UsageError(f"--keep-guest expects a guest that can go on without pvefi, found {with_what}")
     if foreign is not None and (to_handoff or trace_file):
         raise UsageError(f"{foreign} boots without pvefi's services: expected no --trace and no hand-off")
     if count and choice.machine == "auto" and not choice.deterministic:

@@ -20,14 +20,16 @@ _CHARACTERS: Mapping[str, str] = MappingProxyType({"\n": "\r", "\x7f": "\b"})
 """What terminals and pipes send for Return and Backspace, and what EFI has for them."""
 _SEQUENCES: Mapping[str, ScanCode] = MappingProxyType(
     {
-        **dict(
-            zip(
-                "ABCDHF",
-                (ScanCode.UP, ScanCode.DOWN, ScanCode.RIGHT, ScanCode.LEFT, ScanCode.HOME, ScanCode.END),
-                strict=True,
-            )
-        ),
-        **dict(zip("PQRS", (ScanCode.F1, ScanCode.F2, ScanCode.F3, ScanCode.F4), strict=True)),
+        "A": ScanCode.UP,
+        "B": ScanCode.DOWN,
+        "C": ScanCode.RIGHT,
+        "D": ScanCode.LEFT,
+        "H": ScanCode.HOME,
+        "F": ScanCode.END,
+        "P": ScanCode.F1,
+        "Q": ScanCode.F2,
+        "R": ScanCode.F3,
+        "S": ScanCode.F4,
         "1~": ScanCode.HOME,
         "2~": ScanCode.INSERT,
         "3~": ScanCode.DELETE,
@@ -51,7 +53,7 @@ _KEPT = 1024  # keys; more than anybody types ahead
 
 
 class Keys:
-    """The keys typed and not yet read; `typed` takes what was typed since, None when no more will come."""
+    """The keys typed and not yet read; `typed` takes what was typed since, None when that will be no more."""
 
     def __init__(self, typed: Callable[[], bytes | None]) -> None:
         self._typed = typed

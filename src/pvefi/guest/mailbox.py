@@ -331,10 +331,6 @@ class Mailbox:
         """Let the guest wait at most `ticks` of its time-stamp counter for an answer; 0 waits without end."""
         self._words[_BOUND] = ticks
 
-    def outlive_boot_services(self) -> None:
-        """From now on a wait that runs out returns EFI_DEVICE_ERROR instead of stopping the guest."""
-        self._words[_ABANDON] = 0
-
     @property
     def goes_on_alone(self) -> bool:
         """Whether a guest whose calls are not answered any more goes on: it has left boot services."""

@@ -97,6 +97,7 @@
         .set EFI_DEVICE_ERROR, 0x8000000000000007
 
         .set COM1, 0x3f8                # the first serial port of a PC
+        .set EXIT_PORT, 0x522           # ends the machine where that has such a port, or does nothing
         .set BOOT_PART, 0x810000        # where trampoline.lds puts the boot part
         .set BOOT_BOUND, 100000000000   # BOOT's own wait in TSC ticks: 30 s at 3.3 GHz, until the host knows better
 
@@ -159,6 +160,8 @@ wait:   cmpq    %r11, MAILBOX_DONE(%r10)
         movq    MAILBOX_BOUND(%r10), %rcx
         testq   %rcx, %rcx
         jz      wait
+        cmpq    $0, MAILBOX_DEAD(%r10)  # the host leaves, and says so
+        jne     release
         rdtsc
         shlq    $32, %rdx
         orq     %rdx, %rax
@@ -384,6 +387,8 @@ start64:
         fxrstor64 float_state(%rip)
         lidt    idt_pointer
         movl    $0x40, %eax
+        movb    $0x89, gdt + 0x45       # available, which a reset that clears no memory leaves "busy"
+        movb    $0x89, gdt + 0x25       # likewise the one that an image may have been given
         ltr     %ax                     # for the stack of exceptions
         subq    $32, %rsp
         movl    blocking_port, %eax
@@ -436,7 +441,7 @@ abandon:
         movl    $no_answer, %esi
 1:      lodsb
         testb   %al, %al
-        jz      3b
+        jz      5f
         movl    %eax, %ecx
         movl    $COM1 + 5, %edx         # line status
         movl    $100000, %edi           # a port that is missing or stuck keeps nobody waiting
@@ -449,6 +454,9 @@ abandon:
         movl    $COM1, %edx
         outb    %al, %dx
         jmp     1b
+5:      movl    $EXIT_PORT, %edx
+        outb    %al, %dx
+        jmp     3b
 no_answer:
         .asciz  "\r\npvefi: the host has not answered a call for too long; the guest stops here\r\n"
 

@@ -119,6 +119,10 @@ class Guest(Protocol):
         """Give the guest's serial port from now on what is typed; until then it is held."""
         ...
 
+    def expect_reset(self) -> None:
+        """Take a triple fault from now on for one of the ways to reset: the guest has said that it will."""
+        ...
+
     def typed(self) -> bytes | None:
         """Take what was typed and is held; None when there will be no more of it."""
         ...

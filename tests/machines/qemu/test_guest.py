@@ -148,6 +148,23 @@ def test_what_is_typed_reaches_the_serial_port_and_comes_back(
     assert b"".join(run.console) == text
 
 
+def test_what_is_typed_is_held_for_who_takes_it_until_the_guest_listens(
+    q35: QemuMachine, assemble: Assembler, keyboard: Pipe
+) -> None:
+    with started(q35, assemble("xorl %ebx, %ebx\n" + ECHO, {"SIZE": 3}), keyboard=keyboard) as run:
+        keyboard.type(b"for EFI")
+        assert isinstance(run.go(0.2), TimedOut)
+        assert run.guest.typed() == b"for EFI"
+        assert run.guest.typed() == b""
+        keyboard.type(b"abc")
+        assert isinstance(run.go(0.2), TimedOut)
+        run.guest.listen()
+        assert run.guest.typed() is None
+        assert isinstance(run.go(), Halted)
+    keyboard.close()
+    assert b"".join(run.console) == b"abc"
+
+
 def test_a_patient_keyboard_is_read_when_the_guest_listens(q35: QemuMachine, assemble: Assembler) -> None:
     keyboard = Pipe(patient=True)
     keyboard.type(b"abc")

@@ -7,6 +7,8 @@ from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import UINTN, ExitImage, Handle, Pointer, Steps, service
+from pvefi.efi.staging import StagedMemory
+from pvefi.guest.mailbox import MailboxLayout
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EFI_STATUS, EfiStatus
 
@@ -56,6 +58,10 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     efi.final_memory_map = efi.pages.descriptors()
     efi.phase = Phase.RUNTIME
     efi.surroundings.boot_services_end()
+    # From the moment at which the guest has this answer, and no sooner, it goes on when others fail to come.
+    efi.memory = StagedMemory(efi.physical)
+    abandon = efi.trampoline.symbols["mailbox"] + MailboxLayout.offset_of("abandon")
+    efi.memory.write(abandon, bytes(8))
     efi.tables.leave_boot_services()
     if not efi.profile.stays:
         efi.tables.use_runtime_stub(efi.trampoline.symbols["unsupported"])

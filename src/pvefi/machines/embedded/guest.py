@@ -228,6 +228,9 @@ class EmbeddedGuest:
     def listen(self) -> None:
         """Do nothing: nothing is typed here."""
 
+    def expect_reset(self) -> None:
+        """Do nothing: no kernel gets so far here."""
+
     def typed(self) -> None:
         """Return None: nothing will ever be typed."""
 

@@ -16,8 +16,18 @@ from pvefi.guest.mailbox import DOORBELL_PORT
 from pvefi.machines.machine import ForeignBoot, Hardware
 from pvefi.machines.qemu.ovmf import Ovmf
 
-__all__ = ["BLOCKING_PORT", "EXACT_EPOCH", "Descriptors", "MachineType", "QemuOptions", "qemu_command"]
+__all__ = [
+    "BLOCKING_PORT",
+    "EXACT_EPOCH",
+    "EXIT_PORT",
+    "Descriptors",
+    "MachineType",
+    "QemuOptions",
+    "qemu_command",
+]
 
+EXIT_PORT = DOORBELL_PORT + 2
+"""I/O port on which the trampoline ends a machine that nobody looks after; its EXIT_PORT."""
 BLOCKING_PORT = DOORBELL_PORT + 1
 """I/O port of the second doorbell, on which the CPU waits; free on q35, pc and microvm."""
 
@@ -76,10 +86,13 @@ def qemu_command(
     descriptors: Descriptors,
     foreign: ForeignBoot | None = None,
     ovmf: Ovmf | None = None,
+    *,
+    exit_port: bool = False,
 ) -> list[str]:
     """Return the words that start QEMU; `foreign` is what goes with a kernel that is not the trampoline.
 
-    That is booted by QEMU's own loader, or by `ovmf`.
+    That is booted by QEMU's own loader, or by `ovmf`. With `exit_port` a guest that the host has left while
+    boot services last can end QEMU.
     """
     words = [
         options.program,
@@ -103,6 +116,8 @@ def qemu_command(
     ]
     if descriptors.debugger is not None:
         words += ["-chardev", f"socket,id=debugger,fd={descriptors.debugger}", "-gdb", "chardev:debugger"]
+    if exit_port:
+        words += ["-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"]
     if foreign is not None and not hardware.restarts:  # else pvefi sees BOOT again, and QEMU notes a cause
         words.append("-no-reboot")
     if options.exact:

@@ -75,6 +75,7 @@ class QemuGuest:
         self._look: Look | None = None
         self._next_look = math.inf
         self._boots = 0
+        self._resets = False
         self._readiness = Readiness()
         if shared.doorbell is not None:
             shared.doorbell.setblocking(False)
@@ -166,7 +167,10 @@ class QemuGuest:
             return
         if request.function == Function.BOOT and request.seq == 1:
             self._boots += 1
-            if self._boots > 1 and (stop := reset_stop(self._shared.log.read(), restarts=self._restarts)):
+            meant, self._resets = self._resets, False
+            if self._boots > 1 and (
+                stop := reset_stop(self._shared.log.read(), restarts=self._restarts, meant=meant)
+            ):
                 self._stop = stop
                 return
         self._blocked = True
@@ -221,7 +225,9 @@ class QemuGuest:
     def _events(self) -> None:
         for event in self._monitor.events():
             if event.name == "SHUTDOWN":
-                self._over = shutdown_stop(str(event.data.get("reason")), self._shared.log.read())
+                self._over = shutdown_stop(
+                    str(event.data.get("reason")), self._shared.log.read(), meant=self._resets
+                )
         if self._monitor.ended:
             self._readiness.forget(self._monitor.fileno())
 
@@ -238,6 +244,10 @@ class QemuGuest:
     def listen(self) -> None:
         """Give the guest what there is to read; see `Guest.listen`."""
         self._serial.listen()
+
+    def expect_reset(self) -> None:
+        """Take a triple fault for a reset, until the next start; see `Guest.expect_reset`."""
+        self._resets = True
 
     def typed(self) -> bytes | None:
         """Return what was typed while nobody listens; see `Guest.typed`."""

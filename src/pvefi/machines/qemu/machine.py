@@ -77,7 +77,7 @@ class QemuMachine:
             hardware.memory_size,
             trampoline.elf,
             b"",
-            partial(qemu_command, self.options, hardware),
+            partial(qemu_command, self.options, hardware, exit_port=self._outlives),
             blocking=exact,
             debugger=hardware.watched,
             outlives=self._outlives,

@@ -13,27 +13,36 @@ from pvefi.machines.stop import Died, Fault, PoweredOff, Restarted, Stop
 __all__ = ["reset_stop", "shutdown_stop", "triple_fault"]
 
 _MARK = b"Triple fault\n"
-_REGISTER = re.compile(rb"\b(RIP|EIP|CR2)=([0-9a-f]+)")
+_DUMP = b"CPU Reset (CPU "
+_REGISTERS = re.compile(rb"\b[RE]IP=([0-9a-f]+).*?\bHLT=([01])", re.DOTALL)
 
 
 def triple_fault(log: bytes) -> Fault | None:
-    """Return the last triple fault in `log`, with the registers that follow it; None where there is none."""
+    """Return the last triple fault in `log`, None where there is none.
+
+    Of the CPUs whose registers follow, the first that has not halted is the one.
+    """
     at = log.rfind(_MARK)
     if at < 0:
         return None
-    found = {name: int(value, 16) for name, value in _REGISTER.findall(log[at : at + 4096])}
-    where = found.get(b"RIP", found.get(b"EIP", 0))
+    dumps = [found for dump in log[at:].split(_DUMP)[1:] if (found := _REGISTERS.search(dump))]
+    running = [found for found in dumps if found[2] == b"0"]
+    where = next((int(found[1], 16) for found in running or dumps), 0)
     return Fault("triple fault", None, None, where)
 
 
-def reset_stop(log: bytes, *, restarts: bool) -> Stop | None:
-    """Return what the end is when the trampoline starts again; None where the guest may start anew."""
-    return triple_fault(log) or (None if restarts else Restarted())
+def reset_stop(log: bytes, *, restarts: bool, meant: bool) -> Stop | None:
+    """Return what the end is when the trampoline starts again; None where the guest may start anew.
+
+    With `meant` the guest has said that it resets: a triple fault is one of the ways in which Linux does.
+    """
+    fault = None if meant else triple_fault(log)
+    return fault or (None if restarts else Restarted())
 
 
-def shutdown_stop(reason: str, log: bytes) -> Stop:
-    """Return what QEMU's event SHUTDOWN means."""
-    if fault := triple_fault(log):
+def shutdown_stop(reason: str, log: bytes, *, meant: bool) -> Stop:
+    """Return what QEMU's event SHUTDOWN means; `meant` as for `reset_stop`."""
+    if not meant and (fault := triple_fault(log)):
         return fault
     if reason == "guest-reset":
         return Restarted()
