@@ -39,13 +39,7 @@ def test_kvm_that_is_faster_is_taken() -> None:
 
 
 def test_kvm_that_emulates_is_not_taken() -> None:
-    assert decide(kvm(1.4e6), tcg(56e6)) == Accelerator(
-        "tcg", "max", "TCG: KVM runs, but 40 times slower than TCG (1.4 million instructions a second)"
-    )
-
-
-def test_kvm_that_is_hardly_slower_is_not_said_to_be_once_slower() -> None:
-    assert "KVM runs, but no faster than TCG" in decide(kvm(0.9e9), tcg(1e9)).reason
+    assert decide(kvm(1.4e6), tcg(56e6)) == Accelerator("tcg", "max", "TCG: KVM is slower here")
 
 
 def test_kvm_is_taken_where_tcg_does_not_run_or_was_not_tried() -> None:
