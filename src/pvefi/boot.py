@@ -38,7 +38,7 @@ from pvefi.machines import (
 )
 from pvefi.prepare import PreparedBoot, not_started
 from pvefi.progress import InstructionTime, Progress
-from pvefi.serial import visible
+from pvefi.serial import SerialDecoder, visible
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
@@ -124,7 +124,10 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
 
     observer.stage("starting the machine")
     guest = options.machine.start(
-        trampoline, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
+        trampoline,
+        _hardware(prepared),
+        partial(_serial, observer, progress, SerialDecoder()),
+        observer.keyboard,
     )
     progress.steer(guest)
     with closing(guest):
@@ -187,7 +190,7 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
     progress = Progress(options.goal)
     observer.stage(f"{foreign.way} boots {prepared.image.path.name}")
     guest = options.machine.start_foreign(
-        foreign, _hardware(prepared), partial(_serial, observer, progress), observer.keyboard
+        foreign, _hardware(prepared), partial(_serial, observer, progress, SerialDecoder()), observer.keyboard
     )
     progress.steer(guest)
     if observer.keyboard is not None and not observer.keyboard.patient:
@@ -207,12 +210,12 @@ def _nobody(request: Request) -> Answer:
     raise AssertionError(f"a doorbell that is not there rang: {request}")
 
 
-def _serial(observer: Observer, progress: Progress, data: bytes) -> None:
+def _serial(observer: Observer, progress: Progress, decoder: SerialDecoder, data: bytes) -> None:
     """Pass on what the guest writes to its serial port."""
     if observer.serial is not None:
         observer.serial(data)
     else:
-        observer.console(visible(data))
+        observer.console(visible(decoder.text(data)))
     progress.console(data)
 
 

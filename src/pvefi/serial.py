@@ -3,13 +3,26 @@
 
 from __future__ import annotations
 
-__all__ = ["visible"]
+import codecs
+
+__all__ = ["SerialDecoder", "visible"]
 
 _KEPT = b"\b\t\n\r"
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in _KEPT}  # Unicode "Control Pictures"
-_PICTURES |= dict.fromkeys(range(127, 160), 65533)
+_PICTURES |= dict.fromkeys(range(127, 160), 0xFFFD)
 
 
-def visible(data: bytes) -> str:
-    """Return `data`, read as Latin-1, with every control character that is no layout made visible."""
-    return data.decode("latin-1").translate(_PICTURES)
+class SerialDecoder:
+    """Reads bytes as UTF-8, in whatever pieces they come; one that is no text becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def text(self, data: bytes, *, final: bool = False) -> str:
+        """Return the text of further bytes; the start of a character waits for its rest, unless `final`."""
+        return self._decoder.decode(data, final)
+
+
+def visible(text: str) -> str:
+    """Return `text` with every control character that is no layout made visible."""
+    return text.translate(_PICTURES)

@@ -13,12 +13,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
-from pvefi.serial import visible
+from pvefi.serial import SerialDecoder, visible
 
 __all__ = ["GuestConsole"]
 
-_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_SEQUENCE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
+)
+"""Control sequences, control strings, and other escapes (ECMA-48 §5.4, §5.6, §5.3; xterm's BEL)."""
 _MOVE = re.compile(r"\x1b\[[0-9;]*[HJ]")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}|[ -/]{0,8}|[]PX^_][^\x07\x1b\n]{0,1024}\x1b?)\Z")
+"""The start of a sequence of which the rest may come; longer than any that is one."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _AS_IT_WAS = "\x1b[0m\x1b(B\x1b[?25h\x1b[?7h\x1b7\x1b[r\x1b8\x1b[J"
@@ -40,6 +45,8 @@ class GuestConsole:
         self._stage = ""
         self._began = time.monotonic()
         self._partial = ""
+        self._decoder = SerialDecoder()
+        self._unfinished = ""
         self._live: Live | None = None
         self._last = "\n"
         self._steered = False
@@ -65,6 +72,8 @@ class GuestConsole:
         self._stop_progress()
         if self._steered:
             self._put(_AS_IT_WAS)
+        self._put(visible(self._decoder.text(b"", final=True) + self._unfinished))
+        self._unfinished = ""
         if self._last != "\n":
             self._put("\n")
 
@@ -75,7 +84,11 @@ class GuestConsole:
     def serial(self, data: bytes) -> None:
         """Show what the guest wrote to its serial port; whoever types at it gets every byte as it is."""
         if not self._interactive:
-            self.write(visible(data))
+            text = self._decoder.text(data)
+            if self._terminal:
+                self.write(visible(text))
+            else:
+                self._put(visible(self._plain(text)))
             return
         self._stop_progress()
         self._steered = self._steered or b"\x1b" in data
@@ -103,7 +116,11 @@ class GuestConsole:
 
     def _plain(self, text: str) -> str:
         """Return `text` for a pipe: no colours, and a new line where the cursor would go elsewhere."""
-        parts = _SEQUENCE.sub("", _MOVE.sub("\0", text).replace("\r", "")).split("\0")
+        text, self._unfinished = self._unfinished + text, ""
+        if unfinished := _UNFINISHED.search(text):
+            text, self._unfinished = text[: unfinished.start()], unfinished[0]
+        moved = _MOVE.split(text)
+        parts = [_SEQUENCE.sub("", part).replace("\r", "") for part in moved]
         plain, last = parts[0], (parts[0] or self._last)[-1]
         for part in parts[1:]:
             plain += part if last == "\n" else f"\n{part}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -113,10 +114,11 @@ def test_no_more_is_held_than_there_is_room_for(line: Line) -> None:
     assert line.keyboard is not None
     os.set_blocking(line.keyboard.other, False)
     sent = 0
-    with pytest.raises(BlockingIOError):
+    with suppress(BlockingIOError):
         while sent < 1 << 20:
             sent += os.write(line.keyboard.other, b"x" * 4096)
             line.serve()
+    assert sent < 1 << 20
     taken = 0
     while held := line.port.take():
         taken += len(held)
