@@ -175,7 +175,7 @@ def test_what_is_told_before_there_is_a_guest_is_not_lost() -> None:
 
 def test_an_instruction_takes_a_nanosecond_and_idling_what_was_asked_for() -> None:
     count: list[int | None] = [None]
-    clock = InstructionTime(lambda: count[0])
+    clock = InstructionTime(lambda: count[0], lambda _: None)
     assert clock.now() == 0
     count[0] = 3_000_000_000
     clock.idle(0.5)

@@ -249,7 +249,7 @@ def _clock(guest: Guest, epoch: int | None, seed: int | None) -> Clock:
     """Return the time that services see: the host's, or where instructions are counted, the guest's own."""
     if epoch is None:
         return Clock(idle=guest.idle, wall=_wall_clock(seed))
-    time_of_guest = InstructionTime(guest.instructions)
+    time_of_guest = InstructionTime(guest.instructions, guest.idle)
     return Clock(
         idle=time_of_guest.idle,
         monotonic=time_of_guest.now,

@@ -70,7 +70,7 @@ class Progress:
     def boot(self) -> None:
         """Note that the trampoline has rung: at the start, or because the guest was reset."""
         self.boots += 1
-        self._halted, self._announced = 0, ""
+        self._halted, self._announced, self._listens = 0, "", False
         if self._panic:
             self._finish(Verdict(Outcome.PANICKED, f"{self._panic}; then the guest reset the machine"))
         self.milestones = {}
@@ -151,8 +151,9 @@ class Progress:
 class InstructionTime:
     """Time in which one instruction takes a nanosecond, and idling nothing but what was asked for."""
 
-    def __init__(self, count: Callable[[], int | None]) -> None:
+    def __init__(self, count: Callable[[], int | None], idle: Callable[[float], None]) -> None:
         self._count = count
+        self._let_pass = idle
         self._idled = 0.0
 
     def now(self) -> float:
@@ -161,4 +162,5 @@ class InstructionTime:
 
     def idle(self, seconds: float) -> None:
         """Let `seconds` pass at once."""
+        self._let_pass(0.0)  # the run may be over meanwhile
         self._idled += seconds

@@ -81,6 +81,7 @@ _SPELLINGS: Mapping[str, _Spelling] = MappingProxyType(
         "VariableAttribute": _Spelling("EFI_VARIABLE_"),  # UEFI 2.10 §8.2.1
         "Daylight": _Spelling("EFI_TIME_"),  # UEFI 2.10 §8.3.1
         "ResetType": _Spelling("EfiReset", camel=True),  # UEFI 2.10 §8.5.1
+        "ScanCode": _Spelling("SCAN_"),  # as edk2 names them; UEFI 2.10 Appendix B.1 has numbers
     }
 )
 

@@ -167,6 +167,8 @@ class QemuGuest:
             return
         if request.function == Function.BOOT and request.seq == 1:
             self._boots += 1
+            self._serial.drain()  # what the guest has said of its reset comes before it
+            self._serial.hold()
             meant, self._resets = self._resets, False
             if self._boots > 1 and (
                 stop := reset_stop(self._shared.log.read(), restarts=self._restarts, meant=meant)

@@ -49,6 +49,11 @@ class SerialPort:
         self._listens = True
         self._send()
 
+    def hold(self) -> None:
+        """Hold what is typed, as before `listen`."""
+        self._listens = False
+        self._readiness.watch_writing(self._connection.fileno(), wanted=False)
+
     def take(self) -> bytes | None:
         """Return what was typed and is held, and hold it no longer; None when there will never be more."""
         self.hear()
