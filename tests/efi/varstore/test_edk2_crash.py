@@ -14,13 +14,19 @@ from typing import NoReturn
 import pytest
 
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
+from pvefi.efi.varstore.store import name_size
 from pvefi.spec.edk2.fault_tolerant_write import (
     FaultTolerantWorkingBlockHeader,
     FaultTolerantWriteHeader,
     FaultTolerantWriteRecord,
 )
 from pvefi.spec.edk2.ovmf import OVMF_2M
-from pvefi.spec.edk2.variable_store import ERASED
+from pvefi.spec.edk2.variable_store import (
+    ERASED,
+    HEADER_VALID_ONLY,
+    VARIABLE_DATA,
+    AuthenticatedVariableHeader,
+)
 from tests.efi.varstore.flash import (
     SMALL,
     VENDOR,
@@ -154,6 +160,30 @@ def test_a_crash_while_a_crash_is_recovered_from_does_no_more_harm(situation: st
         for again, second in enumerate(cuts(bytes(left), flash.steps)):
             if again % 13 == 0:
                 assert held(opened(second)) == expected
+
+
+def test_what_is_removed_after_a_crash_does_not_come_back() -> None:
+    """The value before it may still be there, and counts as long as there is no other."""
+    before, steps, _, _ = crashing("a changed variable")
+    for left in cuts(before, steps):
+        flash = Flash(bytearray(left))
+        store_on(flash).remove("A", VENDOR)
+        assert set(held(opened(flash.contents))) == {"Bee"}
+
+
+def test_what_a_crash_left_behind_the_last_variable_is_never_taken_for_one() -> None:
+    flash = with_two()
+    end = len(flash.contents[: SMALL.store_size].rstrip(b"\xff"))
+    end += -end % 4
+    size = AuthenticatedVariableHeader.SIZE + name_size("New") + len(b"data")
+    header = AuthenticatedVariableHeader(
+        VARIABLE_DATA, HEADER_VALID_ONLY, 0, 7, 0, bytes(16), 0, 0x7E7E, 0x7E7E, VENDOR.wire
+    )
+    garbage = header.pack()
+    flash.contents[end + size : end + size + len(garbage)] = garbage
+    expected = held(store_on(flash))
+    store_on(flash).put(variable("New"))
+    assert held(opened(flash.contents)) == {**expected, "New": b"data"}
 
 
 @pytest.mark.parametrize("sector", [64, 256])

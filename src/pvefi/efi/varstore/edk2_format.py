@@ -149,6 +149,8 @@ class _Reading:
         self._limit = limit
         self._authenticated = authenticated
         self._codec = AuthenticatedVariableHeader if authenticated else VariableHeader
+        self._vendors: dict[bytes, Guid] = {}
+        self._attributes: dict[int, VariableAttribute] = {}
 
     def listing(self) -> Listing:
         live: dict[Key, Entry] = {}
@@ -163,10 +165,9 @@ class _Reading:
             if header.state in (ADDED, _IN_TRANSITION):
                 entry = self._entry(at, end, header)
                 key = entry.variable.name, entry.variable.vendor
-                if header.state == ADDED and key not in live:
-                    live[key] = entry
-                elif header.state == ADDED:
-                    stale.append(entry.state_offset)
+                if header.state == ADDED:
+                    if live.setdefault(key, entry) is not entry:
+                        stale.append(entry.state_offset)
                 else:
                     if key in transitional:
                         stale.append(transitional[key].state_offset)
@@ -195,10 +196,17 @@ class _Reading:
         if name.find("\0") != len(name) - 1 or len(name) < 2:
             raise ImageError(self._name, start, "a variable's name that ends in NUL", f"{raw[:32].hex(' ')}")
         timestamp = header.timestamp if isinstance(header, AuthenticatedVariableHeader) else NO_TIME
+        # A store has many variables of few vendors: each is made once.
+        vendor = self._vendors.get(header.vendor)
+        if vendor is None:
+            vendor = self._vendors[header.vendor] = Guid(header.vendor)
+        attributes = self._attributes.get(header.attributes)
+        if attributes is None:
+            attributes = self._attributes[header.attributes] = VariableAttribute(header.attributes)
         variable = Variable(
             name[:-1],
-            Guid(header.vendor),
-            VariableAttribute(header.attributes),
+            vendor,
+            attributes,
             bytes(self._image[start + header.name_size : end]),
             timestamp,
         )
