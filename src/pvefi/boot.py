@@ -69,11 +69,17 @@ class Observer:
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     """Boot an image through one of its entries and return what happened.
 
-    UsageError when the guest lacks memory for the image, MachineError when the machine fails; a guest that
-    fails is a result. KeyboardInterrupt passes through, the guest ended.
+    UsageError when the guest lacks memory for the image, that or ImageError when its variables cannot be kept
+    where they are to be, MachineError when the machine fails; a guest that fails is a result.
+    KeyboardInterrupt passes through, the guest ended.
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
+    with closing(Kept.open(prepared.options.variables)) as kept:
+        return _boot(prepared, observer, kept)
+
+
+def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
@@ -142,7 +148,7 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
             boot_services_end=boot_services_end,
             kernel_may_start=kernel_may_start,
             typed=guest.typed,
-            kept=Kept(),
+            kept=kept,
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)

@@ -30,7 +30,8 @@ class BootOptions:
     `command_line` None is a serial console for a kernel that runs on, and nothing for anything else.
 
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts. `goal` is
-    where a kernel's boot is to end. A guest that resets starts anew where `restarts` is set.
+    where a kernel's boot is to end. `variables` is where non-volatile ones are kept, None for nowhere but in
+    memory. A guest that resets starts anew where `restarts` is set.
     """
 
     image: Path
@@ -48,6 +49,7 @@ class BootOptions:
     cpus: int = 1
     disks: tuple[Path, ...] = ()
     restarts: bool = True
+    variables: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def prepare(options: BootOptions) -> PreparedBoot:
 
 def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
     """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
+    if options.variables is not None:
+        raise UsageError(f"{way} boots with variables of its own: expected no --vars")
     image, data, initrd = _read(options)
     kind = {
         ForeignWay.LINUX: EntryKind.LINUX16,

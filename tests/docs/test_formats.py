@@ -4,18 +4,27 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
 from bench.figures import figures_of, to_json
 from build_docs import DOCS
+from pvefi.efi.varstore.memory import MemoryStore
+from pvefi.efi.varstore.store import Variable
 from pvefi.image import inspect
 from pvefi.layout import Guid
 from pvefi.report import boot as boot_report
 from pvefi.report.doctor_json import doctor_to_json
 from pvefi.report.handoff_diff_text import diff_to_json as handoff_diff_to_json
 from pvefi.report.inspect_json import inspect_to_json
+from pvefi.report.variables import export_to_json, variables_to_json
+from pvefi.spec.uefi import device_path
+from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE
+from pvefi.spec.uefi.load_option import LoadOption
+from pvefi.spec.uefi.signature_list import CERT_SHA256
+from pvefi.spec.uefi.variables import VariableAttribute
 from pvefi.trace.diff import diff_traces
 from pvefi.trace.diff_json import diff_to_json as trace_diff_to_json
 from pvefi.trace.events import Address, CallEvent
@@ -76,6 +85,18 @@ def test_the_inspect_document_s_page_names_every_field(tmp_path: Path) -> None:
     path = tmp_path / "bzImage"
     path.write_bytes(build_bzimage())
     assert not unnamed("json-documents.md", keys(inspect_to_json([inspect(path)], [])))
+
+
+def test_the_variables_document_s_page_names_every_field() -> None:
+    option = LoadOption(1, "Debian", device_path.END)
+    signature = struct.pack("<16sIII16s32s", CERT_SHA256.wire, 28 + 48, 0, 48, bytes(16), bytes(32))
+    variables = [
+        Variable("Boot0000", GLOBAL_VARIABLE, VariableAttribute(7), option.pack()),
+        Variable("db", IMAGE_SECURITY_DATABASE, VariableAttribute(7), signature, bytes(range(16))),
+    ]
+    document = variables_to_json(Path("vars.fd"), variables, MemoryStore().capacity())
+    assert {"active", "owner"} <= set(keys(document))
+    assert not unnamed("json-documents.md", {*keys(document), *keys(export_to_json(variables))})
 
 
 def test_the_trace_documents_page_names_every_field(tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     metavar="FILE",
     help="Write every call here: a file, a device, or a pipe that is read.",
 )
+@click.option(
+    "--vars",
+    "variables",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep non-volatile variables here: OVMF's file of them, or one of 'pvefi vars new'.",
+)
 @click.option("--count", is_flag=True, help="Count the guest's instructions, exactly; slower.")
 @click.option("--seed", type=int, metavar="N", help="Fix all randomness that the guest gets.")
 @click.option(
@@ -97,6 +104,7 @@ def command(
     cmdline: str | None,
     profile: str,
     trace_file: Path | None,
+    variables: Path | None,
     count: bool,
     seed: int | None,
     until: str | None,
@@ -143,6 +151,7 @@ def command(
         cpus=choice.cpus,
         disks=choice.disks,
         restarts=not choice.no_reboot,
+        variables=variables,
     )
     if entry != "all":
         prepared = prepare(options) if foreign is None else prepare_foreign(options, foreign)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.efi.varstore.memory import MemoryStore
 from pvefi.efi.varstore.store import VariableStore
 
@@ -23,3 +25,16 @@ class Kept:
     clock_offset: float = 0.0
     time_zone: int = 0
     daylight: int = 0
+
+    @classmethod
+    def open(cls, variables: Path | None) -> Kept:
+        """Return the state of a guest whose variables are in a file, or with None of one that is new.
+
+        UsageError and ImageError say why the file does not do.
+        """
+        return cls() if variables is None else cls(Edk2Store.open(variables))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if isinstance(self.variables, Edk2Store):
+            self.variables.close()

@@ -7,7 +7,6 @@ import pytest
 
 from pvefi.efi.environment import Phase
 from pvefi.efi.errors import EfiError
-from pvefi.efi.runtime.variable_rules import MAXIMUM_VARIABLE_SIZE, STORAGE_SIZE
 from pvefi.efi.runtime.variables import (
     get_next_variable_name,
     get_variable,
@@ -15,6 +14,7 @@ from pvefi.efi.runtime.variables import (
     set_variable,
 )
 from pvefi.efi.service import InOut
+from pvefi.efi.varstore.memory import MAXIMUM_VARIABLE_SIZE, STORAGE_SIZE
 from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids

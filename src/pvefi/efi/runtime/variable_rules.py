@@ -6,10 +6,11 @@ Nothing here touches a guest or a store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from pvefi.efi.errors import EfiError
-from pvefi.efi.varstore.store import Variable
+from pvefi.efi.varstore.store import StoreError, StoreFault, name_size
 from pvefi.layout import Guid
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.status import EfiStatus
@@ -22,23 +23,13 @@ from pvefi.spec.uefi.variables import (
 
 __all__ = [
     "ACCESS",
-    "MAXIMUM_VARIABLE_SIZE",
-    "STORAGE_SIZE",
     "check_combination",
     "check_definition",
     "check_offered",
     "check_size",
     "check_writable",
-    "name_size",
-    "room_for_one",
-    "storage_taken",
+    "refusal_of",
 ]
-
-STORAGE_SIZE = 256 << 10
-"""Bytes for all non-volatile variables of a guest, and as many again for all volatile ones."""
-MAXIMUM_VARIABLE_SIZE = 64 << 10
-"""Bytes of one variable's name, with its NUL, and data together."""
-_BOOKKEEPING = 64  # bytes that each variable takes besides: so that a guest cannot make very many
 
 ACCESS = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
 _KNOWN = sum(VariableAttribute)
@@ -47,23 +38,19 @@ _AUTHENTICATED = (
 )
 
 
-def name_size(name: str) -> int:
-    """Return the size of a name in a guest's memory, in bytes with its NUL."""
-    return len(name.encode("utf-16-le", "surrogatepass")) + 2
+# UEFI 2.10 §8.2.3: "The variable could not be saved due to a hardware failure", and so on.
+_REFUSALS: Mapping[StoreFault, EfiStatus] = MappingProxyType(
+    {
+        StoreFault.FULL: EfiStatus.OUT_OF_RESOURCES,
+        StoreFault.READ_ONLY: EfiStatus.WRITE_PROTECTED,
+        StoreFault.DEVICE: EfiStatus.DEVICE_ERROR,
+    }
+)
 
 
-def _size(variable: Variable) -> int:
-    return name_size(variable.name) + len(variable.data)
-
-
-def storage_taken(variables: Iterable[Variable]) -> int:
-    """Return how many bytes of a store's STORAGE_SIZE `variables` take."""
-    return sum(_BOOKKEEPING + _size(variable) for variable in variables)
-
-
-def room_for_one(taken: int) -> int:
-    """Return the size of the largest variable for which there is room beside `taken` bytes, in bytes."""
-    return min(MAXIMUM_VARIABLE_SIZE, max(0, STORAGE_SIZE - taken - _BOOKKEEPING))
+def refusal_of(error: StoreError) -> EfiError:
+    """Return what a guest is told of a store that did not do what it was asked to."""
+    return EfiError(_REFUSALS[error.fault], error.message)
 
 
 def check_offered(attributes: VariableAttribute) -> None:
@@ -115,11 +102,11 @@ def check_definition(name: str, vendor: Guid, attributes: VariableAttribute) -> 
         )
 
 
-def check_size(name: str, data_size: int) -> None:
-    """Refuse a variable that would be too large; EfiError INVALID_PARAMETER."""
+def check_size(name: str, data_size: int, largest: int) -> None:
+    """Refuse a variable whose name and data have more than `largest` bytes; EfiError INVALID_PARAMETER."""
     size = name_size(name) + data_size
-    if size > MAXIMUM_VARIABLE_SIZE:
+    if size > largest:
         raise EfiError(
             EfiStatus.INVALID_PARAMETER,
-            f"{size} bytes of name and data, a variable has at most {MAXIMUM_VARIABLE_SIZE}",
+            f"{size} bytes of name and data, a variable has at most {largest}",
         )

@@ -13,18 +13,15 @@ from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.runtime.variable_rules import (
     ACCESS,
-    STORAGE_SIZE,
     check_combination,
     check_definition,
     check_offered,
     check_size,
     check_writable,
-    name_size,
-    room_for_one,
-    storage_taken,
+    refusal_of,
 )
 from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, Text, service
-from pvefi.efi.varstore.store import Variable, VariableStore
+from pvefi.efi.varstore.store import StoreError, Variable, VariableStore, name_size
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
@@ -149,7 +146,7 @@ def set_variable(
     ExitBootServices(), it is not a non-volatile one with runtime access. UNSUPPORTED: it is to be
     authenticated, or a hardware error record. WRITE_PROTECTED: it is the firmware's own, or may no longer
     be changed after ExitBootServices(). NOT_FOUND: there is none to delete. OUT_OF_RESOURCES: the store is
-    full.
+    full. DEVICE_ERROR: the store could not be written; the variable is as it was, or as it was to be.
     """
     if not variable_name:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "the variable's name is empty")
@@ -182,7 +179,7 @@ def set_variable(
     if efi.phase is Phase.RUNTIME and wanted & _LASTING != _LASTING:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "only non-volatile variables with runtime access now")
     before = found.data if found is not None and appends else b""
-    check_size(variable_name, len(before) + data_size)
+    check_size(variable_name, len(before) + data_size, _store(efi, wanted).capacity().largest)
     new = Variable(variable_name, vendor_guid, wanted, before + efi.memory.read(data, data_size))
     _put(efi, new)
 
@@ -190,16 +187,17 @@ def set_variable(
 def _delete(efi: Environment, name: str, found: Variable | None) -> None:
     if found is None:
         raise EfiError(EfiStatus.NOT_FOUND, f"no variable {name} to delete")
-    _store(efi, found.attributes).remove(found.name, found.vendor)
+    try:
+        _store(efi, found.attributes).remove(found.name, found.vendor)
+    except StoreError as error:
+        raise refusal_of(error) from error
 
 
 def _put(efi: Environment, new: Variable) -> None:
-    store = _store(efi, new.attributes)
-    others = (one for one in store if (one.name, one.vendor) != (new.name, new.vendor))
-    room = room_for_one(storage_taken(others))
-    if name_size(new.name) + len(new.data) > room:
-        raise EfiError(EfiStatus.OUT_OF_RESOURCES, f"{new.name}: there is room for {room} bytes")
-    store.put(new)
+    try:
+        _store(efi, new.attributes).put(new)
+    except StoreError as error:
+        raise refusal_of(error) from error
 
 
 @service("QueryVariableInfo", "UEFI 2.10 §8.2.4")
@@ -223,7 +221,7 @@ def query_variable_info(
         raise EfiError(EfiStatus.INVALID_PARAMETER, "variables without access are not stored")
     if efi.phase is Phase.RUNTIME and not attributes & VariableAttribute.RUNTIME_ACCESS:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "only variables with runtime access are left")
-    taken = storage_taken(_store(efi, attributes))
-    maximum_variable_storage_size.set(STORAGE_SIZE)
-    remaining_variable_storage_size.set(max(0, STORAGE_SIZE - taken))
-    maximum_variable_size.set(room_for_one(taken))
+    capacity = _store(efi, attributes).capacity()
+    maximum_variable_storage_size.set(capacity.size)
+    remaining_variable_storage_size.set(capacity.remaining)
+    maximum_variable_size.set(capacity.room_for_one)

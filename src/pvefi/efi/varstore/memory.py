@@ -5,10 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pvefi.efi.varstore.store import Variable
+from pvefi.efi.varstore.store import Capacity, StoreError, StoreFault, Variable, name_size
 from pvefi.layout import Guid
 
-__all__ = ["MemoryStore"]
+__all__ = ["MAXIMUM_VARIABLE_SIZE", "STORAGE_SIZE", "MemoryStore"]
+
+STORAGE_SIZE = 256 << 10
+"""Bytes for all variables of a store."""
+MAXIMUM_VARIABLE_SIZE = 64 << 10
+"""Bytes of one variable's name, with its NUL, and data together."""
+_BOOKKEEPING = 64  # bytes that each variable takes besides: so that a guest cannot make very many
 
 
 class MemoryStore:
@@ -16,19 +22,34 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._variables: dict[tuple[str, Guid], Variable] = {}
+        self._taken = 0
 
     def get(self, name: str, vendor: Guid) -> Variable | None:
         """Return the variable, None when there is none."""
         return self._variables.get((name, vendor))
 
     def put(self, variable: Variable) -> None:
-        """Store `variable`, in place of one of the same name and vendor."""
-        self._variables[variable.name, variable.vendor] = variable
+        """Store `variable`, in place of one of the same name and vendor; StoreError when there is no room."""
+        key = variable.name, variable.vendor
+        old = self._variables.get(key)
+        taken = self._taken + _size(variable) - (_size(old) if old is not None else 0)
+        if taken > STORAGE_SIZE:
+            raise StoreError(StoreFault.FULL, f"{taken - STORAGE_SIZE} bytes more than there is room for")
+        self._variables[key] = variable
+        self._taken = taken
 
     def remove(self, name: str, vendor: Guid) -> None:
         """Forget the variable; KeyError when there is none."""
-        del self._variables[name, vendor]
+        self._taken -= _size(self._variables.pop((name, vendor)))
+
+    def capacity(self) -> Capacity:
+        """Return what there is room for."""
+        return Capacity(STORAGE_SIZE, STORAGE_SIZE - self._taken, _BOOKKEEPING, MAXIMUM_VARIABLE_SIZE)
 
     def __iter__(self) -> Iterator[Variable]:
         """Yield every variable in the order of first arrival."""
         return iter(tuple(self._variables.values()))
+
+
+def _size(variable: Variable) -> int:
+    return _BOOKKEEPING + name_size(variable.name) + len(variable.data)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a variable's data means, as far as its name and form tell."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from asn1crypto import x509
+
+from pvefi.efi.varstore.store import Variable
+from pvefi.spec.uefi import device_path
+from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, guid_name
+from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
+from pvefi.spec.uefi.signature_list import (
+    CERT_X509,
+    SignatureList,
+    SignatureListError,
+    signature_lists,
+)
+from pvefi.spec.uefi.variables import VariableAttribute
+from pvefi.trace.values import Json
+
+__all__ = ["Meaning", "attribute_text", "meaning_of"]
+
+_LOAD_OPTION = re.compile(r"(?:Boot|Driver|SysPrep|PlatformRecovery)[0-9A-Fa-f]{4}")
+_ORDER = frozenset({"BootOrder", "DriverOrder", "SysPrepOrder", "BootNext", "BootCurrent"})
+_PATHS = frozenset({"ConIn", "ConOut", "ErrOut", "ConInDev", "ConOutDev", "ErrOutDev"})
+_LATIN = frozenset({"Lang", "LangCodes", "PlatformLang", "PlatformLangCodes"})
+_SIGNATURES = frozenset({"PK", "KEK", "db", "dbx", "dbt", "dbr"})
+_SIGNATURES_BY_DEFAULT = frozenset({"PKDefault", "KEKDefault", "dbDefault", "dbxDefault", "dbtDefault"})
+_SHORT = {
+    VariableAttribute.NON_VOLATILE: "NV",
+    VariableAttribute.BOOTSERVICE_ACCESS: "BS",
+    VariableAttribute.RUNTIME_ACCESS: "RT",
+    VariableAttribute.HARDWARE_ERROR_RECORD: "HR",
+    VariableAttribute.AUTHENTICATED_WRITE_ACCESS: "AW",
+    VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS: "AT",
+    VariableAttribute.APPEND_WRITE: "AP",
+    VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS: "EA",
+}
+_TEXT_AT_LEAST = 3  # characters: fewer bytes are rather a number
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One line that says what the data is, more lines where one is too few, and the same for programs."""
+
+    line: str
+    more: tuple[str, ...] = ()
+    value: Json = None
+
+
+def attribute_text(attributes: int) -> str:
+    """Return attributes as two letters each, NV+BS+RT; bits without a name as a number."""
+    named = [short for flag, short in _SHORT.items() if attributes & flag]
+    if rest := attributes & ~sum(_SHORT):
+        named.append(f"{rest:#x}")
+    return "+".join(named) or "0"
+
+
+def meaning_of(variable: Variable) -> Meaning | None:
+    """Return what the data means, None when that cannot be told."""
+    name, data = variable.name, variable.data
+    if variable.vendor == GLOBAL_VARIABLE and _LOAD_OPTION.fullmatch(name):
+        return _load_option(data)
+    if name in _SIGNATURES | _SIGNATURES_BY_DEFAULT:
+        return _signatures(data)
+    if variable.vendor == GLOBAL_VARIABLE and name in _ORDER and len(data) % 2 == 0:
+        numbers = [f"{number:04X}" for (number,) in struct.iter_unpack("<H", data)]
+        return Meaning(", ".join(numbers), value=list(numbers))
+    if variable.vendor == GLOBAL_VARIABLE and name in _PATHS:
+        return _device_path(data)
+    if variable.vendor == GLOBAL_VARIABLE and name in _LATIN:
+        text = data.rstrip(b"\0").decode("latin-1")
+        return Meaning(f'"{text}"', value=text)
+    return _guess(data)
+
+
+def _load_option(data: bytes) -> Meaning | None:
+    try:
+        option = LoadOption.parse(data)
+        path = device_path.text(option.device_path)
+    except (LoadOptionError, device_path.DevicePathError):
+        return None
+    active = "" if option.is_active else ", not active"
+    rest = _guess(option.optional_data)
+    shown = rest.line if rest else option.optional_data.hex(" ")
+    return Meaning(
+        f'"{option.description}" {path}{active}',
+        (f"optional data {shown}",) if option.optional_data else (),
+        {
+            "description": option.description,
+            "attributes": option.attributes,
+            "active": option.is_active,
+            "device_path": path,
+            "optional_data": option.optional_data.hex(),
+        },
+    )
+
+
+def _device_path(data: bytes) -> Meaning | None:
+    try:
+        path = device_path.text(data)
+    except device_path.DevicePathError:
+        return None
+    return Meaning(path, value=path)
+
+
+def _signatures(data: bytes) -> Meaning | None:
+    try:
+        lists = list(signature_lists(data))
+    except SignatureListError:
+        return None
+    lines: list[str] = []
+    values: list[Json] = []
+    for one in lists:
+        for owner, signature in one.signatures:
+            subject = _subject(one, signature)
+            lines.append(f"{one.kind}: {subject}, owner {guid_name(owner)}")
+            values.append(
+                {"type": one.kind, "owner": str(owner), "subject": subject, "data": signature.hex()}
+            )
+    return Meaning(_counted(lists), tuple(lines), values)
+
+
+def _counted(lists: list[SignatureList]) -> str:
+    kinds: dict[str, int] = {}
+    for one in lists:
+        kinds[one.kind] = kinds.get(one.kind, 0) + len(one.signatures)
+    return ", ".join(f"{count} of {kind}" for kind, count in kinds.items()) or "no signatures"
+
+
+def _subject(of: SignatureList, signature: bytes) -> str:
+    """Return whose certificate a signature is, or its bytes."""
+    if of.type != CERT_X509:
+        return signature.hex()
+    try:
+        return str(x509.Certificate.load(signature).subject.human_friendly)
+    except (ValueError, TypeError):
+        return f"{len(signature)} bytes that are no certificate"
+
+
+def _guess(data: bytes) -> Meaning | None:
+    """Return a text that fills the data, or a number of one, two, four or eight bytes."""
+    for encoding, unit in (("utf-16-le", 2), ("ascii", 1)):
+        if len(data) % unit == 0:
+            text = data.decode(encoding, "replace").removesuffix("\0")
+            if len(text) >= _TEXT_AT_LEAST and text.isprintable() and "\ufffd" not in text and text.isascii():
+                return Meaning(f'"{text}"', value=text)
+    if len(data) in (1, 2, 4, 8):
+        number = int.from_bytes(data, "little")
+        return Meaning(f"{number:#x}" if number > 9 else str(number), value=number)
+    return None
