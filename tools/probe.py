@@ -6,9 +6,10 @@
     python3 tools/probe.py build cloud-6.12 -o /tmp/probe.cpio
     python3 tools/probe.py facts console.txt
 
-`path` and `build` take the name of a kernel of tools/corpus.py; `any` makes an initrd without modules, which
-every kernel boots. `facts` prints as JSON, bytes in hexadecimal, what a console's text has of the
-probe's facts. What words `probe=` of the kernel's command line takes is in src/pvefi/probe/init. Standard library only, Python >= 3.11.
+`path` and `build` take the name of a kernel of tools/corpus.py; `any` makes an initrd without modules,
+which every kernel boots. `facts` prints as JSON, bytes in hexadecimal, what a console's text has of the
+probe's facts. What words `probe=` of the kernel's command line takes is in src/pvefi/probe/init. Standard
+library only, Python >= 3.11.
 """
 
 from __future__ import annotations
