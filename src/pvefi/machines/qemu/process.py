@@ -23,6 +23,8 @@ from pvefi.machines.qemu.console import Console, PipedConsole
 __all__ = ["QemuProcess", "Shared", "start_process"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_REFUSED = 1
+"""QEMU's exit status for options that it does not take, and for what they name."""
 _PATIENCE = 2.0
 """Seconds that QEMU has to end by itself before it is killed."""
 
@@ -96,6 +98,10 @@ class QemuProcess:
             with contextlib.suppress(ValueError):
                 return f"QEMU was ended by {signal.Signals(-status).name}{said and f': {said}'}"
         return f"QEMU ended with status {status}{said and f': {said}'}"
+
+    def refused(self) -> bool:
+        """Whether QEMU has ended with a complaint of its own, as it does about its options."""
+        return self._child.poll() == _REFUSED
 
     def complaint(self) -> str:
         """Return the last line that QEMU wrote to its standard error."""
