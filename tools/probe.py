@@ -6,18 +6,22 @@
     python3 tools/probe.py build cloud-6.12 -o /tmp/probe.cpio
     python3 tools/probe.py facts console.txt
 
-`path` and `build` take the name of a kernel of tools/corpus.py; `any` makes an initrd without modules, which
-every kernel boots. `facts` prints what a console's text has of the probe's facts. What words `probe=` of the
-kernel's command line takes is in src/pvefi/probe/init. Standard library only, Python >= 3.11.
+`path` and `build` take the name of a kernel of tools/corpus.py; `any` makes an initrd without modules,
+which every kernel boots. `facts` prints as JSON, bytes in hexadecimal, what a console's text has of the
+probe's facts. What words `probe=` of the kernel's command line takes is in src/pvefi/probe/init. Standard
+library only, Python >= 3.11.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
-import pprint
+import json
+import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
@@ -79,6 +83,15 @@ def _write(path: Path, data: bytes) -> None:
     Path(stream.name).replace(path)
 
 
+def _to_json(value: object) -> object:
+    """Return what JSON has for a value that it does not know."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def main(words: list[str]) -> int:
     """Run one command; 0 when all is well, 1 with one line on stderr when not."""
     parser = argparse.ArgumentParser(prog="tools/probe.py", description="The probe's initrd, and its facts.")
@@ -94,7 +107,7 @@ def main(words: list[str]) -> int:
     given = parser.parse_args(words)
     try:
         if given.verb == "facts":
-            pprint.pp(probe_facts(given.console.read_bytes()), width=110)
+            print(json.dumps(probe_facts(given.console.read_bytes()), default=_to_json, indent=2))
         elif given.verb == "build":
             _write(given.output.absolute(), probe_initrd(given.kernel).read_bytes())
         else:
@@ -103,6 +116,9 @@ def main(words: list[str]) -> int:
     except (CorpusError, PvefiError) as error:
         print(f"probe: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"probe: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +60,21 @@ def test_facts_of_a_console_are_printed(tmp_path: Path, capsys: pytest.CaptureFi
         b"PVEFI-PROBE up\r\nPVEFI-PROBE clock 0.61\r\nPVEFI-PROBE end hold\r\n"
     )
     assert main(["facts", str(tmp_path / "console")]) == 0
-    assert "clock=0.61" in capsys.readouterr().out
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["boot"]["clock"] == 0.61
+    assert facts["system"] is None
     assert main(["facts", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err == f"probe: {tmp_path}/none: No such file or directory\n"
+
+
+def test_a_reader_that_goes_is_no_failure(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    console.write_bytes(b"PVEFI-PROBE up\r\nPVEFI-PROBE end hold\r\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    tool = Path(__file__).parents[2] / "tools/probe.py"
+    ended = subprocess.run(
+        [sys.executable, tool, "facts", console], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")

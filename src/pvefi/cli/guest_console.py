@@ -20,7 +20,7 @@ __all__ = ["GuestConsole"]
 _SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
 )
-"""Control sequences, control strings, and other escapes (ECMA-48; xterm's BEL)."""
+"""Control sequences, control strings, and other escapes (ECMA-48; xterm ends strings by BEL)."""
 _MOVE = re.compile(r"\x1b\[[0-9;]*[HJ]")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}|[ -/]{0,8}|[]PX^_][^\x07\x1b\n]{0,1024}\x1b?)\Z")
 """The start of a sequence of which the rest may come; longer than any that is one."""

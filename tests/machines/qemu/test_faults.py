@@ -408,18 +408,27 @@ def test_a_guest_that_was_left_ends_its_qemu_when_it_resets(
         (("-nonsense",), "-nonsense: invalid option"),
         (("-cpu", "nonsense"), "unable to find CPU model 'nonsense'"),
         (("-device", "nonsense"), "'nonsense' is not a valid device model name"),
-        (("-version",), "QEMU ended without having run a guest: QEMU emulator version"),
     ],
 )
-def test_what_qemu_complains_of_is_the_verdict(
+def test_what_qemu_does_not_start_with_is_the_user_s_to_change(
     machine: QemuMachine, run: Boot, words: tuple[str, ...], complaint: str
 ) -> None:
     from dataclasses import replace
 
+    with nothing_left(), pytest.raises(UsageError) as told:
+        run(END, QemuMachine(replace(machine.options, arguments=words)))
+    assert told.value.message.startswith("QEMU does not start: ")
+    assert complaint in told.value.message
+    assert "--qemu-arg" in told.value.way_out
+
+
+def test_a_qemu_that_does_something_else_has_died(machine: QemuMachine, run: Boot) -> None:
+    from dataclasses import replace
+
     with nothing_left():
-        result = run(END, QemuMachine(replace(machine.options, arguments=words)))
+        result = run(END, QemuMachine(replace(machine.options, arguments=("-version",))))
     assert result.verdict.outcome is Outcome.DIED
-    assert complaint in result.verdict.message
+    assert "QEMU ended without having run a guest: QEMU emulator version" in result.verdict.message
 
 
 def test_a_qemu_that_would_not_stay_a_child_is_refused(machine: QemuMachine) -> None:

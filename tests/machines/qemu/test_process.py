@@ -124,3 +124,18 @@ def test_what_the_host_cannot_give_is_refused() -> None:
         start_process(1 << 50, b"", b"", lambda _given: ["/bin/true"])
     with pytest.raises(MachineError, match="/nonexistent/qemu cannot be run: No such file"):
         start_process(SIZE, b"", b"", lambda _given: ["/nonexistent/qemu"])
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_start_that_fails_leaves_nothing_open(blocking: bool) -> None:
+    def command(_given: Descriptors) -> list[str]:
+        raise UsageError("no")
+
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    with pytest.raises(UsageError):
+        start_process(SIZE, b"", b"", command, blocking=blocking, debugger=True)
+    with pytest.raises(MachineError):
+        start_process(SIZE, b"", b"", lambda _given: ["/nonexistent/qemu"], blocking=blocking)
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    with open("/proc/self/maps") as maps:  # noqa: PTH123
+        assert "pvefi-ram" not in maps.read()

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pvefi.errors import MachineError
+from pvefi.errors import MachineError, UsageError
 from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
@@ -240,6 +240,11 @@ class QemuGuest:
         how = self._process.ended()
         self._monitor.wait_for_end(_LAST_WORDS)
         self._events()
+        if self._over is None and not self._boots and self._process.refused():
+            raise UsageError(
+                f"QEMU does not start: {self._process.complaint()}",
+                "change what was given: --cpu, --qemu-arg, --disk",
+            )
         if self._over is None:
             self._over = PoweredOff() if how == "" and self._boots else Died(self._process.last_words())
 

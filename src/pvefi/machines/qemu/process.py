@@ -23,6 +23,8 @@ from pvefi.machines.qemu.console import Console, PipedConsole
 __all__ = ["QemuProcess", "Shared", "start_process"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_REFUSED = 1
+"""QEMU's exit status for options that it does not take, and for what they name."""
 _PATIENCE = 2.0
 """Seconds that QEMU has to end by itself before it is killed."""
 
@@ -97,6 +99,10 @@ class QemuProcess:
                 return f"QEMU was ended by {signal.Signals(-status).name}{said and f': {said}'}"
         return f"QEMU ended with status {status}{said and f': {said}'}"
 
+    def refused(self) -> bool:
+        """Whether QEMU has ended with a complaint of its own, as it does about its options."""
+        return self._child.poll() == _REFUSED
+
     def complaint(self) -> str:
         """Return the last line that QEMU wrote to its standard error."""
         lines = self._said()
@@ -150,27 +156,31 @@ def start_process(
     `kernel` and `variables` are the bytes of the files behind the Descriptors of these names. With `outlives`
     the process survives pvefi. With `blocking` there is the second doorbell, and nothing but the two lets the
     guest wait for pvefi.
-    MachineError when the program cannot be run, UsageError when the host has not so much memory.
+    QEMU dies with the thread that started it (prctl(2), PR_SET_PDEATHSIG), unless it outlives pvefi.
+    MachineError when the program cannot be run, UsageError when the host has not so much memory. Then nothing
+    that was opened for it is left.
     """
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as kept:
         ram = _memory_file("pvefi-ram", stack)
-        mapping = _map(ram, memory_size)
+        mapping = kept.enter_context(_map(ram, memory_size))
         image = _memory_file("pvefi-kernel", stack, kernel)
         store = _memory_file("pvefi-variables", stack, variables)
-        log = os.fdopen(os.memfd_create("qemu-log", os.MFD_CLOEXEC), "rb", buffering=0)
+        log = kept.enter_context(os.fdopen(os.memfd_create("qemu-log", os.MFD_CLOEXEC), "rb", buffering=0))
 
         def pair(wanted: bool = True) -> tuple[socket.socket | None, int | None]:
             if not wanted:
                 return None, None
             ours, theirs = socket.socketpair()
+            kept.enter_context(ours)
             stack.enter_context(theirs)
             return ours, theirs.fileno()
 
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
+        errors = kept.enter_context(tempfile.TemporaryFile())
         console: Console | None
         console_fd, standard_input, standard_output = None, subprocess.DEVNULL, errors.fileno()
         if blocking:
             console = piped = PipedConsole()
+            kept.callback(piped.close)
             standard_output, standard_input = piped.theirs
             stack.callback(os.close, standard_output)
             stack.callback(os.close, standard_input)
@@ -188,7 +198,9 @@ def start_process(
         descriptors = Descriptors(
             ram, image, store, console_fd, monitor_fd, log.fileno(), bell_fd, block_fd, gdb_fd
         )
-        shared = Shared(mapping, os.dup(ram), console, monitor, log, bell, block, gdb)
+        ram_file = os.dup(ram)
+        kept.callback(os.close, ram_file)
+        shared = Shared(mapping, ram_file, console, monitor, log, bell, block, gdb)
         given = [ram, image, store, log.fileno(), console_fd, monitor_fd, bell_fd, block_fd, gdb_fd]
         words = command(descriptors)
         try:
@@ -203,12 +215,12 @@ def start_process(
                 start_new_session=True,
             )
         except OSError as error:
-            shared.close()
-            errors.close()
             raise MachineError(
                 f"{words[0]} cannot be run: {error.strerror}", "pvefi doctor tells what to install"
             ) from error
-        return QemuProcess(child, errors), shared
+        process = QemuProcess(child, errors)
+        kept.pop_all()
+        return process, shared
 
 
 def _memory_file(name: str, stack: contextlib.ExitStack, data: bytes = b"") -> int:
