@@ -84,7 +84,9 @@ def kernel(machine: QemuMachine, corpus: RealFiles, words: str, **options: Any) 
 
 
 def own_qemu() -> int:
-    (child,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    # One that was left to live on and has ended since is nobody's to wait for: it does not count.
+    (child,) = (one for one in children if ") Z " not in Path(f"/proc/{one}/stat").read_text())
     return int(child)
 
 
