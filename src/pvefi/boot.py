@@ -117,14 +117,10 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
 
     def boot_services_end() -> None:
         progress.reached(Milestone.EXIT_BOOT_SERVICES)
-        listen()
-
-    def listen() -> None:
-        if observer.keyboard is not None and not observer.keyboard.patient:
-            guest.listen()  # one that is patient waits for user space
+        _listen(guest, observer)
 
     def kernel_may_start(places: tuple[int, ...]) -> None:
-        listen()
+        _listen(guest, observer)
         if watch is not None and options.goal is Goal.HANDOFF:
             guest.watch(watch.watchpoints(guest.memory, places))
 
@@ -199,8 +195,7 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
         foreign, _hardware(prepared), partial(_serial, observer, progress, SerialDecoder()), observer.keyboard
     )
     progress.steer(guest)
-    if observer.keyboard is not None and not observer.keyboard.patient:
-        guest.listen()
+    _listen(guest, observer)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
         verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
@@ -210,6 +205,12 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
             seconds=progress.seconds(),
             milestones=progress.milestones,
         )
+
+
+def _listen(guest: Guest, observer: Observer) -> None:
+    """Give the guest what somebody types; what a patient keyboard has waits for user space."""
+    if observer.keyboard is not None and not observer.keyboard.patient:
+        guest.listen()
 
 
 def _nobody(request: Request) -> Answer:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
+from pvefi.machines.host_memory import map_ram
 from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.memory import GuestMemory, RamBlock
 
@@ -84,21 +84,9 @@ class EmbeddedMachine:
 
 
 def _share(layout: RamLayout, memory_size: int) -> GuestMemory:
-    host_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if memory_size > host_memory:
-        raise UsageError(
-            f"expected at most the host's {host_memory >> 20} MiB of memory, found {memory_size >> 20} MiB",
-            "give a smaller --memory",
-        )
     descriptor = os.memfd_create("pvefi-ram", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(descriptor, memory_size)
-        ram = memoryview(mmap.mmap(descriptor, memory_size))
-    except OSError as error:
-        raise MachineError(
-            f"the host gives no {memory_size >> 20} MiB of memory: {error.strerror}",
-            "give a smaller --memory",
-        ) from error
+        ram = map_ram(descriptor, memory_size)
     finally:
         os.close(descriptor)
     return GuestMemory(

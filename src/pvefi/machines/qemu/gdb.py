@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from pvefi.errors import MachineError
 from pvefi.machines.qemu.gdb_registers import Register, registers_in, registers_of
+from pvefi.machines.qemu.readiness import is_ready
 from pvefi.machines.qemu.rsp import ACKNOWLEDGED, INTERRUPT, PacketReader, packet
 
 __all__ = ["Gdb", "GdbStop"]
@@ -243,18 +244,13 @@ class Gdb:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise MachineError("QEMU's debugger takes no more") from None
-                self._ready(select.POLLOUT, left)
+                is_ready(self._connection.fileno(), left, select.POLLOUT)
             except OSError as error:
                 raise MachineError(f"QEMU's debugger has gone: {error.strerror}") from error
 
-    def _ready(self, what: int, timeout: float) -> bool:
-        poll = select.poll()
-        poll.register(self._connection, what)
-        return bool(poll.poll(timeout * 1000))
-
     def _receive(self, timeout: float) -> bool:
         """Take in what comes within `timeout` seconds; whether something came."""
-        if not self._ready(select.POLLIN, timeout):
+        if not is_ready(self._connection.fileno(), timeout):
             return False
         data = b""
         with suppress(ConnectionError):

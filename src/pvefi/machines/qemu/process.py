@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import mmap
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -16,9 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
-from pvefi.errors import MachineError, UsageError
+from pvefi.errors import MachineError
+from pvefi.machines.host_memory import map_ram
 from pvefi.machines.qemu.command import Descriptors
 from pvefi.machines.qemu.console import Console, PipedConsole
+from pvefi.machines.qemu.readiness import is_ready
 
 __all__ = ["QemuProcess", "Shared", "start_process"]
 
@@ -77,9 +77,7 @@ class QemuProcess:
 
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` for the process to end; whether it has ended."""
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return is_ready(self.pidfd, seconds)
 
     def last_words(self) -> str:
         """Return how the process ended, when it was not the guest that had it end."""
@@ -162,7 +160,7 @@ def start_process(
     """
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as kept:
         ram = _memory_file("pvefi-ram", stack)
-        mapping = kept.enter_context(_map(ram, memory_size))
+        mapping = kept.enter_context(map_ram(ram, memory_size))
         image = _memory_file("pvefi-kernel", stack, kernel)
         store = _memory_file("pvefi-variables", stack, variables)
         log = kept.enter_context(os.fdopen(os.memfd_create("qemu-log", os.MFD_CLOEXEC), "rb", buffering=0))
@@ -229,22 +227,6 @@ def _memory_file(name: str, stack: contextlib.ExitStack, data: bytes = b"") -> i
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(data)
     return descriptor
-
-
-def _map(descriptor: int, size: int) -> memoryview:
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > available:
-        raise UsageError(
-            f"expected at most the host's {available >> 20} MiB of memory, found {size >> 20} MiB",
-            "give a smaller --memory",
-        )
-    try:
-        os.ftruncate(descriptor, size)
-        return memoryview(mmap.mmap(descriptor, size))
-    except OSError as error:
-        raise MachineError(
-            f"the host gives no {size >> 20} MiB of memory: {error.strerror}", "give a smaller --memory"
-        ) from error
 
 
 def _fill(descriptor: int) -> None:

@@ -6,7 +6,17 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-__all__ = ["Readiness"]
+__all__ = ["Readiness", "is_ready"]
+
+
+def is_ready(descriptor: int, seconds: float, event: int = select.POLLIN) -> bool:
+    """Wait at most `seconds` until `descriptor` can be read, or what `event` of poll(2) says; whether it can.
+
+    Unlike select(2) this takes descriptors of any number.
+    """
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(seconds * 1000))
 
 
 class Readiness:

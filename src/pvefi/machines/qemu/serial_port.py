@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable
 
 from pvefi.machines.machine import Keyboard
 from pvefi.machines.qemu.console import Console
-from pvefi.machines.qemu.readiness import Readiness
+from pvefi.machines.qemu.readiness import Readiness, is_ready
 
 __all__ = ["SerialPort"]
 
@@ -68,9 +67,7 @@ class SerialPort:
         """Look, without waiting, whether something was typed."""
         if self._keyboard is None or self._keyboard.fileno() not in self._readiness:
             return
-        poll = select.poll()
-        poll.register(self._keyboard.fileno(), select.POLLIN)
-        if poll.poll(0):
+        if is_ready(self._keyboard.fileno(), 0):
             self._keys()
 
     def _hear(self) -> None:
