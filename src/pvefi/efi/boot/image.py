@@ -55,6 +55,8 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     efi.events.stop_timers()
     efi.events.signal_group(guids.EVENT_GROUP_EXIT_BOOT_SERVICES)
     yield from notify_due(efi)
+    if efi.memory_attributes is not None:
+        efi.memory_attributes.renew()
     efi.final_memory_map = efi.pages.descriptors()
     efi.phase = Phase.RUNTIME
     efi.surroundings.boot_services_end()

@@ -82,8 +82,18 @@ LINUX_MEMRESERVE = Guid.parse("888eb0c6-8ede-4ff5-a8f0-9aee5cb977c2")  # linux/i
 LINUX_MOK_VARIABLE_TABLE = Guid.parse("c451ed2b-9694-45d3-baba-ed9f8988a389")  # linux/include/linux/efi.h
 LINUX_COCO_SECRET = Guid.parse("adf956ad-e98c-484c-ae11-b51c7d336447")  # linux/include/linux/efi.h
 
-# pvefi's own: the hypervisor information, a table and a protocol (docs/hypervisor-information.md).
+# edk2's: the vendors of variables in which its drivers keep what has to last.
+EDK2_MONOTONIC_COUNTER = Guid.parse(
+    "eb704011-1402-11d3-8e77-00a0c969723b"
+)  # edk2/MdeModulePkg/MdeModulePkg.dec
+EDK2_REAL_TIME_CLOCK = Guid.parse(
+    "378d7b65-8da9-4773-b6e4-a47826a833e1"
+)  # edk2/PcAtChipsetPkg/PcatRealTimeClockRuntimeDxe
+
+# pvefi's own: the hypervisor information, a table and a protocol (docs/hypervisor-information.md), and the
+# vendor of the variables that it keeps for itself (docs/environment.md).
 PVEFI_HYPERVISOR_INFORMATION = Guid.parse("b6a3f0c4-5d0e-4f0a-9c57-70766566692e")
+PVEFI_VARIABLE = Guid.parse("b6a3f0c5-5d0e-4f0a-9c57-70766566692e")
 
 GUID_NAMES: Mapping[Guid, str] = MappingProxyType(
     {value: name for name, value in globals().items() if isinstance(value, Guid)}
