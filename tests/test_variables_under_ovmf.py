@@ -10,10 +10,12 @@ import pytest
 
 from probe import kernel_file, probe_initrd
 from pvefi.cli import main
+from pvefi.efi.own_variables import ClockSetting, keep_clock_setting, next_high_count, read_clock_setting
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.plan import Plan
 from pvefi.probe.reading import probe_facts
 from pvefi.spec.edk2.ovmf import OVMF_4M
+from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND, Daylight
 from tests.conftest import RealFiles, Tool
 from tests.efi.varstore.flash import VENDOR, Flash, variable
 
@@ -60,10 +62,17 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(
     store.write_bytes(empty_store(OVMF_4M))
     boot_by_pvefi(store)
     assert count_in(store) == b"1"
+    setting = ClockSetting(3600 * NANOSECONDS_PER_SECOND, -60, Daylight.ADJUST_DAYLIGHT)
+    with Edk2Store.open(store) as opened:
+        keep_clock_setting(opened, setting)
+        assert [next_high_count(opened) for _ in range(3)] == [1, 2, 3]
     assert boot_by_ovmf(corpus, tool, store)
     assert count_in(store) == b"2"
-    with Edk2Store.open(store, writable=False) as opened:
+    with Edk2Store.open(store) as opened:
         assert {"BootOrder", "Boot0000", "Timeout"} <= {one.name for one in opened}
+        # OVMF has found the clock's setting and the counter, and went on from there.
+        assert read_clock_setting(opened) == setting
+        assert next_high_count(opened) == 5
     if there_and_back:
         boot_by_pvefi(store)
         assert count_in(store) == b"3"
