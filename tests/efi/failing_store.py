@@ -19,6 +19,7 @@ class FailingStore:
         self._works = 0
         self._times = 0
         self.changes = 0
+        self.keeps_timestamps = self._store.keeps_timestamps
         kept.variables = self
 
     def fail(self, fault: StoreFault, *, after: int = 0, times: int = 1 << 30) -> None:
