@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from pvefi.probe.reading import probe_facts
 from pvefi.spec.edk2.ovmf import OVMF_4M
 from tests.conftest import RealFiles, Tool
 from tests.efi.varstore.flash import VENDOR, Flash, variable
+from tests.ovmf import boot_by_ovmf
 
 LINE = "console=ttyS0 quiet probe=count,poweroff"
 COUNT = "PvefiProbeCount"
@@ -32,22 +32,8 @@ def boot_by_pvefi(store: Path) -> None:
     assert main(["boot", kernel, "--initrd", initrd, "--cmdline", LINE, "--vars", str(store)]) == 0
 
 
-def boot_by_ovmf(corpus: RealFiles, tool: Tool, store: Path) -> bytes:
-    code = corpus.file("ovmf", "usr/share/OVMF/OVMF_CODE_4M.fd")
-    flash = "if=pflash,format=raw"
-    done = subprocess.run(
-        [
-            *(tool("qemu-system-x86_64"), "-machine", "q35,accel=tcg", "-m", "512", "-display", "none"),
-            *("-nodefaults", "-serial", "stdio", "-monitor", "none", "-no-reboot"),
-            *("-drive", f"{flash},unit=0,readonly=on,file={code}", "-drive", f"{flash},unit=1,file={store}"),
-            *("-kernel", str(kernel_file("cloud")), "-initrd", str(probe_initrd("cloud")), "-append", LINE),
-        ],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-        timeout=180,
-    )
-    return done.stdout
+def count_by_ovmf(corpus: RealFiles, tool: Tool, store: Path) -> bytes:
+    return boot_by_ovmf(corpus, tool, store, kernel_file("cloud"), corpus.probe("cloud"), LINE)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +46,7 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(
     store.write_bytes(empty_store(OVMF_4M))
     boot_by_pvefi(store)
     assert count_in(store) == b"1"
-    assert boot_by_ovmf(corpus, tool, store)
+    assert count_by_ovmf(corpus, tool, store)
     assert count_in(store) == b"2"
     with Edk2Store.open(store, writable=False) as opened:
         assert {"BootOrder", "Boot0000", "Timeout"} <= {one.name for one in opened}
@@ -94,7 +80,7 @@ def test_ovmf_completes_what_a_crash_of_pvefi_interrupted(
             crashed.write(*step)
     path = tmp_path / "vars.fd"
     path.write_bytes(crashed.image)
-    text = boot_by_ovmf(corpus, tool, path)
+    text = count_by_ovmf(corpus, tool, path)
     with Edk2Store.open(path) as opened:
         assert opened.get("Large", VENDOR) == variable("Large", bytes([number % 256]) * 3000)
     assert count_in(path) == b"1"

@@ -129,11 +129,14 @@ ITEMS = (
     Item("efivar", "efivar", ("usr/bin/efivar",), "lists, reads and writes variables in a guest"),
     Item("efibootmgr", "efibootmgr", ("bin/efibootmgr",), "writes boot entries as installers do"),
     Item("efitools-programs", "efitools", ("usr/bin/*",), "keys and authenticated variables in a guest"),
+    Item("chattr", "e2fsprogs", ("usr/bin/chattr", "usr/bin/lsattr"), "lets a variable's file be changed"),
     Item("kexec", "kexec-tools", ("sbin/kexec",), "starts a kernel from a kernel"),
     _libraries("libc6", "ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0"),
     _libraries("libefivar1", "libefivar.so.1"),
     _libraries("libefiboot1", "libefiboot.so.1"),
     _libraries("libssl3", "libcrypto.so.3"),
+    _libraries("libext2fs2", "libe2p.so.2"),
+    _libraries("libcom-err2", "libcom_err.so.2"),
     _libraries("libxenmisc4.17", "libxenctrl.so.4.17"),
     *(
         _libraries(f"lib{name}1", f"lib{name}.so.1")
