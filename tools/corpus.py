@@ -42,6 +42,7 @@ MODULES = (
     "lib/modules/*/kernel/drivers/virtio/*",
     "lib/modules/*/kernel/drivers/block/virtio_blk.ko*",
 )
+EFI_MODULES = ("lib/modules/*/kernel/drivers/firmware/efi/*.ko*",)
 CLOUD_612 = r"linux-image-6\.12\.\d+\+deb12-cloud-amd64"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
 ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
@@ -93,6 +94,13 @@ ITEMS = (
     Item("cloud-modules", "linux-image-cloud-amd64", MODULES, "what the probe loads on `cloud`", "meta"),
     Item("amd64-modules", "linux-image-amd64", MODULES, "what the probe loads on `amd64`", "meta"),
     Item("cloud-6.12-modules", CLOUD_612, MODULES, "what the probe loads on `cloud-6.12`", "newest"),
+    Item(
+        "cloud-efi-modules",
+        "linux-image-cloud-amd64",
+        EFI_MODULES,
+        "what of `cloud` writes variables",
+        "meta",
+    ),
     Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),
     Item(
         "netboot",
