@@ -98,7 +98,7 @@ ITEMS = (
         "cloud-efi-modules",
         "linux-image-cloud-amd64",
         EFI_MODULES,
-        "what of `cloud` writes variables",
+        "the users of EFI in `cloud`",
         "meta",
     ),
     Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),
