@@ -234,7 +234,6 @@ def test_other_attributes_than_before_are_refused(guest: FakeGuest, attributes: 
         (NV | BS | RT | 0xA0, "INVALID_PARAMETER"),
         (NV | BS | RT | 0x08, "UNSUPPORTED"),
         (NV | BS | RT | 0x10, "UNSUPPORTED"),
-        (NV | BS | RT | 0x80, "UNSUPPORTED"),
     ],
 )
 def test_attributes_that_no_variable_can_have_are_refused(

@@ -77,6 +77,19 @@ class SignedData:
         # "SignedData.contentInfo.content shall be absent"
         if self.content is not None:
             raise _violation("a SignedData with content of its own")
+        self._check(text)
+
+    def check_itself(self) -> None:
+        """Make sure that the signer signed the tbsCertificate of its own certificate, which is the content.
+
+        EfiError: SECURITY_VIOLATION.
+        """
+        text = self.signer.tbs_certificate_bytes
+        if self.content != text:
+            raise _violation("a SignedData whose content is not its signer's certificate")
+        self._check(text)
+
+    def _check(self, text: bytes) -> None:
         if self.attributes is not None:
             if hashlib.new(self.digest, text).digest() != self.attributes.message_digest:
                 raise _violation("the signature is of other text than this")
@@ -179,7 +192,7 @@ def _digest(signed: cms.SignedData, signer: cms.SignerInfo) -> str:
 
 
 def _attributes(signer: cms.SignerInfo) -> _Attributes | None:
-    # "SignerInfo.authenticatedAttributes shall not be present". But sbvarsign 0.9.4 has them, and edk2 takes it.
+    # "SignerInfo.authenticatedAttributes shall not be present". But sbvarsign 0.9.4 has them; edk2 accepts.
     attributes = signer["signed_attrs"]
     if not len(attributes):
         return None
