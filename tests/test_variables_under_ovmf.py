@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from pvefi.spec.uefi.signature_list import signature_lists
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND, Daylight
 from tests.conftest import RealFiles, Tool
 from tests.efi.varstore.flash import VENDOR, Flash, variable
+from tests.ovmf import boot_by_ovmf
 
 LINE = "console=ttyS0 quiet probe=count,poweroff"
 COUNT = "PvefiProbeCount"
@@ -36,27 +36,8 @@ def boot_by_pvefi(store: Path, line: str = LINE) -> None:
     assert main(["boot", kernel, "--initrd", initrd, "--cmdline", line, "--vars", str(store)]) == 0
 
 
-def boot_by_ovmf(
-    corpus: RealFiles, tool: Tool, store: Path, line: str = LINE, *, secure: bool = False
-) -> bytes:
-    code = corpus.file("ovmf", f"usr/share/OVMF/OVMF_CODE_4M{'.secboot' * secure}.fd")
-    # OVMF with Secure Boot has its variables from SMM, and nobody else gets at the flash.
-    smm = ("smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ("smm=off",)
-    flash = "if=pflash,format=raw"
-    done = subprocess.run(
-        [
-            *(tool("qemu-system-x86_64"), "-machine", f"q35,accel=tcg,{smm[0]}", *smm[1:]),
-            *("-m", "512", "-display", "none"),
-            *("-nodefaults", "-serial", "stdio", "-monitor", "none", "-no-reboot"),
-            *("-drive", f"{flash},unit=0,readonly=on,file={code}", "-drive", f"{flash},unit=1,file={store}"),
-            *("-kernel", str(kernel_file("cloud")), "-initrd", str(probe_initrd("cloud")), "-append", line),
-        ],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-        timeout=180,
-    )
-    return done.stdout
+def count_by_ovmf(corpus: RealFiles, tool: Tool, store: Path) -> bytes:
+    return boot_by_ovmf(corpus, tool, store, kernel_file("cloud"), corpus.probe("cloud"), LINE)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +54,7 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(
     with Edk2Store.open(store) as opened:
         keep_clock_setting(opened, setting)
         assert [next_high_count(opened) for _ in range(3)] == [1, 2, 3]
-    assert boot_by_ovmf(corpus, tool, store)
+    assert count_by_ovmf(corpus, tool, store)
     assert count_in(store) == b"2"
     with Edk2Store.open(store) as opened:
         assert {"BootOrder", "Boot0000", "Timeout"} <= {one.name for one in opened}
@@ -110,7 +91,7 @@ def test_ovmf_completes_what_a_crash_of_pvefi_interrupted(
             crashed.write(*step)
     path = tmp_path / "vars.fd"
     path.write_bytes(crashed.image)
-    text = boot_by_ovmf(corpus, tool, path)
+    text = count_by_ovmf(corpus, tool, path)
     with Edk2Store.open(path) as opened:
         assert opened.get("Large", VENDOR) == variable("Large", bytes([number % 256]) * 3000)
     assert count_in(path) == b"1"
@@ -147,7 +128,8 @@ def test_a_kernel_trusts_whom_a_store_was_enrolled_for(
         (database,) = (one.data for one in opened if one.name == "db")
     line = "console=ttyS0 probe=poweroff"
     if firmware == "ovmf":
-        text = boot_by_ovmf(corpus, tool, store, line, secure=True).decode("latin-1")
+        kernel, initrd = kernel_file("cloud"), corpus.probe("cloud")
+        text = boot_by_ovmf(corpus, tool, store, kernel, initrd, line, secure=True).decode("latin-1")
         assert f"Secure boot {'enabled' if '--microsoft' in sets else 'disabled'}" in text
     else:
         boot_by_pvefi(store, line)
