@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pvefi.efi.errors import EfiError
+from pvefi.efi.own_variables import is_own
 from pvefi.efi.varstore.store import StoreError, StoreFault, name_size
 from pvefi.layout import Guid
 from pvefi.spec.uefi.guids import guid_name
@@ -79,7 +80,7 @@ def check_combination(attributes: VariableAttribute) -> None:
 
 def check_writable(name: str, vendor: Guid) -> None:
     """Refuse to change what the firmware says of itself; EfiError WRITE_PROTECTED."""
-    if is_read_only(name, vendor):
+    if is_read_only(name, vendor) or is_own(name, vendor):
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is the firmware's own")
 
 
