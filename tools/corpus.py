@@ -107,6 +107,7 @@ ITEMS = (
     ),
     Item("efitools", "efitools", ("usr/lib/efitools/*.efi",), "small EFI applications"),
     Item("ovmf", "ovmf", ("usr/share/OVMF/*.fd", "usr/share/ovmf/*.fd"), "firmware volumes, variable stores"),
+    Item("ovmf-snakeoil", "ovmf", ("usr/share/ovmf/PkKek-1-snakeoil.*",), "the key of a store with keys"),
     Item("grub", "grub-efi-amd64-signed", ("usr/lib/grub/*.signed",), "GRUB as an EFI program"),
     Item("systemd-boot", "systemd-boot-efi", ("usr/lib/systemd/boot/efi/*",), "systemd-boot, the UKI stub"),
     Item("memtest", "memtest86+", ("boot/*",), "PE and bzImage in one"),

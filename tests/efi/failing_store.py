@@ -35,6 +35,10 @@ class FailingStore:
             self._times -= 1
             raise StoreError(self._fault, "the store fails")
 
+    @property
+    def keeps_timestamps(self) -> bool:
+        return self._store.keeps_timestamps
+
     def get(self, name: str, vendor: Guid) -> Variable | None:
         return self._store.get(name, vendor)
 

@@ -105,6 +105,6 @@ def test_a_guest_sees_them_and_can_neither_make_nor_change_nor_delete_them(
 
 
 def test_others_of_the_same_name_are_the_guest_s(guest: FakeGuest) -> None:
-    for name, vendor in ((MTC, PVEFI_VARIABLE), ("mtc", EDK2_MONOTONIC_COUNTER)):
+    for name, vendor in ((MTC, EDK2_REAL_TIME_CLOCK), ("mtc", EDK2_MONOTONIC_COUNTER)):
         set_variable(guest.efi, name, vendor, USUAL, 4, guest.put(b"mine"))
         assert guest.surroundings.kept.variables.get(name, vendor) is not None
