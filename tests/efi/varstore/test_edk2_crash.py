@@ -34,6 +34,7 @@ from tests.efi.varstore.flash import (
     Flash,
     cuts,
     held,
+    lookalikes,
     losses,
     opened,
     store_on,
@@ -100,6 +101,7 @@ def clears_away(flash: Flash, change: Change) -> bool:
 
 SITUATIONS: dict[str, tuple[Callable[[], Flash], Change]] = {
     "a new variable": (with_two, put("New", b"new")),
+    "a new variable full of variables": (with_two, put("\u55aa?", lookalikes())),
     "a changed variable": (with_two, put("A", b"changed")),
     "a removed variable": (with_two, remove("A")),
     "a new variable in a full store": (nearly_full, put("New", b"new" * 40)),
