@@ -3,23 +3,23 @@
 
 That is after ExitBootServices, by pointers that its own page tables translate.
 
-It answers nothing itself; what is measured around `call` is all that the host does for one doorbell but for
-the machine's part, reading the mailbox and publishing the answer.
+What is measured is all that the host does for one doorbell, but for the machine's part: reading the mailbox
+and publishing the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.service import Steps
 from pvefi.efi.varstore.store import VariableStore
-from pvefi.guest.mailbox import Answer, Commit, Enter, Function, Request, Return
+from pvefi.guest.mailbox import Commit, Enter, Function, Request, Return
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import RUNTIME_SERVICES_SLOTS
 from pvefi.verdict import Outcome, Verdict
-from tests.efi.boot.guest import FakeGuest
+from tests.efi.boot.guest import SCRATCH, FakeGuest
 
 __all__ = ["RuntimeGuest"]
 
@@ -29,6 +29,8 @@ _VIRTUAL = 0xFFFF_8880_0000_0000
 _PAGE = 4096
 _PRESENT_WRITABLE = 3
 _TABLE_HEADER_SIZE = 24
+_SHADOW_SPACE = 0x28
+"""From the stack pointer, when a function is entered, to its fifth argument."""
 _MAPPED = 0x200000
 """Bytes from guest physical 0 that are mapped at _VIRTUAL, by pages of 4 KiB."""
 
@@ -41,7 +43,9 @@ class RuntimeGuest:
         self.guest.surroundings.kept.variables = store
         self._firmware = Firmware(self._make, self._enter, lambda _: None, lambda: None)
         self._seq = 1
+        self._page = SCRATCH
         self._cr3 = self._page_tables()
+        self._stack = self.place(bytes(64)) - _VIRTUAL
         self._firmware.answer(Request(1, Function.BOOT, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         self.guest.efi.phase = Phase.RUNTIME
 
@@ -65,33 +69,34 @@ class RuntimeGuest:
             self.guest.memory.write(at, (page | _PRESENT_WRITABLE).to_bytes(8, "little"))
         return _TABLES
 
-    def put(self, data: bytes) -> int:
-        """Return the virtual address at which `data` now stands."""
-        address = self.guest.put(data)
-        assert address + len(data) <= _MAPPED
-        return _VIRTUAL + address
+    def place(self, data: bytes) -> int:
+        """Return the virtual address of a page of its own in which `data` now stands."""
+        self._page += _PAGE
+        assert self._page + _PAGE <= _MAPPED
+        self.guest.memory.write(self._page, data)
+        return _VIRTUAL + self._page
 
-    def calling(self, name: str) -> Callable[..., Answer]:
-        """Return what makes a call of the runtime service `name`, with its arguments."""
+    def store(self, address: int, data: bytes) -> None:
+        """Have `data` at a virtual address that was given before."""
+        self.guest.memory.write(address - _VIRTUAL, data)
+
+    def gate(self, name: str) -> int:
+        """Return the number of the gate behind the runtime service `name`."""
         efi = self.guest.efi
         slot = efi.tables.runtime_services + _TABLE_HEADER_SIZE + 8 * RUNTIME_SERVICES_SLOTS.index(name)
         gate = int.from_bytes(self.guest.memory.read(slot, 8), "little")
         symbols = efi.trampoline.symbols
-        function = (gate - symbols["gates"]) // symbols["GATE_SIZE"]
-        answer, cr3, stack = self._firmware.answer, self._cr3, self.put(bytes(64))
-        space = self.guest.memory
+        return (gate - symbols["gates"]) // symbols["GATE_SIZE"]
 
-        def call(*arguments: int) -> Answer:
-            self._seq += 1
-            a, b, c, d, *more = (*arguments, 0, 0, 0, 0) if len(arguments) < 4 else arguments
-            for index, word in enumerate(more[: len(arguments) - 4] if len(arguments) > 4 else ()):
-                space.write(stack - _VIRTUAL + 0x28 + 8 * index, word.to_bytes(8, "little"))
-            return answer(Request(self._seq, function, a, b, c, d, stack, cr3, 0, 0, self._seq - 1))
-
-        return call
-
-
-def expect_success(answer: Answer) -> None:
-    """Raise RuntimeError unless a service has answered EFI_SUCCESS."""
-    if not isinstance(answer, Return | Commit) or answer.value != EfiStatus.SUCCESS:
-        raise RuntimeError(f"expected EFI_SUCCESS, found {answer}")
+    def seconds(self, gate: int, a: int, b: int, c: int, d: int, fifth: int) -> float:
+        """Return how long the answer to a call with these arguments takes; RuntimeError when it fails."""
+        self.guest.memory.write(self._stack + _SHADOW_SPACE, fifth.to_bytes(8, "little"))
+        self._seq += 1
+        stack = _VIRTUAL + self._stack
+        request = Request(self._seq, gate, a, b, c, d, stack, self._cr3, 0, 0, self._seq - 1)
+        began = time.perf_counter()
+        answer = self._firmware.answer(request)
+        seconds = time.perf_counter() - began
+        if not isinstance(answer, Return | Commit) or answer.value != EfiStatus.SUCCESS:
+            raise RuntimeError(f"expected EFI_SUCCESS, found {answer}")
+        return seconds

@@ -17,7 +17,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.store_guest import RuntimeGuest, expect_success
+from bench.store_guest import RuntimeGuest
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.store import StoreError, Variable
 from pvefi.layout import Guid
@@ -65,15 +65,12 @@ def measure_set(folder: Path) -> dict[str, float]:
     writes: list[float] = []
     with block, Edk2Store.open(path) as store:
         guest = RuntimeGuest(store)
-        call = guest.calling("SetVariable")
-        name = guest.put("Variable0000\0".encode("utf-16-le"))
-        vendor, data = guest.put(_VENDOR.wire), guest.put(bytes(_DATA_SIZE))
+        gate = guest.gate("SetVariable")
+        name = guest.place("Variable0000\0".encode("utf-16-le"))
+        vendor, data = guest.place(_VENDOR.wire), guest.place(bytes(_DATA_SIZE))
         for number in range(_SETS):
-            guest.guest.memory.write(data & 0xFFFFFF, number.to_bytes(_DATA_SIZE, "little"))
-            began = time.perf_counter()
-            answer = call(name, vendor, _USUAL, _DATA_SIZE, data)
-            sets.append(time.perf_counter() - began)
-            expect_success(answer)
+            guest.store(data, number.to_bytes(_DATA_SIZE, "little"))
+            sets.append(guest.seconds(gate, name, vendor, _USUAL, _DATA_SIZE, data))
             contents = os.urandom(_BLOCK)
             began = time.perf_counter()
             os.pwrite(block.fileno(), contents, _BLOCK * (number % (OVMF_4M.size // _BLOCK)))
@@ -98,18 +95,15 @@ def _getter(count: int) -> Callable[[int], float]:
     for number in range(count):
         store.put(_variable(number, number.to_bytes(_DATA_SIZE, "little")))
     guest = RuntimeGuest(store)
-    call = guest.calling("GetVariable")
-    name = guest.put("Variable0000\0".encode("utf-16-le"))
-    vendor, data = guest.put(_VENDOR.wire), guest.put(bytes(_DATA_SIZE))
-    attributes, size = guest.put(bytes(4)), guest.put(_DATA_SIZE.to_bytes(8, "little"))
+    gate = guest.gate("GetVariable")
+    name = guest.place("Variable0000\0".encode("utf-16-le"))
+    vendor, data = guest.place(_VENDOR.wire), guest.place(bytes(_DATA_SIZE))
+    size = guest.place(_DATA_SIZE.to_bytes(8, "little") + bytes(4))
+    attributes = size + 8
 
     def get(number: int) -> float:
-        guest.guest.memory.write(name & 0xFFFFFF, f"Variable{number:04}".encode("utf-16-le"))
-        began = time.perf_counter()
-        answer = call(name, vendor, attributes, size, data)
-        seconds = time.perf_counter() - began
-        expect_success(answer)
-        return seconds
+        guest.store(name, f"Variable{number:04}".encode("utf-16-le"))
+        return guest.seconds(gate, name, vendor, attributes, size, data)
 
     return get
 

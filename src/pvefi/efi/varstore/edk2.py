@@ -203,11 +203,14 @@ class Edk2Store:
         header_size = self._listing.header_size
         if old is not None:
             plan.mask(old.state_offset, IN_DELETED_TRANSITION)
-        plan.write(at, record[:header_size])
-        plan.mask(at + _STATE, HEADER_VALID_ONLY)
         if START in record[header_size:]:
-            plan.sync()  # or else what looks like a variable in there might be found without its header
-        plan.write(at + header_size, record[header_size:])
+            # What looks like a variable in there must never be found without this one around it.
+            plan.write(at, record[:header_size])
+            plan.mask(at + _STATE, HEADER_VALID_ONLY)
+            plan.sync()
+            plan.write(at + header_size, record[header_size:])
+        else:
+            plan.write(at, record)
         plan.sync()
         plan.mask(at + _STATE, ADDED)
         plan.sync()

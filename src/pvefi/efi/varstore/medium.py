@@ -76,6 +76,7 @@ class FileMedium:
         self.name = str(path)
         self.writable = writable
         self._path = path.absolute()
+        self._present = False
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         if writable and path.is_block_device():
             flags |= os.O_EXCL  # refuses what is mounted, and by which name ever a second user: open(2)
@@ -123,9 +124,10 @@ class FileMedium:
             raise UsageError(f"{self.name}: cannot be locked: {error.strerror}") from error
 
     def _in_use(self) -> UsageError:
+        device = self._path.is_block_device()
         return UsageError(
             f"{self.name}: expected a variable store that nobody else uses, found it in use",
-            "another pvefi or QEMU has it open" if not self._path.is_block_device() else "or it is mounted",
+            f"{'it is mounted, or ' if device else ''}another pvefi or QEMU has it open",
         )
 
     def read(self, limit: int) -> bytes:
@@ -144,7 +146,9 @@ class FileMedium:
         """Write `data`; StoreError when that fails, or when the file is not the one any more that it was."""
         left = memoryview(data)
         try:
-            self._check_presence()
+            if not self._present:  # once between two syncs
+                self._check_presence()
+                self._present = True
             while left:
                 count = os.pwrite(self._descriptor, left, offset)
                 left, offset = left[count:], offset + count
@@ -170,6 +174,7 @@ class FileMedium:
 
     def sync(self) -> None:
         """Return when all that was written lasts; StoreError when that fails."""
+        self._present = False
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
