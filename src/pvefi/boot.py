@@ -58,7 +58,7 @@ class Observer:
 
     `console` gets the guest's text, `call` each service call, `stage` its progress. `serial` gets the bytes
     of the guest's serial port; without it they go to `console`, made visible. `keyboard` is where the serial
-    port's input comes from.
+    port's input comes from. `notice` gets what the user should know besides, a line each.
     """
 
     console: Callable[[str], None]
@@ -66,6 +66,7 @@ class Observer:
     stage: Callable[[str], None]
     serial: Callable[[bytes], None] | None = None
     keyboard: Keyboard | None = None
+    notice: Callable[[str], None] = lambda _text: None
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
@@ -78,6 +79,9 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
     with closing(Kept.open(prepared.options.variables)) as kept:
+        if kept.only_read:
+            name = prepared.options.variables
+            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
         return _boot(prepared, observer, kept)
 
 

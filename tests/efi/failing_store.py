@@ -19,7 +19,6 @@ class FailingStore:
         self._works = 0
         self._times = 0
         self.changes = 0
-        self.keeps_timestamps = self._store.keeps_timestamps
         kept.variables = self
 
     def fail(self, fault: StoreFault, *, after: int = 0, times: int = 1 << 30) -> None:
@@ -35,6 +34,10 @@ class FailingStore:
         elif self._times:
             self._times -= 1
             raise StoreError(self._fault, "the store fails")
+
+    @property
+    def keeps_timestamps(self) -> bool:
+        return self._store.keeps_timestamps
 
     def get(self, name: str, vendor: Guid) -> Variable | None:
         return self._store.get(name, vendor)

@@ -12,6 +12,7 @@ from pvefi.layout import Guid
 from pvefi.report.variable_values import meaning_of
 from pvefi.spec.edk2.firmware_variables import MTC, RTC
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET
+from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE
 from pvefi.spec.uefi.guids import EDK2_MONOTONIC_COUNTER, EDK2_REAL_TIME_CLOCK, PVEFI_VARIABLE
 from pvefi.spec.uefi.time import EFI_UNSPECIFIED_TIMEZONE
 from pvefi.spec.uefi.variables import VariableAttribute
@@ -49,6 +50,12 @@ def test_the_monotonic_counter_is_told() -> None:
     meaning = meaning_of(found)
     assert meaning is not None
     assert (meaning.line, meaning.value) == ("counts up to 0x200000000 are used up", 1)
+
+
+def test_a_mode_of_secure_boot_is_told() -> None:
+    for data, line in ((b"\1", "audit mode"), (b"\2", "deployed mode"), (b"\3", None), (b"", None)):
+        found = meaning_of(Variable(SECURE_BOOT_MODE, PVEFI_VARIABLE, VariableAttribute(3), data))
+        assert (found and found.line) == line
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,19 @@ def new(file: Path, size: str) -> None:
             store.write(empty_store(_LAYOUTS[size]))
             store.flush()
             os.fsync(store.fileno())
+        _sync_folder(file.parent)
     except BaseException:
         file.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder last: fsync(2) of a file alone does not do that."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _found(store: Edk2Store, file: Path, name: str, vendor: str | None) -> Variable:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pvefi.efi.varstore.edk2 import Edk2Store
+from pvefi.efi.varstore.medium import ReadOnlyError
 from pvefi.efi.varstore.memory import MemoryStore
 from pvefi.efi.varstore.store import VariableStore
 
@@ -26,9 +27,19 @@ class Kept:
     def open(cls, variables: Path | None) -> Kept:
         """Return the state of a guest whose variables are in a file, or with None of one that is new.
 
-        UsageError and ImageError say why the file does not do.
+        A file that cannot be written is only read. UsageError and ImageError say why the file does not do.
         """
-        return cls() if variables is None else cls(Edk2Store.open(variables))
+        if variables is None:
+            return cls()
+        try:
+            return cls(Edk2Store.open(variables))
+        except ReadOnlyError:
+            return cls(Edk2Store.open(variables, writable=False))
+
+    @property
+    def only_read(self) -> bool:
+        """Whether the guest's variables are in a file that cannot be written."""
+        return isinstance(self.variables, Edk2Store) and not self.variables.writable
 
     def close(self) -> None:
         """Let go of the file."""

@@ -40,8 +40,8 @@ S = TypeVar("S", bound=Structure)
 
 
 def is_own(name: str, vendor: Guid) -> bool:
-    """Whether the variable is one in which the firmware keeps something for itself."""
-    return (name, vendor) in _OWN
+    """Whether the variable is kept for what the firmware itself has to remember."""
+    return (name, vendor) in _OWN or vendor == guids.PVEFI_VARIABLE
 
 
 @dataclass(frozen=True)

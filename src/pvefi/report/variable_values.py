@@ -13,6 +13,7 @@ from pvefi.efi.own_variables import is_own
 from pvefi.efi.varstore.store import Variable
 from pvefi.spec.edk2.firmware_variables import MTC, RTC, MonotonicCounter, RealTimeClock
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
+from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE, StoredMode
 from pvefi.spec.uefi import device_path
 from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, guid_name
 from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
@@ -102,6 +103,9 @@ def _own(name: str, data: bytes) -> Meaning | None:
         sign, ahead = ("-", -nanoseconds) if nanoseconds < 0 else ("+", nanoseconds)
         whole, rest = divmod(ahead, NANOSECONDS_PER_SECOND)
         return Meaning(f"the host's clock {sign}{whole}.{rest:09} s", value=nanoseconds)
+    if name == SECURE_BOOT_MODE and len(data) == 1 and data[0] in list(StoredMode):
+        mode = StoredMode(data[0]).name.lower()
+        return Meaning(f"{mode} mode", value=mode)
     return None
 
 

@@ -43,7 +43,7 @@ _KNOWN = sum(VariableAttribute)
 AUTHENTICATED = (
     VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS | VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
 )
-# Variables in which a firmware keeps what only it may change, pvefi's and edk2's (mAuthVarEntry in edk2
+# Variables in which edk2 keeps what only a firmware may change (mAuthVarEntry in edk2
 # SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c).
 _FIRMWARE_S_OWN = frozenset(
     {
@@ -67,6 +67,8 @@ def check_offered(attributes: VariableAttribute) -> None:
     # Deprecated: "platforms should return EFI_UNSUPPORTED" to a caller who specifies it.
     if attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS:
         raise EfiError(EfiStatus.UNSUPPORTED, "AUTHENTICATED_WRITE_ACCESS is deprecated")
+    if attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS:
+        raise EfiError(EfiStatus.UNSUPPORTED, "there are no variables with enhanced authenticated access")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
 
@@ -85,7 +87,7 @@ def check_combination(attributes: VariableAttribute) -> None:
 
 def check_writable(name: str, vendor: Guid) -> None:
     """Refuse to change what is the firmware's own; EfiError WRITE_PROTECTED, SECURITY_VIOLATION."""
-    own = (name, vendor) in _FIRMWARE_S_OWN or vendor == guids.PVEFI_VARIABLE or is_own(name, vendor)
+    own = is_own(name, vendor) or (name, vendor) in _FIRMWARE_S_OWN
     if own or is_read_only(name, vendor):
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is the firmware's own")
     if (name, vendor) in _NEEDS_PRESENCE:
