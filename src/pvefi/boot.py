@@ -39,6 +39,7 @@ from pvefi.machines import (
 from pvefi.prepare import PreparedBoot, not_started
 from pvefi.progress import InstructionTime, Progress
 from pvefi.serial import SerialDecoder, visible
+from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
@@ -47,7 +48,8 @@ __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
-_SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
+_SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
+_SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
 
 @dataclass(frozen=True)
@@ -264,13 +266,13 @@ def _clock(guest: Guest, epoch: int | None, seed: int | None) -> Clock:
     return Clock(
         idle=time_of_guest.idle,
         monotonic=time_of_guest.now,
-        wall=lambda: epoch + time_of_guest.now(),
+        wall=lambda: epoch * NANOSECONDS_PER_SECOND + int(time_of_guest.now() * NANOSECONDS_PER_SECOND),
     )
 
 
-def _wall_clock(seed: int | None) -> Callable[[], float]:
+def _wall_clock(seed: int | None) -> Callable[[], int]:
     """Return the time of day; of a boot that is to repeat, one that goes on with each reading."""
-    return time.time if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
+    return time.time_ns if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
 def _run(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from pvefi.cli.vars_enroll import command as enroll
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.store import Variable
 from pvefi.errors import UsageError
@@ -43,6 +44,9 @@ def command() -> None:
     BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c. Nobody else may have the store open meanwhile.
     Signatures are neither checked nor made.
     """
+
+
+command.add_command(enroll)
 
 
 @command.command("list")

@@ -18,14 +18,10 @@ __all__ = ["Kept"]
 class Kept:
     """State of one guest that outlives each of its environments.
 
-    `variables` holds the non-volatile ones. The real-time clock shows the host's wall clock plus
-    `clock_offset` seconds; `time_zone` and `daylight` are EFI_TIME's, as SetTime() left them.
+    `variables` holds the non-volatile ones, with what the firmware keeps for itself: `efi/own_variables.py`.
     """
 
     variables: VariableStore = field(default_factory=MemoryStore)
-    clock_offset: float = 0.0
-    time_zone: int = 0
-    daylight: int = 0
 
     @classmethod
     def open(cls, variables: Path | None) -> Kept:
