@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from pvefi.cli import main
 from pvefi.efi.own_variables import ClockSetting, keep_clock_setting, next_high_count, read_clock_setting
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.plan import Plan
+from pvefi.errors import UsageError
 from pvefi.probe.reading import probe_facts
 from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.spec.uefi.signature_list import signature_lists
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND, Daylight
 from tests.conftest import RealFiles, Tool
-from tests.efi.varstore.flash import VENDOR, Flash, variable
-from tests.ovmf import boot_by_ovmf
+from tests.efi.varstore.flash import VENDOR, Flash, held, variable
+from tests.ovmf import boot_by_ovmf, ovmf_flash
 
 LINE = "console=ttyS0 quiet probe=count,poweroff"
 COUNT = "PvefiProbeCount"
@@ -96,6 +98,93 @@ def test_ovmf_completes_what_a_crash_of_pvefi_interrupted(
         assert opened.get("Large", VENDOR) == variable("Large", bytes([number % 256]) * 3000)
     assert count_in(path) == b"1"
     assert probe_facts(text)
+
+
+def renewing() -> tuple[bytes, list[tuple[int, bytes]], dict[str, bytes]]:
+    """Return a store whose next change renews the working block, the writes of that, and what was held."""
+    flash = Flash(bytearray(empty_store(OVMF_4M)))
+    store = Edk2Store(flash)
+    for number in range(1000):
+        before, old = bytes(flash.contents), held(store)
+        flash.steps.clear()
+        store.put(variable("Large", bytes([number % 256]) * 30_000))
+        writes = [step for step in flash.steps if step is not None]
+        if any(offset == OVMF_4M.working_offset for offset, _ in writes):
+            return before, writes, old
+    raise AssertionError("the queue of writes has an end")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("part", ["none", "half", "all"])
+def test_ovmf_restores_a_working_block_that_pvefi_was_renewing(
+    corpus: RealFiles, tool: Tool, tmp_path: Path, part: str
+) -> None:
+    before, writes, old = renewing()
+    crashed = Plan(bytearray(before))
+    for offset, data in writes:
+        if offset == OVMF_4M.working_offset:
+            crashed.write(offset, data[: {"none": 0, "half": len(data) // 2, "all": len(data)}[part]])
+            break
+        crashed.write(offset, data)
+    path = tmp_path / "vars.fd"
+    path.write_bytes(crashed.image)
+    assert count_by_ovmf(corpus, tool, path)
+    with Edk2Store.open(path) as opened:
+        assert held(opened)["Large"] == old["Large"]
+        assert held(opened)[COUNT] == b"1"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("written", [30, 61, 2000])
+def test_ovmf_goes_on_behind_a_variable_that_a_crash_of_pvefi_cut_short(
+    corpus: RealFiles, tool: Tool, tmp_path: Path, written: int
+) -> None:
+    flash = Flash(bytearray(empty_store(OVMF_4M)))
+    store = Edk2Store(flash)
+    store.put(variable("Large", b"old" * 1000))
+    crashed = Plan(bytearray(flash.contents))
+    flash.steps.clear()
+    store.put(variable("Large", b"new" * 1000))
+    for step in flash.steps:
+        if step is not None and len(step[1]) > 1:
+            crashed.write(step[0], step[1][:written])
+            break
+        if step is not None:
+            crashed.write(*step)
+    path = tmp_path / "vars.fd"
+    path.write_bytes(crashed.image)
+    assert count_by_ovmf(corpus, tool, path)
+    with Edk2Store.open(path) as opened:
+        assert held(opened)["Large"] == b"old" * 1000
+        assert held(opened)[COUNT] == b"1"
+
+
+def test_pvefi_and_qemu_do_not_have_one_store_at_a_time(
+    corpus: RealFiles, tool: Tool, tmp_path: Path
+) -> None:
+    path = tmp_path / "vars.fd"
+    path.write_bytes(empty_store(OVMF_4M))
+    words = [
+        *(tool("qemu-system-x86_64"), "-machine", "q35,accel=tcg", "-m", "64", "-display", "none", "-S"),
+        *("-nodefaults", "-qmp", "stdio"),
+        *ovmf_flash(corpus, path),
+    ]
+    with Edk2Store.open(path):
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        assert done.returncode
+        assert "Failed to lock" in done.stderr
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as qemu:
+        try:
+            assert qemu.stdout is not None
+            assert "QMP" in qemu.stdout.readline()
+            with pytest.raises(UsageError, match="found it in use"):
+                Edk2Store.open(path)
+            with Edk2Store.open(path, writable=False) as store:
+                assert held(store) == {}
+        finally:
+            qemu.kill()
+    Edk2Store.open(path).close()
 
 
 def kernel_certificates(text: str) -> set[str]:
