@@ -11,6 +11,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from pvefi.errors import GuestFault
@@ -61,7 +62,7 @@ class NamedRange:
     address: int
     size: int
 
-    @property
+    @cached_property
     def end(self) -> int:
         """The first address after the range."""
         return self.address + self.size
@@ -130,7 +131,8 @@ class GuestMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at `address`; GuestFault unless all are RAM."""
-        return bytes(self.view(address, size))
+        block, offset = self._place(address, size)
+        return block.view[offset : offset + size].tobytes()
 
     def word(self, address: int) -> int:
         """Return the 64-bit number at `address`; GuestFault unless it is RAM."""
@@ -263,10 +265,11 @@ class VirtualMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at guest virtual `address`; GuestFault where it is unmapped or not RAM."""
-        pieces = self.pieces(address, size)
-        if len(pieces) == 1:
-            return self.physical.read(*pieces[0])
-        return b"".join([self.physical.read(at, count) for at, count in pieces])
+        if size > 0:
+            physical, left = self.translate(address)
+            if size <= left:
+                return self.physical.read(physical, size)
+        return b"".join([self.physical.read(at, count) for at, count in self.pieces(address, size)])
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at guest virtual `address`; GuestFault, and nothing written, where it cannot."""

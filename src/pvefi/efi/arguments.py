@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from codecs import utf_16_le_decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
@@ -155,7 +156,7 @@ def read_char16(memory: Memory, address: int, limit: int = CHAR16_LIMIT) -> str:
         while end > 0 and end % 2:  # the end of one character and the beginning of the next
             end = chunk.find(_NUL, end + 1)
         if end >= 0:
-            return (data + chunk[:end]).decode("utf-16-le", "surrogatepass")
+            return utf_16_le_decode(data + chunk[:end], "surrogatepass", True)[0]
         data += chunk
         address += len(chunk)
     raise EfiError(EfiStatus.INVALID_PARAMETER, f"a string without an end in {limit} characters")

@@ -211,7 +211,7 @@ class _Reading:
     def _entry(self, at: int, end: int, header: VariableHeader | AuthenticatedVariableHeader) -> Entry:
         start = at + header.SIZE
         raw = bytes(self._image[start : start + header.name_size])
-        name = utf_16_le_decode(raw, "surrogatepass")[0] if len(raw) % 2 == 0 else ""
+        name = utf_16_le_decode(raw, "surrogatepass", True)[0] if len(raw) % 2 == 0 else ""
         if name.find("\0") != len(name) - 1 or len(name) < 2:
             raise ImageError(self._name, start, "a variable's name that ends in NUL", f"{raw[:32].hex(' ')}")
         timestamp = header.timestamp if isinstance(header, AuthenticatedVariableHeader) else NO_TIME
