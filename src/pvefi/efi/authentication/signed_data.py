@@ -73,23 +73,9 @@ class SignedData:
     content: bytes | None
 
     def check(self, text: bytes) -> None:
-        """Make sure that the signer signed `text`, which is not in here; EfiError SECURITY_VIOLATION."""
-        # "SignedData.contentInfo.content shall be absent"
-        if self.content is not None:
-            raise _violation("a SignedData with content of its own")
-        self._check(text)
-
-    def check_itself(self) -> None:
-        """Make sure that the signer signed the tbsCertificate of its own certificate, which is the content.
-
-        EfiError: SECURITY_VIOLATION.
-        """
-        text = self.signer.tbs_certificate_bytes
-        if self.content != text:
-            raise _violation("a SignedData whose content is not its signer's certificate")
-        self._check(text)
-
-    def _check(self, text: bytes) -> None:
+        """Make sure that the signer signed `text`, whatever the content is; EfiError SECURITY_VIOLATION."""
+        # "SignedData.contentInfo.content shall be absent". But it is there in some of the updates of KEK that
+        # microsoft/secureboot_objects has of vendors, and edk2 does not look at it.
         if self.attributes is not None:
             if hashlib.new(self.digest, text).digest() != self.attributes.message_digest:
                 raise _violation("the signature is of other text than this")
@@ -101,6 +87,16 @@ class SignedData:
             key.verify(self.signature, text, PKCS1v15(), _DIGESTS[self.digest].hash)
         except InvalidSignature as error:
             raise _violation("the signature is of other text than this") from error
+
+    def check_itself(self) -> None:
+        """Make sure that the signer signed the tbsCertificate of its own certificate, which is the content.
+
+        EfiError: SECURITY_VIOLATION.
+        """
+        text = self.signer.tbs_certificate_bytes
+        if self.content != text:
+            raise _violation("a SignedData whose content is not its signer's certificate")
+        self.check(text)
 
     def is_by(self, certificates: Iterable[bytes]) -> bool:
         """Whether the signer's certificate is one of these, byte for byte."""
