@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-__all__ = ["KEY_BITS", "chains_to", "der", "load_certificate", "rsa_key"]
+__all__ = ["KEY_BITS", "chains_to", "load_certificate", "rsa_key"]
 
 KEY_BITS = range(2048, 8193)
 """Sizes of an RSA key that count: smaller ones are not safe, larger ones cost the host too much."""
@@ -34,7 +34,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
     return certificate
 
 
-def der(certificate: x509.Certificate) -> bytes:
+def _der(certificate: x509.Certificate) -> bytes:
     """Return a certificate as it came."""
     return certificate.public_bytes(Encoding.DER)
 
@@ -53,17 +53,17 @@ def chains_to(
     signer: x509.Certificate, others: Sequence[x509.Certificate], trusted: Iterable[x509.Certificate]
 ) -> bool:
     """Whether `signer` is one of the `trusted`, or was issued by one, by way of `others` or not."""
-    anchors = {der(one): one for one in trusted}
+    anchors = {_der(one): one for one in trusted}
     tried = set()
     # Each certificate is gone on from once, so that there are never more steps than certificates.
     ahead = [(signer, 0)]
     while ahead:
         certificate, below = ahead.pop()
-        if der(certificate) in anchors:
+        if _der(certificate) in anchors:
             return True
-        if der(certificate) in tried:
+        if _der(certificate) in tried:
             continue
-        tried.add(der(certificate))
+        tried.add(_der(certificate))
         ahead += [
             (one, below + 1)
             for one in (*others, *anchors.values())
