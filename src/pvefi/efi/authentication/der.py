@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether bytes are DER in their lengths, and small enough in their parts to be read by a library.
 
-Source: ITU-T X.690 §8.1 and §10.1. asn1crypto takes lengths that are left open, and needs seconds for an
-object identifier of 64 KiB.
+Source: ITU-T X.690 "Length octets", "Length forms". asn1crypto takes lengths that are left open, and needs
+seconds for an object identifier of 64 KiB.
 """
 
 from __future__ import annotations
