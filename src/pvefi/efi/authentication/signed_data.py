@@ -196,7 +196,7 @@ def _digest(signed: cms.SignedData, signer: cms.SignerInfo) -> str:
 
 
 def _attributes(signer: cms.SignerInfo) -> _Attributes | None:
-    # "SignerInfo.authenticatedAttributes shall not be present". But sbvarsign 0.9.4 has them; edk2 accepts.
+    # "SignerInfo.authenticatedAttributes shall not be present". sbvarsign 0.9.4 has them, and edk2 takes it.
     attributes = signer["signed_attrs"]
     if not len(attributes):
         return None
