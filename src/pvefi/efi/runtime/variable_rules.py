@@ -9,7 +9,7 @@ from __future__ import annotations
 from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.errors import EfiError
 from pvefi.efi.own_variables import is_own
-from pvefi.efi.varstore.store import name_size
+from pvefi.efi.varstore.store import VariableStore, name_size
 from pvefi.layout import Guid
 from pvefi.spec.edk2.secure_boot import (
     CERTIFICATE_DATABASE,
@@ -35,6 +35,7 @@ __all__ = [
     "check_definition",
     "check_offered",
     "check_size",
+    "check_timestamps",
     "check_writable",
 ]
 
@@ -71,6 +72,13 @@ def check_offered(attributes: VariableAttribute) -> None:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no variables with enhanced authenticated access")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
+
+
+def check_timestamps(attributes: VariableAttribute, store: VariableStore) -> None:
+    """Refuse time-based variables where their times would be lost; EfiError UNSUPPORTED."""
+    timed = attributes & VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    if timed and not store.keeps_timestamps:
+        raise EfiError(EfiStatus.UNSUPPORTED, "the variable store has no place for timestamps")
 
 
 def check_combination(attributes: VariableAttribute) -> None:
