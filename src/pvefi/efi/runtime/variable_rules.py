@@ -68,8 +68,6 @@ def check_offered(attributes: VariableAttribute) -> None:
     # Deprecated: "platforms should return EFI_UNSUPPORTED" to a caller who specifies it.
     if attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS:
         raise EfiError(EfiStatus.UNSUPPORTED, "AUTHENTICATED_WRITE_ACCESS is deprecated")
-    if attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS:
-        raise EfiError(EfiStatus.UNSUPPORTED, "there are no variables with enhanced authenticated access")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
 
