@@ -2,9 +2,10 @@
 """Tells by what a Linux guest says on its console how far it has come: user space, a panic, the end.
 
 Sources: Linux 6.1 init/main.c (run_init_process), kernel/panic.c (panic), kernel/reboot.c,
-arch/x86/kernel/reboot.c, init/version.c (linux_banner); kernel/printk/printk.c (info_print_prefix) for what a
-line begins with. A line that only quotes the kernel does not count: the text has to begin the line, behind a
-time stamp where the kernel gives one. Who forges a whole line is believed; nothing but the report rests on it.
+arch/x86/kernel/reboot.c, init/version.c (linux_banner); kernel/printk/printk.c (info_print_prefix) for what
+a line begins with. A line that only quotes the kernel does not count: the text has to begin the line, behind
+a time stamp where the kernel gives one. Who forges a whole line is believed; nothing but the report rests on
+it.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class Steered(Protocol):
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
-    A kernel that another one starts by kexec is part of the same boot, and passes no milestone again: EFI's part
-    was over before the first one ran, and is the same for all of them.
+    A kernel that another one starts by kexec is part of the same boot and passes no milestone again.
+
     The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
@@ -154,7 +154,7 @@ class Progress:
     def amended(self, verdict: Verdict) -> Verdict:
         """Return the verdict that counts, with the kernels that have followed the first by kexec.
 
-        A guest that resets or switches off after a panic has panicked, also where a crash kernel came between.
+        A guest that resets or switches off after a panic has panicked, a crash kernel between them or not.
         """
         more = max(0, self._kernels - 1)
         followed = f"; {more} more kernel{'s'[: more > 1]} had been started by kexec" if more else ""
