@@ -54,7 +54,7 @@ class Time:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.wall = 1_700_000_000.25
+        self.wall = 1_700_000_000_250_000_000
         self.ending = False
 
     def idle(self, seconds: float) -> None:

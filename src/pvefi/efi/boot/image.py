@@ -62,6 +62,8 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
 
 def end_boot_services(efi: Environment) -> StagedMemory:
     """Leave all but runtime memory to the guest; return what it has to store when it knows of that."""
+    if efi.memory_attributes is not None:
+        efi.memory_attributes.renew()
     efi.final_memory_map = efi.pages.descriptors()
     efi.phase = Phase.RUNTIME
     efi.tables.leave_boot_services()
