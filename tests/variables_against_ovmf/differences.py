@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rules by which two right answers may differ; docs/variables.md says the same of each."""
+
+from __future__ import annotations
+
+from pvefi.spec.uefi.status import EfiStatus
+from tests.variables_against_ovmf.model import DEFINED, ENHANCED, HARDWARE_ERROR, Model
+from tests.variables_against_ovmf.operations import (
+    GetNextVariableName,
+    Operation,
+    QueryVariableInfo,
+    SetVariable,
+)
+
+
+def rule_for(model: Model, operation: Operation, ours: EfiStatus, theirs: EfiStatus) -> str:
+    """Return the name of the rule that knows why the two statuses differ; empty for none."""
+    faults = model.faults(operation)
+    told = ours, theirs
+    match operation:
+        case _ if len(faults) > 1 and {ours, theirs} <= set().union(*faults):
+            return "several faults in one call"
+        case GetNextVariableName() if not faults:
+            return "the order of variables"  # each answer is checked by itself
+        case QueryVariableInfo() if theirs is EfiStatus.SUCCESS and operation.attributes & ~DEFINED:
+            return "room for attributes that mean nothing"
+        case QueryVariableInfo() if theirs is EfiStatus.SUCCESS and operation.attributes & ENHANCED:
+            return "room for enhanced authenticated variables"
+        case QueryVariableInfo() if told == (EfiStatus.UNSUPPORTED, EfiStatus.INVALID_PARAMETER) and (
+            operation.attributes & HARDWARE_ERROR
+        ):
+            return "room for hardware error records that are volatile"
+        case SetVariable() if told == (EfiStatus.UNSUPPORTED, EfiStatus.INVALID_PARAMETER) and (
+            operation.attributes & ENHANCED
+        ):
+            return "enhanced authenticated variables"
+    return ""
