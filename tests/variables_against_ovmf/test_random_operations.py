@@ -67,9 +67,9 @@ def ran(
         [*draw(number, OPERATIONS // 2), *_known()], draw(number, OPERATIONS // 2, runtime=True)
     )
 
-    def both(batch: Batch) -> tuple[list[Outcome], list[Outcome], Path, Path]:
+    def both(batch: Batch, purpose: str) -> tuple[list[Outcome], list[Outcome], Path, Path]:
         operations = batch.operations()
-        stores = new_store("ours.fd"), new_store("theirs.fd")
+        stores = new_store(f"ours-{purpose}.fd"), new_store(f"theirs-{purpose}.fd")
         return (
             run_to_the_end(ours, operations, stores[0]),
             run_to_the_end(theirs, operations, stores[1]),
@@ -80,12 +80,12 @@ def ran(
         renamed = [numbered(one, at) for at, one in enumerate(sequences)]
         runtime = [one for one in renamed if ExitBootServices() in one]
         batch = Batch([one for one in renamed if one not in runtime], runtime)
-        our, their, _, _ = both(batch)
+        our, their, _, _ = both(batch, "shrink")
         bad = {one.sequence for one in differences(batch, our, their)}
         order = batch.sequences
         return [order.index(one) in bad for one in renamed]
 
-    return Ran(batch, *both(batch), differ)
+    return Ran(batch, *both(batch, "all"), differ)
 
 
 def test_random_operations_come_to_the_same(ran: Ran) -> None:
