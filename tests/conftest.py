@@ -7,9 +7,10 @@ to be there: lacking one is a failure, and whatever is still skipped is listed a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from corpus import Corpus, CorpusError
+from probe import probe_initrd
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 
@@ -60,8 +62,18 @@ class RealFiles:
 
     def files(self, name: str) -> list[Path]:
         """Return every file kept of an item."""
-        try:
+        with self._reachable():
             return self._corpus.files(name)
+
+    def probe(self, kernel: str, programs: Iterable[str] = ()) -> Path:
+        """Return the probe's initrd for a kernel, with the programs of these items in it."""
+        with self._reachable():
+            return probe_initrd(kernel, self._corpus, programs)
+
+    @contextlib.contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
         except CorpusError as error:
             if not self._refused:
                 self._refused = str(error)

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from debian_archive import ArchiveError, Download, PrivateRoot
 
-__all__ = ["ITEMS", "Corpus", "CorpusError", "Item", "cache_folder", "item_named"]
+__all__ = ["ITEMS", "Corpus", "CorpusError", "Item", "cache_folder", "item_named", "library_item"]
 
 OWN_KERNEL = "a kernel of your own needs no archive: make boot KERNEL=/path/vmlinuz"
 MODULES = (
@@ -45,6 +45,8 @@ MODULES = (
 CLOUD_612 = r"linux-image-6\.12\.\d+\+deb12-cloud-amd64"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
 ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
+LIBRARIES = "*lib/x86_64-linux-gnu"
+"""Where the libraries of amd64 stand: in lib of the oldest packages, in usr/lib of the others."""
 I386_INSTALLER = "usr/lib/debian-installer/images/12/i386/text/debian-installer/i386"
 
 
@@ -66,6 +68,16 @@ class Item:
     files: tuple[str, ...]
     about: str
     how: str = "exact"
+
+
+def _libraries(package: str, *names: str) -> Item:
+    """Return the item of shared libraries of one package, by the names that programs ask for them by."""
+    return Item(
+        package,
+        package,
+        tuple(f"{LIBRARIES}/{name}*" for name in names),
+        "shared libraries of programs in a guest",
+    )
 
 
 ITEMS = (
@@ -93,6 +105,7 @@ ITEMS = (
     ),
     Item("efitools", "efitools", ("usr/lib/efitools/*.efi",), "small EFI applications"),
     Item("ovmf", "ovmf", ("usr/share/OVMF/*.fd", "usr/share/ovmf/*.fd"), "firmware volumes, variable stores"),
+    Item("ovmf-snakeoil", "ovmf", ("usr/share/ovmf/PkKek-1-snakeoil.*",), "the key of a store with keys"),
     Item("grub", "grub-efi-amd64-signed", ("usr/lib/grub/*.signed",), "GRUB as an EFI program"),
     Item("systemd-boot", "systemd-boot-efi", ("usr/lib/systemd/boot/efi/*",), "systemd-boot, the UKI stub"),
     Item("memtest", "memtest86+", ("boot/*",), "PE and bzImage in one"),
@@ -114,6 +127,22 @@ ITEMS = (
         "a kernel of 32 bits, shim and GRUB for IA-32",
     ),
     Item("opensbi", "opensbi", ("usr/lib/riscv64-linux-gnu/opensbi/generic/*",), "RISC-V firmware"),
+    Item("efivar", "efivar", ("usr/bin/efivar",), "lists, reads and writes variables in a guest"),
+    Item("efibootmgr", "efibootmgr", ("bin/efibootmgr",), "writes boot entries as installers do"),
+    Item("efitools-programs", "efitools", ("usr/bin/*",), "keys and authenticated variables in a guest"),
+    Item("kexec", "kexec-tools", ("sbin/kexec",), "starts a kernel from a kernel"),
+    _libraries("libc6", "ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0"),
+    _libraries("libefivar1", "libefivar.so.1"),
+    _libraries("libefiboot1", "libefiboot.so.1"),
+    _libraries("libssl3", "libcrypto.so.3"),
+    _libraries("libxenmisc4.17", "libxenctrl.so.4.17"),
+    *(
+        _libraries(f"lib{name}1", f"lib{name}.so.1")
+        for name in (
+            *("xencall", "xendevicemodel", "xenevtchn", "xenforeignmemory", "xengnttab"),
+            *("xentoolcore", "xentoollog"),
+        )
+    ),
 )
 
 
@@ -123,6 +152,14 @@ def item_named(name: str) -> Item:
         if name in (item.name, item.package):
             return item
     raise CorpusError(f"the corpus has no {name!r}; it has {', '.join(item.name for item in ITEMS)}")
+
+
+def library_item(name: str) -> Item | None:
+    """Return the item that has the shared library of this name, such as libc.so.6; None when none has."""
+    for item in ITEMS:
+        if f"{LIBRARIES}/{name}*" in item.files:
+            return item
+    return None
 
 
 def cache_folder() -> Path:
@@ -182,12 +219,10 @@ class Corpus:
     def file(self, name: str, pattern: str = "*") -> Path:
         """Return the one file of an item whose path in the package, or whose name, matches `pattern`."""
         item = item_named(name)
-        inside = self._inside(item)
         found = [
             path
-            for path in self.files(name)
-            if fnmatch.fnmatchcase(str(path.relative_to(inside)).partition("/")[2], pattern)
-            or fnmatch.fnmatchcase(path.name, pattern)
+            for inside, path in self.members(name).items()
+            if fnmatch.fnmatchcase(inside, pattern) or fnmatch.fnmatchcase(path.name, pattern)
         ]
         if len(found) != 1:
             names = ", ".join(path.name for path in found) or "nothing"
@@ -195,6 +230,11 @@ class Corpus:
                 f"{item.name}: {pattern!r} should name one file of {item.package}, it names {names}"
             )
         return found[0]
+
+    def members(self, name: str) -> dict[str, Path]:
+        """Return all files kept of an item by their paths in the package."""
+        inside = self._inside(item_named(name))
+        return {str(path.relative_to(inside)).partition("/")[2]: path for path in self.files(name)}
 
     def record(self, name: str) -> dict[str, Any]:
         """Return the manifest's entry of an item: package, version, hashes."""

@@ -4,12 +4,14 @@
 
     python3 tools/probe.py path cloud
     python3 tools/probe.py build cloud-6.12 -o /tmp/probe.cpio
+    python3 tools/probe.py build cloud -o /tmp/probe.cpio --programs efivar,kexec --file script/0-list=list.sh
     python3 tools/probe.py facts console.txt
 
 `path` and `build` take the name of a kernel of tools/corpus.py; `any` makes an initrd without modules,
-which every kernel boots. `facts` prints as JSON, bytes in hexadecimal, what a console's text has of the
-probe's facts. What words `probe=` of the kernel's command line takes is in src/pvefi/probe/init. Standard
-library only, Python >= 3.11.
+which every kernel boots. With `--programs` the files of these items of the corpus stand in it too, with all
+the shared libraries they need; with `--file` any other file. `facts` prints as JSON, bytes in hexadecimal,
+what a console's text has of the probe's facts. What words `probe=` of the kernel's command line takes is in
+src/pvefi/probe/init. Standard library only, Python >= 3.11; `--programs` needs pyelftools.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from corpus import Corpus, CorpusError, cache_folder
+from corpus import Corpus, CorpusError, cache_folder, library_item
 from pvefi.errors import PvefiError
-from pvefi.probe.initrd import build_initrd, built_in_names, kernel_modules
+from pvefi.probe.cpio import Entry
+from pvefi.probe.initrd import build_initrd, built_in_names, kernel_modules, with_files
+from pvefi.probe.programs import program_entries
 from pvefi.probe.reading import probe_facts
 
 __all__ = ["KERNELS", "WITHOUT_MODULES", "kernel_file", "probe_initrd"]
@@ -44,24 +48,26 @@ def kernel_file(name: str, corpus: Corpus | None = None) -> Path:
     return (corpus or Corpus()).file(name, "boot/vmlinuz-*")
 
 
-def probe_initrd(name: str, corpus: Corpus | None = None) -> Path:
+def probe_initrd(name: str, corpus: Corpus | None = None, programs: Iterable[str] = ()) -> Path:
     """Return the probe's initrd for a kernel of KERNELS, or the one without modules; built when not cached.
 
-    CorpusError when its parts cannot be had.
+    `programs` are items of the corpus, such as `efivar`, whose files stand in it at their paths with all the
+    shared libraries they need. CorpusError when its parts cannot be had.
     """
-    data = _built(name, corpus or Corpus())
+    data = _built(name, corpus or Corpus(), tuple(programs))
     kept = cache_folder() / "probe" / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.cpio"
     if not kept.is_file() or kept.stat().st_size != len(data):
         _write(kept, data)
     return kept
 
 
-def _built(name: str, corpus: Corpus) -> bytes:
+def _built(name: str, corpus: Corpus, programs: tuple[str, ...]) -> bytes:
     busybox = corpus.file("busybox").read_bytes()
-    if name == WITHOUT_MODULES:
-        return build_initrd(busybox, {})
-    if name not in KERNELS:
+    if name not in (*KERNELS, WITHOUT_MODULES):
         raise CorpusError(f"no probe for {name!r}; there are {', '.join((*KERNELS, WITHOUT_MODULES))}")
+    more = _program_entries(corpus, programs) if programs else ()
+    if name == WITHOUT_MODULES:
+        return build_initrd(busybox, {}, more=more)
     # The kernel first: fetching either fetches both, and of one version.
     release = kernel_file(name, corpus).name.removeprefix("vmlinuz-")
     files = corpus.files(f"{name}-modules")
@@ -69,9 +75,24 @@ def _built(name: str, corpus: Corpus) -> bytes:
         files = corpus.files(f"{name}-modules", refresh=True)
     built_in = next(path for path in files if path.name == "modules.builtin")
     try:
-        return build_initrd(busybox, kernel_modules(files), built_in_names(built_in.read_text()))
+        return build_initrd(busybox, kernel_modules(files), built_in_names(built_in.read_text()), more)
     except LookupError as error:
         raise CorpusError(f"{name}: the modules of {release} lack {error.args[0]}") from None
+
+
+def _program_entries(corpus: Corpus, programs: tuple[str, ...]) -> tuple[Entry, ...]:
+    files = {inside: path.read_bytes() for item in programs for inside, path in corpus.members(item).items()}
+
+    def library(name: str) -> bytes:
+        found = library_item(name)
+        if found is None:
+            raise LookupError
+        return corpus.file(found.name, f"{name}*").read_bytes()
+
+    try:
+        return program_entries(files, library)
+    except LookupError as error:
+        raise CorpusError(f"{', '.join(programs)}: the corpus lacks the {error.args[0]}") from None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -102,6 +123,8 @@ def main(words: list[str]) -> int:
     build = verbs.add_parser("build", help="write the initrd to a file")
     build.add_argument("kernel", metavar="KERNEL", help=names)
     build.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    build.add_argument("--programs", default="", metavar="ITEM,ITEM", help="such as efivar,efibootmgr,kexec")
+    build.add_argument("--file", action="append", default=[], metavar="PATH=FILE", help="one more file")
     facts = verbs.add_parser("facts", help="print the facts in a console's text")
     facts.add_argument("console", type=Path, metavar="FILE")
     given = parser.parse_args(words)
@@ -109,7 +132,13 @@ def main(words: list[str]) -> int:
         if given.verb == "facts":
             print(json.dumps(probe_facts(given.console.read_bytes()), default=_to_json, indent=2))
         elif given.verb == "build":
-            _write(given.output.absolute(), probe_initrd(given.kernel).read_bytes())
+            programs = [word for word in given.programs.split(",") if word]
+            files = {
+                inside: Path(file).read_bytes()
+                for inside, _, file in (word.partition("=") for word in given.file)
+            }
+            initrd = probe_initrd(given.kernel, programs=programs).read_bytes()
+            _write(given.output.absolute(), with_files(initrd, files) if files else initrd)
         else:
             print(probe_initrd(given.kernel))
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from probe import KERNELS, kernel_file, probe_initrd
+from probe import KERNELS, kernel_file
 from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.messages import efi_messages, efi_warnings, normalised
 from pvefi.probe.reading import probe_facts
@@ -27,12 +27,11 @@ ALL_KERNELS = [
 
 def boot(tool: Tool, corpus: RealFiles, kernel: str, words: str, *options: str) -> ProbeFacts:
     """Boot a kernel with the probe; QEMU ends when the guest powers itself off."""
-    for item in (kernel, f"{kernel}-modules", "busybox"):
-        corpus.files(item)
+    initrd = corpus.probe(kernel)
     command = [
         *(tool("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-accel", "tcg", "-m", "512", "-smp", "2", "-serial", "stdio", *options),
-        *("-kernel", str(kernel_file(kernel)), "-initrd", str(probe_initrd(kernel))),
+        *("-kernel", str(kernel_file(kernel)), "-initrd", str(initrd)),
         *("-append", f"console=ttyS0 panic=-1 probe={words}"),
     ]
     done = subprocess.run(

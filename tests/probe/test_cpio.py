@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pvefi.image.initrd import initrd_text
-from pvefi.probe.cpio import archive, character_device, directory, regular_file, symbolic_link
+from pvefi.probe.cpio import archive, character_device, directory, regular_file, symbolic_link, with_folders
 
 ENTRIES = (
     directory("bin"),
@@ -50,3 +50,10 @@ def test_the_same_entries_give_the_same_bytes() -> None:
 
 def test_pvefi_knows_it_for_an_initrd() -> None:
     assert initrd_text(archive(ENTRIES)) == "an initrd (cpio archive)"
+
+
+def test_every_entry_comes_after_its_folders() -> None:
+    file, other = regular_file("usr/bin/program", b""), regular_file("usr/other", b"")
+    entries = with_folders([file, other, regular_file("top", b"")])
+    assert [entry.name for entry in entries] == ["usr", "usr/bin", "usr/bin/program", "usr/other", "top"]
+    assert entries[:2] == (directory("usr"), directory("usr/bin"))

@@ -8,7 +8,17 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from pvefi.probe.initrd import APPLETS, MODULE_GROUPS, build_initrd, built_in_names, init_script
+from pvefi.image.initrd import initrd_parts
+from pvefi.probe.cpio import regular_file
+from pvefi.probe.initrd import (
+    APPLETS,
+    MODULE_GROUPS,
+    build_initrd,
+    built_in_names,
+    init_script,
+    script_files,
+    with_files,
+)
 from pvefi.probe.modules import Module
 
 
@@ -20,6 +30,7 @@ def modules() -> dict[str, Module]:
 
 def unpacked(tool: Callable[[str], str], data: bytes, folder: Path) -> dict[str, str]:
     """Return the small files of an initrd by name."""
+    folder.mkdir(exist_ok=True)
     words = [tool("cpio"), "-id", "--quiet", "--no-preserve-owner", "init", "bin/busybox", "modules/*"]
     subprocess.run(words, input=data, cwd=folder, check=True)
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
@@ -45,6 +56,26 @@ def test_without_modules_the_groups_are_empty(tool: Callable[[str], str], tmp_pa
 
 def test_names_of_built_in_modules_are_as_the_kernel_spells_them() -> None:
     assert built_in_names("kernel/a/virtio-rng.ko\nkernel/b/efivarfs.ko\n") == {"virtio_rng", "efivarfs"}
+
+
+def test_what_else_is_given_stands_in_it_too(tool: Callable[[str], str], tmp_path: Path) -> None:
+    plain = build_initrd(b"busybox", {})
+    more = build_initrd(b"busybox", {}, more=[regular_file("modules/program", b"program")])
+    assert unpacked(tool, more, tmp_path)["modules/program"] == "program"
+    assert unpacked(tool, plain, tmp_path / "plain").keys() == {
+        *(f"modules/{name}.order" for name in MODULE_GROUPS),
+        *("init", "bin/busybox"),
+    }
+
+
+def test_files_and_commands_stand_in_an_archive_behind_the_other() -> None:
+    plain = build_initrd(b"busybox", {})
+    files = script_files({"second": "echo 2", "first": "echo 1\nexit 1"}) | {"new/kernel": b"MZ"}
+    assert files["script/001-first"] == b"echo 1\nexit 1\n"
+    assert sorted(files) == ["new/kernel", "script/000-second", "script/001-first"]
+    whole = with_files(plain, files)
+    assert whole.startswith(plain)
+    assert initrd_parts(whole) == ["cpio archive", "cpio archive"]
 
 
 def test_a_shell_takes_the_script() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pvefi.probe.facts import BlockDevice, FirmwareRange, SetupData
+from pvefi.probe.facts import BlockDevice, CommandFacts, FirmwareRange, SetupData
 from pvefi.probe.fields import ProbeError
 from pvefi.probe.reading import probe_facts
 
@@ -88,6 +88,22 @@ def test_a_variable_has_attributes_in_front_of_its_value() -> None:
     created, deleted = variables.step("create"), variables.step("delete")
     assert (created.done, created.attributes, created.value) == (True, 7, b"first")
     assert (deleted.done, deleted.attributes, deleted.value) == (False, None, None)
+
+
+def test_a_scripts_commands_have_status_and_output_by_their_names() -> None:
+    facts = probe_facts(
+        console(
+            {"fact": "script 000-list-all", "status": 0, "output": in_base64(b"a\nb\n"), "error": ""},
+            {"fact": "script 001-refused", "status": 5, "output": "", "error": in_base64(b"no\xff")},
+        )
+    )
+    assert facts.script == {
+        "list-all": CommandFacts(0, b"a\nb\n", b""),
+        "refused": CommandFacts(5, b"", b"no\xff"),
+    }
+    assert list(facts.script) == ["list-all", "refused"]
+    with pytest.raises(ProbeError, match=r"script 000-a\.status: expected a value, found none"):
+        probe_facts(console({"fact": "script 000-a", "output": "", "error": ""}))
 
 
 def test_the_last_of_several_boots_is_meant() -> None:

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
 
 import pytest
 
-from probe import kernel_file, probe_initrd
+from probe import kernel_file
 from pvefi.boot import Observer, boot
 from pvefi.errors import MachineError
 from pvefi.machines import ForeignWay
@@ -19,6 +19,7 @@ from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
 from pvefi.prepare import BootOptions, prepare, prepare_foreign
 from pvefi.probe.facts import ProbeFacts
+from pvefi.probe.initrd import script_files, with_files
 from pvefi.probe.lines import probe_boots
 from pvefi.probe.reading import read_facts
 from pvefi.trace.events import CallEvent
@@ -102,8 +103,11 @@ class Typing:
         os.close(self._end)
 
 
-class Boots(Protocol):
+class Boots:
     """`boots(kernel, words, ...)`: a boot with the probe, which does what `words` say."""
+
+    def __init__(self, corpus: RealFiles, tool: Tool, folder: Path) -> None:
+        self._corpus, self._tool, self._folder = corpus, tool, folder
 
     def __call__(
         self,
@@ -120,7 +124,11 @@ class Boots(Protocol):
         memory: int = 512,
         cpus: int = 1,
         disks: tuple[Path, ...] = (),
+        variables: Path | None = None,
         restarts: bool = True,
+        programs: tuple[str, ...] = (),
+        script: Mapping[str, str] = MappingProxyType({}),
+        files: Mapping[str, bytes] = MappingProxyType({}),
         image: Path | None = None,
         initrd: Path | None = None,
         until: Callable[[bytes], bool] | None = None,
@@ -128,44 +136,22 @@ class Boots(Protocol):
     ) -> Booted:
         """Return what came of it; MiB of `memory`. It ends by itself, or when `until` holds of the text.
 
-        `typed` is piped in, where nothing is to be waited for.
+        The kernel is of the corpus, and the probe has `programs` of it, `files` and the commands of `script`;
+        or there is an `image`, with no initrd but its own. `typed` is piped in, where nothing is to be waited
+        for.
         """
-        ...
-
-
-@pytest.fixture(scope="session")
-def boots(corpus: RealFiles, tool: Tool) -> Boots:
-    """Boot a kernel of the corpus with the probe, or an image with no initrd but its own."""
-
-    def run(
-        kernel: str,
-        words: str,
-        *,
-        machine: str = "q35",
-        entry: str = "efi",
-        firmware: str = "auto",
-        accelerator: str = "tcg",
-        arguments: str = "",
-        exact: bool = False,
-        profile: str = "linux",
-        memory: int = 512,
-        cpus: int = 1,
-        disks: tuple[Path, ...] = (),
-        restarts: bool = True,
-        image: Path | None = None,
-        initrd: Path | None = None,
-        until: Callable[[bytes], bool] | None = None,
-        typed: bytes = b"",
-    ) -> Booted:
         ways = {"qemu-linux": ForeignWay.LINUX, "qemu-pvh": ForeignWay.PVH}
         foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
         if image is None:
-            for item in (kernel, f"{kernel}-modules", "busybox"):
-                corpus.files(item)
-            image, initrd = kernel_file(kernel), probe_initrd(kernel)
+            initrd = self._corpus.probe(kernel, programs)
+            image = kernel_file(kernel)
+            if given := {**files, **script_files(script)}:
+                whole = with_files(initrd.read_bytes(), given)
+                initrd = self._folder / "probe.cpio"
+                initrd.write_bytes(whole)
             arguments = f"console=ttyS0 panic=-1 {arguments} probe={words}"
         wish = QemuWish(
-            program=tool("qemu-system-x86_64"),
+            program=self._tool("qemu-system-x86_64"),
             machine_type=MachineType(machine),
             accelerator=accelerator,
             firmware="" if firmware == "ovmf" else firmware,
@@ -189,6 +175,7 @@ def boots(corpus: RealFiles, tool: Tool) -> Boots:
             cpus=cpus,
             disks=disks,
             restarts=restarts,
+            variables=variables,
         )
         observer = Observer(
             console=lambda _: None,
@@ -208,4 +195,8 @@ def boots(corpus: RealFiles, tool: Tool) -> Boots:
             typing.close()
         return Booted(result, bytes(keyboard.console), tuple(calls))
 
-    return run
+
+@pytest.fixture(scope="session")
+def boots(corpus: RealFiles, tool: Tool, tmp_path_factory: pytest.TempPathFactory) -> Boots:
+    """Boot a kernel of the corpus with the probe, or an image with no initrd but its own."""
+    return Boots(corpus, tool, tmp_path_factory.mktemp("initrd"))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from corpus import cache_folder
+from corpus import cache_folder, library_item
 from probe import main, probe_initrd
 from pvefi.image.initrd import initrd_text
-from tests.conftest import RealFiles
+from tests.conftest import RealFiles, Tool
 
 
 def test_an_initrd_is_built_once_and_its_path_printed(
@@ -43,6 +43,37 @@ def test_an_initrd_is_written_where_the_user_says(corpus: RealFiles, tmp_path: P
     corpus.files("busybox")
     assert main(["build", "any", "-o", str(tmp_path / "new" / "probe.cpio")]) == 0
     assert (tmp_path / "new" / "probe.cpio").read_bytes() == probe_initrd("any").read_bytes()
+
+
+def test_programs_and_files_are_built_in_and_the_plain_initrd_stays_as_it_is(
+    corpus: RealFiles, tool: Tool, tmp_path: Path
+) -> None:
+    plain = corpus.probe("any").read_bytes()
+    corpus.probe("any", ["efivar"])
+    script, built = tmp_path / "list.sh", tmp_path / "probe.cpio"
+    script.write_text("efivar --list")
+    words = ["--programs", "efivar", "--file", f"script/000-list={script}", "-o", str(built)]
+    assert main(["build", "any", *words]) == 0
+    names = subprocess.run(
+        [tool("cpio"), "-it", "--quiet"], input=built.read_bytes(), capture_output=True, check=True
+    ).stdout.split()
+    assert {b"usr/bin/efivar", b"lib64/ld-linux-x86-64.so.2"} <= set(names)
+    assert b"lib/x86_64-linux-gnu/libefivar.so.1" in names
+    assert b"lib/x86_64-linux-gnu/libcrypto.so.3" not in names
+    assert probe_initrd("any").read_bytes() == plain
+    assert b"script/000-list\0" in built.read_bytes()
+
+
+def test_a_library_that_no_package_of_the_corpus_has_is_one_line(
+    corpus: RealFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for item in ("busybox", "efivar", "libc6"):
+        corpus.files(item)
+    monkeypatch.setattr("probe.library_item", lambda name: None if "efivar" in name else library_item(name))
+    assert main(["build", "any", "--programs", "efivar", "-o", "unused"]) == 1
+    assert capsys.readouterr().err == (
+        "probe: efivar: the corpus lacks the library libefivar.so.1, which usr/bin/efivar needs\n"
+    )
 
 
 def test_a_kernel_without_modules_in_the_corpus_is_one_line(

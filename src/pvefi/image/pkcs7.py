@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Takes ASN.1 apart: an Authenticode signature's names, numbers and signed hash, and public keys.
+"""Takes ASN.1 apart: an Authenticode signature's names, numbers and signed hash, certificates, public keys.
 
 Source: Microsoft "Windows Authenticode Portable Executable Signature Format", RFC 2315 (PKCS #7), RFC 5280
 (certificates and names). Imported only for files that have such things.
@@ -14,7 +14,7 @@ from asn1crypto import algos, cms, core, keys, x509
 from pvefi.image.signatures import Certificate, Signer
 from pvefi.spec.authenticode import SPC_INDIRECT_DATA
 
-__all__ = ["public_key_text", "signed_content"]
+__all__ = ["certificates_in", "public_key_text", "signed_content"]
 
 _MAX_CERTIFICATES = 32
 _MAX_SIGNERS = 16
@@ -49,8 +49,7 @@ def signed_content(data: bytes) -> tuple[str, bytes, tuple[Signer, ...], tuple[C
     if content["content_type"].dotted != SPC_INDIRECT_DATA:
         raise ValueError(f"signed content of type {content['content_type'].native}")
     digest = content["content"].parse(SpcIndirectData)["message_digest"]
-    chosen = [choice.chosen for choice in list(signed["certificates"])[:_MAX_CERTIFICATES]]
-    certificates = tuple(_certificate(one) for one in chosen if isinstance(one, x509.Certificate))
+    certificates = tuple(map(_certificate, certificates_in(signed)))
     signers = list(signed["signer_infos"])[:_MAX_SIGNERS]
     return (
         str(digest["digest_algorithm"]["algorithm"].native),
@@ -58,6 +57,12 @@ def signed_content(data: bytes) -> tuple[str, bytes, tuple[Signer, ...], tuple[C
         tuple(_signer(info["sid"].chosen, certificates) for info in signers),
         certificates,
     )
+
+
+def certificates_in(signed: cms.SignedData) -> list[x509.Certificate]:
+    """Return the certificates that came along in a SignedData, no more than are ever needed."""
+    chosen = [choice.chosen for choice in list(signed["certificates"])[:_MAX_CERTIFICATES]]
+    return [one for one in chosen if isinstance(one, x509.Certificate)]
 
 
 def _certificate(certificate: x509.Certificate) -> Certificate:

@@ -9,8 +9,17 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-__all__ = ["Entry", "archive", "character_device", "directory", "regular_file", "symbolic_link"]
+__all__ = [
+    "Entry",
+    "archive",
+    "character_device",
+    "directory",
+    "regular_file",
+    "symbolic_link",
+    "with_folders",
+]
 
 _MAGIC = b"070701"
 _TRAILER = "TRAILER!!!"
@@ -45,6 +54,16 @@ def symbolic_link(name: str, target: str) -> Entry:
 def character_device(name: str, major: int, minor: int) -> Entry:
     """Return a node of the device `major`:`minor`."""
     return Entry(name, stat.S_IFCHR | 0o600, device=(major, minor))
+
+
+def with_folders(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return `entries`, each after the directories that it stands in."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        parents = [str(parent) for parent in PurePosixPath(entry.name).parents][-2::-1]
+        found |= {name: directory(name) for name in parents if name not in found}
+        found[entry.name] = entry
+    return tuple(found.values())
 
 
 def archive(entries: Iterable[Entry]) -> bytes:

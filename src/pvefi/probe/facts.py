@@ -15,6 +15,7 @@ from pvefi.probe.messages import KernelMessage
 __all__ = [
     "BlockDevice",
     "ClockFacts",
+    "CommandFacts",
     "CountFacts",
     "EfiFacts",
     "FirmwareRange",
@@ -151,8 +152,17 @@ class CountFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandFacts:
+    """What one command of a script came to."""
+
+    status: int
+    output: bytes
+    error: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeFacts:
-    """All that one boot said."""
+    """All that one boot said; `script` has the commands that came to an end, by their names."""
 
     boot: ProbeBoot
     system: SystemFacts | None
@@ -168,3 +178,4 @@ class ProbeFacts:
     variables: VariableFacts | None
     parallel: ParallelFacts | None
     count: CountFacts | None
+    script: Mapping[str, CommandFacts]

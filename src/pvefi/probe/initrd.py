@@ -7,10 +7,27 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from pvefi.probe.cpio import Entry, archive, character_device, directory, regular_file, symbolic_link
+from pvefi.probe.cpio import (
+    Entry,
+    archive,
+    character_device,
+    directory,
+    regular_file,
+    symbolic_link,
+    with_folders,
+)
 from pvefi.probe.modules import Module, load_order, read_module
 
-__all__ = ["APPLETS", "MODULE_GROUPS", "build_initrd", "built_in_names", "init_script", "kernel_modules"]
+__all__ = [
+    "APPLETS",
+    "MODULE_GROUPS",
+    "build_initrd",
+    "built_in_names",
+    "init_script",
+    "kernel_modules",
+    "script_files",
+    "with_files",
+]
 
 MODULE_GROUPS: Mapping[str, tuple[str, ...]] = {
     "efivars": ("efivarfs",),
@@ -47,9 +64,15 @@ def built_in_names(listing: str) -> frozenset[str]:
 
 
 def build_initrd(
-    busybox: bytes, modules: Mapping[str, Module], built_in: frozenset[str] = frozenset()
+    busybox: bytes,
+    modules: Mapping[str, Module],
+    built_in: frozenset[str] = frozenset(),
+    more: Iterable[Entry] = (),
 ) -> bytes:
-    """Return the initrd. Without `modules` it boots under any kernel, and its groups of modules are empty."""
+    """Return the initrd, with `more` in it besides.
+
+    Without `modules` it boots under any kernel, and its groups of modules are empty.
+    """
     orders = {
         group: load_order(wanted, modules, built_in) if modules else ()
         for group, wanted in MODULE_GROUPS.items()
@@ -66,5 +89,23 @@ def build_initrd(
             regular_file(f"modules/{group}.order", "".join(f"{name}\n" for name in order).encode())
             for group, order in orders.items()
         ),
+        *more,
     ]
     return archive(entries)
+
+
+def with_files(initrd: bytes, given: Mapping[str, bytes]) -> bytes:
+    """Return `initrd` with these files besides, each at its path, in an archive of their own behind it.
+
+    The kernel unpacks one archive after the other (Linux
+    Documentation/driver-api/early-userspace/buffer-format.rst).
+    """
+    return initrd + archive(with_folders(regular_file(path, data) for path, data in given.items()))
+
+
+def script_files(commands: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the files of which the word `script` runs one after the other: shell text by its name."""
+    return {
+        f"script/{number:03d}-{name}": f"{text}\n".encode()
+        for number, (name, text) in enumerate(commands.items())
+    }

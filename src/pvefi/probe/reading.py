@@ -12,6 +12,7 @@ from typing import TypeVar
 from pvefi.probe.facts import (
     BlockDevice,
     ClockFacts,
+    CommandFacts,
     CountFacts,
     EfiFacts,
     FirmwareRange,
@@ -34,6 +35,9 @@ _SECTOR_SIZE = 512
 _KIB = 1024
 _ATTRIBUTES_SIZE = 4
 """Linux Documentation/filesystems/efivarfs.rst: a file begins with the variable's attributes."""
+
+_SCRIPT = "script "
+"""What the names of a script's facts begin with; then comes the name of a file, NUMBER-NAME."""
 
 T = TypeVar("T")
 
@@ -69,6 +73,11 @@ def read_facts(boot: ProbeBoot) -> ProbeFacts:
         variables=fact("efivars", _variables),
         parallel=fact("parallel", _parallel),
         count=fact("count", _count),
+        script={
+            name.partition("-")[2]: _command(Fields(name, given))
+            for name, given in boot.facts.items()
+            if name.startswith(_SCRIPT)
+        },
     )
 
 
@@ -180,3 +189,7 @@ def _parallel(given: Fields) -> ParallelFacts:
 
 def _count(given: Fields) -> CountFacts:
     return CountFacts(given.flag("mounted"), given.integer("before"), _steps(given))
+
+
+def _command(given: Fields) -> CommandFacts:
+    return CommandFacts(given.integer("status"), given.data("output"), given.data("error"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Variable services on a fresh guest: what a firmware without Secure Boot does with variables."""
+"""Variable services on a fresh guest: variables that nobody signs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pvefi.efi.varstore.memory import MAXIMUM_VARIABLE_SIZE, STORAGE_SIZE
 from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
+from pvefi.spec.uefi.signature_list import CERT_X509
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.variables import VariableAttribute
 from pvefi.trace.events import Address
@@ -31,8 +32,17 @@ NV, BS, RT = (
     VariableAttribute.RUNTIME_ACCESS,
 )
 APPEND = VariableAttribute.APPEND_WRITE
-OWN = ("OsIndicationsSupported", guids.GLOBAL_VARIABLE)
-"""The one variable of the firmware's own."""
+INDICATIONS = ("OsIndicationsSupported", guids.GLOBAL_VARIABLE)
+MODES = {
+    "SetupMode": b"\1",
+    "AuditMode": b"\0",
+    "DeployedMode": b"\0",
+    "SecureBoot": b"\0",
+    "VendorKeys": b"\0",
+    "SignatureSupport": CERT_X509.wire,
+}
+OWN = [INDICATIONS, *((name, guids.GLOBAL_VARIABLE) for name in MODES)]
+"""The variables of the firmware's own."""
 
 
 def put(
@@ -122,15 +132,15 @@ def test_a_variable_is_one_name_under_one_vendor(guest: FakeGuest, name: str, ve
         read(guest, name, vendor)
 
 
-def test_without_secure_boot_there_are_no_variables_that_tell_of_it(guest: FakeGuest) -> None:
-    for name in ("SecureBoot", "SetupMode"):
-        with refused("NOT_FOUND"):
-            read(guest, name, guids.GLOBAL_VARIABLE)
+def test_a_guest_without_keys_is_in_setup_mode_and_images_are_not_verified(guest: FakeGuest) -> None:
+    for name, data in MODES.items():
+        assert read(guest, name, guids.GLOBAL_VARIABLE) == data
+        assert attributes_of(guest, name, guids.GLOBAL_VARIABLE) == BS | RT
 
 
 def test_the_firmware_says_that_it_takes_no_indications(guest: FakeGuest) -> None:
-    assert read(guest, *OWN) == bytes(8)
-    assert attributes_of(guest, *OWN) == BS | RT
+    assert read(guest, *INDICATIONS) == bytes(8)
+    assert attributes_of(guest, *INDICATIONS) == BS | RT
 
 
 # ---------------------------------------------------------------- enumeration
@@ -141,7 +151,7 @@ def test_every_variable_is_named_once(guest: FakeGuest) -> None:
     put(guest, "A", vendor=guids.SHIM_LOCK)
     put(guest, "\ud800B", attributes=BS)
     put(guest, "A", b"changed")
-    assert names(guest) == [OWN, ("\ud800B", VENDOR), ("A", VENDOR), ("A", guids.SHIM_LOCK)]
+    assert names(guest) == [*OWN, ("\ud800B", VENDOR), ("A", VENDOR), ("A", guids.SHIM_LOCK)]
 
 
 def test_a_name_that_does_not_fit_is_told_its_size(guest: FakeGuest) -> None:
@@ -193,7 +203,7 @@ def test_appending_to_nothing_creates_and_appending_nothing_does_nothing(guest: 
     put(guest, "None", b"", NV | BS | RT | APPEND)
     put(guest, "New", b"data", NV | BS | RT | APPEND)
     put(guest, "New", b"", NV | BS | RT | APPEND)
-    assert names(guest) == [OWN, ("New", VENDOR)]
+    assert names(guest) == [*OWN, ("New", VENDOR)]
     assert read(guest, "New") == b"data"
 
 
@@ -201,7 +211,7 @@ def test_appending_to_nothing_creates_and_appending_nothing_does_nothing(guest: 
 def test_no_data_or_no_access_deletes(guest: FakeGuest, data: bytes, attributes: int) -> None:
     put(guest)
     put(guest, data=data, attributes=attributes)
-    assert names(guest) == [OWN]
+    assert names(guest) == OWN
     with refused("NOT_FOUND"):
         put(guest, data=data, attributes=attributes)
 
@@ -224,7 +234,6 @@ def test_other_attributes_than_before_are_refused(guest: FakeGuest, attributes: 
         (NV | BS | RT | 0xA0, "INVALID_PARAMETER"),
         (NV | BS | RT | 0x08, "UNSUPPORTED"),
         (NV | BS | RT | 0x10, "UNSUPPORTED"),
-        (NV | BS | RT | 0x20, "UNSUPPORTED"),
         (NV | BS | RT | 0x80, "UNSUPPORTED"),
     ],
 )
@@ -233,7 +242,7 @@ def test_attributes_that_no_variable_can_have_are_refused(
 ) -> None:
     with refused(status):
         put(guest, attributes=attributes)
-    assert names(guest) == [OWN]
+    assert names(guest) == OWN
 
 
 def test_a_variable_needs_a_name_and_data_an_address(guest: FakeGuest) -> None:
@@ -337,7 +346,7 @@ def test_replacing_needs_no_room_for_both(guest: FakeGuest) -> None:
         (NV, "INVALID_PARAMETER"),
         (RT, "INVALID_PARAMETER"),
         (BS | 0x100, "INVALID_PARAMETER"),
-        (BS | 0x20, "UNSUPPORTED"),
+        (BS | 0x10, "UNSUPPORTED"),
         (RT | 0x108, "UNSUPPORTED"),
     ],
 )
@@ -357,7 +366,7 @@ def test_variables_for_boot_services_are_gone_from_sight(guest: FakeGuest) -> No
     put(guest, "Boot", attributes=NV | BS)
     put(guest, "Run")
     guest.efi.phase = Phase.RUNTIME
-    assert names(guest) == [OWN, ("Run", VENDOR)]
+    assert names(guest) == [*OWN, ("Run", VENDOR)]
     with refused("NOT_FOUND"):
         read(guest, "Boot")
     with refused("INVALID_PARAMETER"):
@@ -394,10 +403,10 @@ def test_non_volatile_variables_outlive_a_reset_and_volatile_ones_do_not(guest: 
     put(guest, "Volatile", attributes=BS | RT)
     guest.efi.phase = Phase.RUNTIME
     guest.reset()
-    assert names(guest) == [OWN, ("Lasting", VENDOR), ("Boot", VENDOR)]
+    assert names(guest) == [*OWN, ("Lasting", VENDOR), ("Boot", VENDOR)]
     assert read(guest, "Lasting") == b"data"
 
 
 def test_two_guests_do_not_share_variables(guest: FakeGuest) -> None:
     put(guest)
-    assert names(FakeGuest()) == [OWN]
+    assert names(FakeGuest()) == OWN

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What SetVariable() and QueryVariableInfo() accept, and how much there is room for — UEFI 2.10 §8.2.
+"""What SetVariable() and QueryVariableInfo() accept before anything is looked at — UEFI 2.10 §8.2.
 
 Nothing here touches a guest or a store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
+from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.errors import EfiError
-from pvefi.efi.varstore.store import StoreError, StoreFault, name_size
+from pvefi.efi.varstore.store import name_size
 from pvefi.layout import Guid
+from pvefi.spec.edk2.secure_boot import (
+    CERTIFICATE_DATABASE,
+    CUSTOM_MODE,
+    SECURE_BOOT_ENABLE,
+    VENDOR_KEYS_NV,
+    VOLATILE_CERTIFICATE_DATABASE,
+)
+from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.variables import (
@@ -23,34 +29,36 @@ from pvefi.spec.uefi.variables import (
 
 __all__ = [
     "ACCESS",
+    "AUTHENTICATED",
     "check_combination",
     "check_definition",
     "check_offered",
     "check_size",
     "check_writable",
-    "refusal_of",
 ]
 
 ACCESS = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
 _KNOWN = sum(VariableAttribute)
-_AUTHENTICATED = (
+AUTHENTICATED = (
     VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS | VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
 )
-
-
-# UEFI 2.10 §8.2.3: "The variable could not be saved due to a hardware failure", and so on.
-_REFUSALS: Mapping[StoreFault, EfiStatus] = MappingProxyType(
+# Variables in which a firmware keeps what only it may change, pvefi's and edk2's (mAuthVarEntry in edk2
+# SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c).
+_FIRMWARE_S_OWN = frozenset(
     {
-        StoreFault.FULL: EfiStatus.OUT_OF_RESOURCES,
-        StoreFault.READ_ONLY: EfiStatus.WRITE_PROTECTED,
-        StoreFault.DEVICE: EfiStatus.DEVICE_ERROR,
+        (CERTIFICATE_DATABASE, guids.EDK2_CERT_DB),
+        (VOLATILE_CERTIFICATE_DATABASE, guids.EDK2_CERT_DB),
+        (VENDOR_KEYS_NV, guids.EDK2_VENDOR_KEYS_NV),
     }
 )
-
-
-def refusal_of(error: StoreError) -> EfiError:
-    """Return what a guest is told of a store that did not do what it was asked to."""
-    return EfiError(_REFUSALS[error.fault], error.message)
+# What edk2 changes only for a user who is physically present (NeedPhysicallyPresent in edk2
+# SecurityPkg/Library/AuthVariableLib/AuthService.c), which nobody is here.
+_NEEDS_PRESENCE = frozenset(
+    {
+        (SECURE_BOOT_ENABLE, guids.EDK2_SECURE_BOOT_ENABLE),
+        (CUSTOM_MODE, guids.EDK2_CUSTOM_MODE),
+    }
+)
 
 
 def check_offered(attributes: VariableAttribute) -> None:
@@ -58,9 +66,8 @@ def check_offered(attributes: VariableAttribute) -> None:
     # Deprecated: "platforms should return EFI_UNSUPPORTED" to a caller who specifies it.
     if attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS:
         raise EfiError(EfiStatus.UNSUPPORTED, "AUTHENTICATED_WRITE_ACCESS is deprecated")
-    # Nothing here verifies signatures, so an authenticated variable would be none.
-    if attributes & _AUTHENTICATED:
-        raise EfiError(EfiStatus.UNSUPPORTED, "there are no authenticated variables")
+    if attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS:
+        raise EfiError(EfiStatus.UNSUPPORTED, "there are no variables with enhanced authenticated access")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
 
@@ -73,21 +80,29 @@ def check_combination(attributes: VariableAttribute) -> None:
     if attributes & ACCESS == VariableAttribute.RUNTIME_ACCESS:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "runtime access without boot services access")
     # Of both at once the specification says that "the firmware must return EFI_INVALID_PARAMETER".
-    if attributes & _AUTHENTICATED == _AUTHENTICATED:
+    if attributes & AUTHENTICATED == AUTHENTICATED:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "two kinds of authenticated access at once")
 
 
 def check_writable(name: str, vendor: Guid) -> None:
-    """Refuse to change what the firmware says of itself; EfiError WRITE_PROTECTED."""
-    if is_read_only(name, vendor):
+    """Refuse to change what is the firmware's own; EfiError WRITE_PROTECTED, SECURITY_VIOLATION."""
+    own = (name, vendor) in _FIRMWARE_S_OWN or vendor == guids.PVEFI_VARIABLE
+    if own or is_read_only(name, vendor):
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is the firmware's own")
+    if (name, vendor) in _NEEDS_PRESENCE:
+        raise EfiError(EfiStatus.SECURITY_VIOLATION, f"{name} changes only for a user who is present")
 
 
 def check_definition(name: str, vendor: Guid, attributes: VariableAttribute) -> None:
-    """Refuse a variable under a GUID of the specification that is not as the specification has it.
+    """Refuse a variable of the specification's that is not as the specification has it.
 
     EfiError: INVALID_PARAMETER.
     """
+    timed = attributes & VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    # "Secure Boot Policy Variable must be created with the EFI_VARIABLE_TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    # attribute set": OsRecovery#### too, which any vendor may have.
+    if authority_of(name, vendor) is not Authority.CREATOR and not timed:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, f"{name} has to be authenticated")
     # "Implementations must only permit the creation of variables with a UEFI Specification-defined
     # VendorGuid when these variables are documented in the UEFI Specification."
     if vendor not in DEFINED_VARIABLES:

@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Variable services — UEFI 2.10 §8.2, on two stores: the guest's for non-volatile, the boot's for volatile.
-
-There is no Secure Boot, and so no variable that tells of it: SecureBoot and SetupMode are absent, as they
-are under EDK2 without it, and operating systems take that for "disabled".
-"""
+"""Variable services — UEFI 2.10 §8.2."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pvefi.efi.authentication.descriptor import LARGEST_DESCRIPTOR
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
+from pvefi.efi.runtime.authenticated_variables import write_authenticated
+from pvefi.efi.runtime.secure_boot import MODE_VARIABLES, provide_mode, set_mode
+from pvefi.efi.runtime.stores import find, put, remove, store_of
 from pvefi.efi.runtime.variable_rules import (
     ACCESS,
+    AUTHENTICATED,
     check_combination,
     check_definition,
     check_offered,
     check_size,
     check_writable,
-    refusal_of,
 )
 from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, Text, service
-from pvefi.efi.varstore.store import StoreError, Variable, VariableStore, name_size
+from pvefi.efi.varstore.store import Variable, name_size
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
@@ -39,19 +39,11 @@ _LASTING = VariableAttribute.NON_VOLATILE | VariableAttribute.RUNTIME_ACCESS
 
 
 def provide_variables(efi: Environment) -> None:
-    """Store what the firmware itself tells in variables: that OsIndications may ask for nothing."""
+    """Store what the firmware tells of itself: that OsIndications may ask for nothing, and its mode."""
     efi.volatile_variables.put(
         Variable("OsIndicationsSupported", guids.GLOBAL_VARIABLE, ACCESS, bytes(8))  # UEFI 2.10 §8.5.4
     )
-
-
-def _store(efi: Environment, attributes: int) -> VariableStore:
-    lasts = attributes & VariableAttribute.NON_VOLATILE
-    return efi.surroundings.kept.variables if lasts else efi.volatile_variables
-
-
-def _find(efi: Environment, name: str, vendor: Guid) -> Variable | None:
-    return efi.volatile_variables.get(name, vendor) or efi.surroundings.kept.variables.get(name, vendor)
+    provide_mode(efi)
 
 
 def _is_visible(efi: Environment, variable: Variable) -> bool:
@@ -81,7 +73,7 @@ def get_variable(
     BUFFER_TOO_SMALL: it does not fit; `data_size` then holds its size. INVALID_PARAMETER: `data` is NULL
     although it would fit.
     """
-    found = _find(efi, variable_name, vendor_guid)
+    found = find(efi, variable_name, vendor_guid)
     if found is None or not _is_visible(efi, found):
         raise EfiError(EfiStatus.NOT_FOUND, f"no variable {variable_name}-{vendor_guid}")
     given, size = data_size.get(), len(found.data)
@@ -142,11 +134,15 @@ def set_variable(
     """Create, change, lengthen or delete a variable.
 
     INVALID_PARAMETER: the name is empty, the attributes make no sense together, are not those that the
-    variable has, or not those that the specification gives it; it would be too large; or, after
-    ExitBootServices(), it is not a non-volatile one with runtime access. UNSUPPORTED: it is to be
-    authenticated, or a hardware error record. WRITE_PROTECTED: it is the firmware's own, or may no longer
-    be changed after ExitBootServices(). NOT_FOUND: there is none to delete. OUT_OF_RESOURCES: the store is
-    full. DEVICE_ERROR: the store could not be written; the variable is as it was, or as it was to be.
+    variable has, or not those that the specification gives it; it would be too large; it is to hold
+    signatures, and they are not in their form; or, after ExitBootServices(), it is not a non-volatile one
+    with runtime access. SECURITY_VIOLATION: it is authenticated, and there is no signature, one of other
+    content, of somebody who may not, or not later than the last; or only someone who is physically present
+    may change it. UNSUPPORTED: it is to have enhanced authenticated access, is a hardware error record, or
+    the store has no place for its timestamp. WRITE_PROTECTED: it is the firmware's own, or may no longer be
+    changed after ExitBootServices(), or in this mode. NOT_FOUND: there is none to delete. OUT_OF_RESOURCES:
+    the store is full. DEVICE_ERROR: the store could not be written; the variable is as it was, or as it was
+    to be.
     """
     if not variable_name:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "the variable's name is empty")
@@ -155,49 +151,62 @@ def set_variable(
     check_combination(attributes)
     check_offered(attributes)
     check_writable(variable_name, vendor_guid)
-    found = _find(efi, variable_name, vendor_guid)
+    largest = store_of(efi, attributes).capacity().largest
+    check_size(variable_name, data_size, largest + (LARGEST_DESCRIPTOR if attributes & AUTHENTICATED else 0))
+    if (variable_name, vendor_guid) in MODE_VARIABLES:
+        set_mode(efi, variable_name, attributes, efi.memory.read(data, data_size))
+        return
+    found = find(efi, variable_name, vendor_guid)
     if found is not None and efi.phase is Phase.RUNTIME and found.attributes & _LASTING != _LASTING:
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{variable_name} stays as it is after ExitBootServices")
     appends = bool(attributes & VariableAttribute.APPEND_WRITE)
     wanted = attributes & ~VariableAttribute.APPEND_WRITE
-    has_access = bool(attributes & ACCESS)
-    # "If a preexisting variable is rewritten with different attributes, SetVariable() shall not modify the
-    # variable and shall return EFI_INVALID_PARAMETER", but for no access at all, which deletes it.
-    if found is not None and has_access and wanted != found.attributes:
-        raise EfiError(
-            EfiStatus.INVALID_PARAMETER,
-            f"{variable_name} has attributes {int(found.attributes):#x}, not {int(wanted):#x}",
-        )
-    if not has_access or not (data_size or appends):
+    if attributes & ACCESS:
+        _check_attributes(variable_name, wanted, found)
+        if data_size:
+            check_definition(variable_name, vendor_guid, wanted)
+            _check_phase(efi, wanted)
+    if attributes & AUTHENTICATED and attributes & ACCESS:
+        write_authenticated(efi, variable_name, vendor_guid, attributes, efi.memory.read(data, data_size))
+        return
+    if not attributes & ACCESS or not (data_size or appends):
         _delete(efi, variable_name, found)
         return
     if not data_size:
         return  # "a DataSize of zero will not cause any change to the variable value" with APPEND_WRITE
-    check_definition(variable_name, vendor_guid, wanted)
+    before = found.data if found is not None and appends else b""
+    check_size(variable_name, len(before) + data_size, largest)
+    put(efi, Variable(variable_name, vendor_guid, wanted, before + efi.memory.read(data, data_size)))
+
+
+def _check_attributes(name: str, wanted: VariableAttribute, found: Variable | None) -> None:
+    """Refuse attributes other than the variable has; EfiError INVALID_PARAMETER."""
+    # "If a preexisting variable is rewritten with different attributes, SetVariable() shall not modify the
+    # variable and shall return EFI_INVALID_PARAMETER", but for no access at all, which deletes it.
+    if found is not None and wanted != found.attributes:
+        raise EfiError(
+            EfiStatus.INVALID_PARAMETER,
+            f"{name} has attributes {int(found.attributes):#x}, not {int(wanted):#x}",
+        )
+
+
+def _check_phase(efi: Environment, wanted: VariableAttribute) -> None:
+    """Refuse to set what can no longer be set; EfiError INVALID_PARAMETER."""
     # "Once ExitBootServices() is performed, only variables that have EFI_VARIABLE_RUNTIME_ACCESS and
     # EFI_VARIABLE_NON_VOLATILE set can be set with SetVariable()."
     if efi.phase is Phase.RUNTIME and wanted & _LASTING != _LASTING:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "only non-volatile variables with runtime access now")
-    before = found.data if found is not None and appends else b""
-    check_size(variable_name, len(before) + data_size, _store(efi, wanted).capacity().largest)
-    new = Variable(variable_name, vendor_guid, wanted, before + efi.memory.read(data, data_size))
-    _put(efi, new)
 
 
 def _delete(efi: Environment, name: str, found: Variable | None) -> None:
     if found is None:
         raise EfiError(EfiStatus.NOT_FOUND, f"no variable {name} to delete")
-    try:
-        _store(efi, found.attributes).remove(found.name, found.vendor)
-    except StoreError as error:
-        raise refusal_of(error) from error
-
-
-def _put(efi: Environment, new: Variable) -> None:
-    try:
-        _store(efi, new.attributes).put(new)
-    except StoreError as error:
-        raise refusal_of(error) from error
+    # "An attempt to delete a variable created with the EFI_VARIABLE_TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    # attribute for which the prescribed AuthInfo validation fails or when called using DataSize of zero will
+    # fail with an EFI_SECURITY_VIOLATION status."
+    if found.attributes & AUTHENTICATED:
+        raise EfiError(EfiStatus.SECURITY_VIOLATION, f"{name} is deleted by a signed descriptor only")
+    remove(efi, found)
 
 
 @service("QueryVariableInfo", "UEFI 2.10 §8.2.4")
@@ -221,7 +230,7 @@ def query_variable_info(
         raise EfiError(EfiStatus.INVALID_PARAMETER, "variables without access are not stored")
     if efi.phase is Phase.RUNTIME and not attributes & VariableAttribute.RUNTIME_ACCESS:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "only variables with runtime access are left")
-    capacity = _store(efi, attributes).capacity()
+    capacity = store_of(efi, attributes).capacity()
     maximum_variable_storage_size.set(capacity.size)
     remaining_variable_storage_size.set(capacity.remaining)
     maximum_variable_size.set(capacity.room_for_one)

@@ -140,6 +140,11 @@ class Edk2Store:
         self._count()
         self._doubtful = False
 
+    @property
+    def keeps_timestamps(self) -> bool:
+        """Whether the store's headers have a place for them."""
+        return self._listing.authenticated
+
     def _layout_of(self, image: bytearray) -> StoreLayout:
         """Return the layout that the medium's size and its blocks are of; ImageError when it is none."""
         name, fixed = self._medium.name, self._medium.fixed_size

@@ -20,6 +20,8 @@ _BOOKKEEPING = 64  # bytes that each variable takes besides: so that a guest can
 class MemoryStore:
     """A VariableStore in the order of first arrival."""
 
+    keeps_timestamps = True
+
     def __init__(self) -> None:
         self._variables: dict[tuple[str, Guid], Variable] = {}
         self._taken = 0

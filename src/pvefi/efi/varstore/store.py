@@ -78,6 +78,11 @@ class StoreError(PvefiError):
 class VariableStore(Protocol):
     """Variables by name and vendor GUID, in an order that stays while none is added or removed."""
 
+    @property
+    def keeps_timestamps(self) -> bool:
+        """Whether a variable's timestamp is stored with it."""
+        ...
+
     def get(self, name: str, vendor: Guid) -> Variable | None:
         """Return the variable, None when there is none."""
         ...

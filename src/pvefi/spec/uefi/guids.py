@@ -82,8 +82,18 @@ LINUX_MEMRESERVE = Guid.parse("888eb0c6-8ede-4ff5-a8f0-9aee5cb977c2")  # linux/i
 LINUX_MOK_VARIABLE_TABLE = Guid.parse("c451ed2b-9694-45d3-baba-ed9f8988a389")  # linux/include/linux/efi.h
 LINUX_COCO_SECRET = Guid.parse("adf956ad-e98c-484c-ae11-b51c7d336447")  # linux/include/linux/efi.h
 
+# edk2 SecurityPkg/SecurityPkg.dec: vendors of variables that edk2 keeps for itself.
+EDK2_CERT_DB = Guid.parse("d9bee56e-75dc-49d9-b4d7-b534210f637a")  # gEfiCertDbGuid
+EDK2_VENDOR_KEYS_NV = Guid.parse("9073e4e0-60ec-4b6e-9903-4c223c260f3c")  # gEfiVendorKeysNvGuid
+EDK2_SECURE_BOOT_ENABLE = Guid.parse(
+    "f0a30bc7-af08-4556-99c4-001009c93a44"
+)  # gEfiSecureBootEnableDisableGuid
+EDK2_CUSTOM_MODE = Guid.parse("c076ec0c-7028-4399-a072-71ee5c448b9f")  # gEfiCustomModeEnableGuid
+
 # pvefi's own: the hypervisor information, a table and a protocol (docs/hypervisor-information.md).
 PVEFI_HYPERVISOR_INFORMATION = Guid.parse("b6a3f0c4-5d0e-4f0a-9c57-70766566692e")
+# The vendor of pvefi's own variables.
+PVEFI_VARIABLE = Guid.parse("1fca3a5c-2f0b-4b1e-8e0c-70766566692e")
 
 GUID_NAMES: Mapping[Guid, str] = MappingProxyType(
     {value: name for name, value in globals().items() if isinstance(value, Guid)}

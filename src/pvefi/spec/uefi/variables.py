@@ -17,6 +17,7 @@ __all__ = [
     "VARIABLE_ATTRIBUTES",
     "VariableAttribute",
     "defined_attributes",
+    "is_numbered",
     "is_read_only",
 ]
 
@@ -106,14 +107,13 @@ DEFINED_VARIABLES: Mapping[Guid, Mapping[str, VariableAttribute]] = MappingProxy
 )
 """The variables of each vendor GUID that the specification keeps for itself, with their attributes."""
 
-# UEFI 2.10 §3.3: those by which the firmware tells what it is and does. Nobody else is to write them.
+# UEFI 2.10 §3.3: those by which the firmware tells what it is and does. Nobody else is to write them. Whether
+# AuditMode and DeployedMode may be written depends on the mode.
 _READ_ONLY = frozenset(
     {
-        "AuditMode",
         "BootOptionSupport",
         "CryptoIndicationsActivated",
         "CryptoIndicationsSupported",
-        "DeployedMode",
         "HwErrRecSupport",
         "KEKDefault",
         "LangCodes",
@@ -144,6 +144,11 @@ def defined_attributes(name: str, vendor: Guid) -> VariableAttribute | None:
 def is_read_only(name: str, vendor: Guid) -> bool:
     """Whether the specification keeps the variable to the firmware."""
     return vendor == GLOBAL_VARIABLE and _pattern(name, _GLOBAL) in _READ_ONLY
+
+
+def is_numbered(name: str, prefix: str) -> bool:
+    """Whether `name` is `prefix` and four hexadecimal digits."""
+    return re.fullmatch(f"{prefix}[0-9A-Fa-f]{{4}}", name) is not None
 
 
 def _pattern(name: str, known: Mapping[str, VariableAttribute]) -> str:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether one certificate leads to another, as RFC 5280 §6.1 has it, but without dates and revocation.
+
+Firmware has no clock that it could trust: edk2 ignores dates too (X509_V_FLAG_NO_CHECK_TIME in edk2
+CryptoPkg/Library/BaseCryptLib/Pk/CryptPkcs7VerifyCommon.c). Imported only for a write that is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+__all__ = ["KEY_BITS", "chains_to", "der", "load_certificate", "rsa_key"]
+
+KEY_BITS = range(2048, 8193)
+"""Sizes of an RSA key that count: smaller ones are not safe, larger ones cost the host too much."""
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+def load_certificate(data: bytes) -> x509.Certificate:
+    """Return the certificate in `data`; ValueError when it is none, or has names that cannot be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(data)
+        _ = certificate.subject, certificate.issuer  # which are only now taken apart
+    except Exception as error:  # there are a dozen classes of those
+        raise ValueError(str(error)) from error
+    return certificate
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """Return a certificate as it came."""
+    return certificate.public_bytes(Encoding.DER)
+
+
+def rsa_key(certificate: x509.Certificate) -> RSAPublicKey | None:
+    """Return a certificate's public key, None when it is of a kind or size that does not count."""
+    try:
+        key = certificate.public_key()
+    except Exception:  # as of any other key
+        return None
+    return key if isinstance(key, RSAPublicKey) and key.key_size in KEY_BITS else None
+
+
+def chains_to(
+    signer: x509.Certificate, others: Sequence[x509.Certificate], trusted: Iterable[x509.Certificate]
+) -> bool:
+    """Whether `signer` is one of the `trusted`, or was issued by one, by way of `others` or not."""
+    anchors = {der(one): one for one in trusted}
+    tried = set()
+    # Each certificate is gone on from once, so that there are never more steps than certificates.
+    ahead = [(signer, 0)]
+    while ahead:
+        certificate, below = ahead.pop()
+        if der(certificate) in anchors:
+            return True
+        if der(certificate) in tried:
+            continue
+        tried.add(der(certificate))
+        ahead += [
+            (one, below + 1)
+            for one in (*others, *anchors.values())
+            if one.subject == certificate.issuer and _may_issue(one, below) and _issued(certificate, one)
+        ]
+    return False
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        if not isinstance(certificate.signature_hash_algorithm, _HASHES) or rsa_key(issuer) is None:
+            return False
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # a signature that is not right, or of a kind that is not known
+        return False
+    return True
+
+
+def _may_issue(issuer: x509.Certificate, below: int) -> bool:
+    """Whether a certificate is one of an authority, with `below` others between it and the signer."""
+    if issuer.version is x509.Version.v1:
+        return issuer.subject == issuer.issuer
+    try:
+        extensions = issuer.extensions
+    except Exception:  # one that cannot be read may be one that forbids this
+        return False
+    authority, usage = None, None
+    for extension in extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            authority = value
+        elif isinstance(value, x509.KeyUsage):
+            usage = value
+        elif isinstance(value, x509.NameConstraints) or (
+            extension.critical and isinstance(value, x509.UnrecognizedExtension)
+        ):
+            return False  # what is not understood cannot be kept to
+    if authority is None or not authority.ca or (usage is not None and not usage.key_cert_sign):
+        return False
+    return authority.path_length is None or authority.path_length >= below
