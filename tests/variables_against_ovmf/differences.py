@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pvefi.spec.uefi.guids import GLOBAL_VARIABLE
 from pvefi.spec.uefi.status import EfiStatus
 from tests.variables_against_ovmf.model import DEFINED, ENHANCED, HARDWARE_ERROR, Model
 from tests.variables_against_ovmf.operations import (
@@ -20,6 +21,10 @@ def rule_for(model: Model, operation: Operation, ours: EfiStatus, theirs: EfiSta
     match operation:
         case _ if len(faults) > 1 and {ours, theirs} <= set().union(*faults):
             return "several faults in one call"
+        case SetVariable() if told == (EfiStatus.SUCCESS, EfiStatus.INVALID_PARAMETER) and (
+            operation.vendor == GLOBAL_VARIABLE and faults and not operation.data_size
+        ):
+            return "appending nothing to a global variable that cannot be"  # and nothing is made
         case GetNextVariableName() if not faults:
             return "the order of variables"  # each answer is checked by itself
         case QueryVariableInfo() if theirs is EfiStatus.SUCCESS and operation.attributes & ~DEFINED:

@@ -10,9 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pvefi.layout import Guid
-from pvefi.spec.uefi.guids import GLOBAL_VARIABLE
+from pvefi.spec.uefi.guids import (
+    EDK2_CERT_DB,
+    EDK2_CUSTOM_MODE,
+    GLOBAL_VARIABLE,
+    HARDWARE_ERROR_VARIABLE,
+)
 from tests.variables_against_ovmf.machine import LOAD_OPTION, VENDORS
-from tests.variables_against_ovmf.model import APPEND, BS, ENHANCED, HARDWARE_ERROR, NV, RT
+from tests.variables_against_ovmf.model import APPEND, BS, ENHANCED, HARDWARE_ERROR, NV, RT, TIME_BASED
 from tests.variables_against_ovmf.operations import GetVariable, Operation, QueryVariableInfo, SetVariable, wide
 
 MEMORY_OVERWRITE = Guid.parse("e20939be-32d4-41be-a150-897f85d49829")
@@ -57,15 +62,11 @@ KNOWN = (
             _set("A", b"x"),
             _set("A", None, APPEND),
             _set("A", None, NV),
+            _set("A", b"x"),
+            _set("A", None, TIME_BASED),
         ),
-        "SUCCESS SUCCESS SUCCESS SUCCESS NOT_FOUND",
-        "SUCCESS INVALID_PARAMETER SUCCESS INVALID_PARAMETER INVALID_PARAMETER",
-    ),
-    Known(
-        "no attributes, and more data than a variable may have",
-        (_set("A", b"x"), SetVariable(wide("A"), _USUAL, 0, b"x", 1 << 40), _get("A")),
-        "SUCCESS SUCCESS NOT_FOUND",
-        "SUCCESS INVALID_PARAMETER SUCCESS",
+        "SUCCESS SUCCESS SUCCESS SUCCESS NOT_FOUND SUCCESS SUCCESS",
+        "SUCCESS INVALID_PARAMETER SUCCESS INVALID_PARAMETER INVALID_PARAMETER SUCCESS SECURITY_VIOLATION",
     ),
     Known(
         "load options that are none",
@@ -93,6 +94,41 @@ KNOWN = (
         (_global("PlatformRecovery0F0A", LOAD_OPTION, BS | RT),),
         "WRITE_PROTECTED",
         "SUCCESS",
+    ),
+    Known(
+        "appending nothing to a global variable that cannot be",
+        (_global("BootNext", None, BS | APPEND), _global("Bogus", None, _ALL | APPEND)),
+        "SUCCESS SUCCESS",
+        "INVALID_PARAMETER INVALID_PARAMETER",
+    ),
+    Known(
+        "AuditMode and DeployedMode",
+        (_global("DeployedMode", b"\1", BS | RT), _get("DeployedMode", GLOBAL_VARIABLE)),
+        "WRITE_PROTECTED SUCCESS",
+        "INVALID_PARAMETER NOT_FOUND",
+    ),
+    Known(
+        "hardware error records",
+        (_set("HwErrRec0001", b"x", _ALL | HARDWARE_ERROR, HARDWARE_ERROR_VARIABLE),),
+        "UNSUPPORTED",
+        "INVALID_PARAMETER",
+    ),
+    Known(
+        "enhanced authenticated variables",
+        (_set("A", b"x", _ALL | ENHANCED),),
+        "UNSUPPORTED",
+        "INVALID_PARAMETER",
+    ),
+    Known(
+        "variables that are edk2's own",
+        (
+            _set("certdb", b"x", NV | BS, EDK2_CERT_DB),
+            _set("certdb", None, 0, EDK2_CERT_DB),
+            _set("CustomMode", b"\0", NV | BS, EDK2_CUSTOM_MODE),
+            _set("CustomMode", None, 0, EDK2_CUSTOM_MODE),
+        ),
+        "WRITE_PROTECTED WRITE_PROTECTED SECURITY_VIOLATION SECURITY_VIOLATION",
+        "WRITE_PROTECTED WRITE_PROTECTED SUCCESS SUCCESS",
     ),
     Known(
         "PlatformLang and Lang",

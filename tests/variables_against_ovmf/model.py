@@ -138,6 +138,8 @@ class Model:
         largest = self.limits.lasting if wanted & NV else self.limits.volatile
         if len(text(call.name)) + 2 + before + size > largest:
             faults.append(_INVALID)
+        if call.attributes & HARDWARE_ERROR:  # and these are no names of hardware error records
+            faults.append(_INVALID)
         if call.vendor == GLOBAL_VARIABLE and (global_faults := _global_faults(call, deletes=deletes)):
             faults += global_faults
             if held is None and not size and not deletes:
@@ -300,7 +302,7 @@ def _attribute_faults(attributes: int, *, may_be_unsupported: bool = False) -> F
     if attributes & DEPRECATED:
         faults.append({EfiStatus.UNSUPPORTED})
     # Which of the two says that a kind of variable is not on offer, the specification leaves open.
-    if attributes & (HARDWARE_ERROR | ENHANCED):
+    if attributes & ENHANCED or (attributes & HARDWARE_ERROR and may_be_unsupported):
         faults.append({EfiStatus.INVALID_PARAMETER, EfiStatus.UNSUPPORTED})
     return faults
 

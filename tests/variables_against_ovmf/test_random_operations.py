@@ -138,4 +138,4 @@ def test_the_final_stores_hold_the_same(ran: Ran, monkeypatch: pytest.MonkeyPatc
         assert {key: (one[0], one[1]) for key, one in random.items()} == {
             key: (held.attributes, held.data) for key, held in expected.items()
         }
-    assert len(expected) > OPERATIONS // 40
+    assert len(expected) > OPERATIONS // 100

@@ -412,7 +412,7 @@ def test_an_extension_that_is_not_critical_does_not_matter(guest: FakeGuest) -> 
 def test_recovery_options_are_signed_by_a_recovery_key_too(guest: FakeGuest) -> None:
     enrol(guest)
     write(guest, "dbr", signature_list(STRANGER.der), KEK_OWNER, vendor=SECURITY)
-    for name, vendor in (("OsRecoveryOrder", GLOBAL), ("OsRecovery00fF", VENDOR)):
+    for name, vendor in (("OsRecoveryOrder", GLOBAL), ("OsRecovery00FF", VENDOR)):
         for second, signer in enumerate((OWNER_OF_PK, LEAF, STRANGER)):
             write(guest, name, b"option", signer, second, vendor=vendor)
         with refused("SECURITY_VIOLATION"):
