@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ Stored = dict[Key, tuple[int, bytes, bytes]]
 """Attributes, data and timestamp of each variable."""
 
 
-def read_by_pvefi(path: Path) -> Stored:
+def read_by_pvefi(path: Path, wanted: Callable[[Guid], bool] = is_mine) -> Stored:
     with Edk2Store.open(path, writable=False) as store:
         return {
             (one.name.encode("utf-16-le", "surrogatepass"), one.vendor): (
@@ -26,11 +27,13 @@ def read_by_pvefi(path: Path) -> Stored:
                 one.timestamp,
             )
             for one in store
-            if is_mine(one.vendor)
+            if wanted(one.vendor)
         }
 
 
-def read_by_virt_firmware(path: Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
+def read_by_virt_firmware(
+    path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Callable[[Guid], bool] = is_mine
+) -> Stored:
     """Return the same by virt-firmware, which is kept from taking variables of one name for the same."""
     edk2 = pytest.importorskip("virt.firmware.varstore.edk2")
     efivar, ucs16 = edk2.efivar, edk2.ucs16
@@ -47,5 +50,5 @@ def read_by_virt_firmware(path: Path, monkeypatch: pytest.MonkeyPatch) -> Stored
     return {
         (bytes(one.name)[:-2], Guid(one.guid.bytes_le)): (one.attr, bytes(one.data), one.bytes_time())
         for one in found.values()
-        if is_mine(Guid(one.guid.bytes_le))
+        if wanted(Guid(one.guid.bytes_le))
     }
