@@ -42,6 +42,7 @@ MODULES = (
     "lib/modules/*/kernel/drivers/virtio/*",
     "lib/modules/*/kernel/drivers/block/virtio_blk.ko*",
 )
+CAPSULE_LOADER = ("lib/modules/*/kernel/drivers/firmware/efi/capsule-loader.ko*",)
 CLOUD_612 = r"linux-image-6\.12\.\d+\+deb12-cloud-amd64"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
 ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
@@ -91,6 +92,7 @@ ITEMS = (
         "newest",
     ),
     Item("cloud-modules", "linux-image-cloud-amd64", MODULES, "what the probe loads on `cloud`", "meta"),
+    Item("capsule-loader", "linux-image-cloud-amd64", CAPSULE_LOADER, "hands capsules to firmware", "meta"),
     Item("amd64-modules", "linux-image-amd64", MODULES, "what the probe loads on `amd64`", "meta"),
     Item("cloud-6.12-modules", CLOUD_612, MODULES, "what the probe loads on `cloud-6.12`", "newest"),
     Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),

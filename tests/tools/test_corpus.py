@@ -25,6 +25,7 @@ MODULES = (
     f"{FOLDER}/kernel/drivers/virtio/virtio.ko",
     f"{FOLDER}/kernel/drivers/block/virtio_blk.ko",
 )
+CAPSULE_LOADER = f"{FOLDER}/kernel/drivers/firmware/efi/capsule-loader.ko"
 
 
 def deb(path: Path, files: dict[str, bytes]) -> Path:
@@ -54,7 +55,9 @@ class Archive:
 
     def __init__(self) -> None:
         self.downloads = 0
-        self.files = {KERNEL: b"kernel", "lib/other": b"other"} | dict.fromkeys(MODULES, b"module")
+        self.files = {KERNEL: b"kernel", "lib/other": b"other"} | dict.fromkeys(
+            (*MODULES, CAPSULE_LOADER), b"module"
+        )
         self.broken = ""
 
     def resolve(self, package: str, how: str) -> str:
@@ -165,6 +168,7 @@ def test_the_archive_is_not_asked_when_offline(archive: Archive) -> None:
 
 def test_a_pattern_that_names_no_or_several_files_is_refused(archive: Archive) -> None:
     archive.files = {"usr/share/OVMF/A.fd": b"a", "usr/share/ovmf/B.fd": b"b"}
+    archive.files["usr/share/ovmf/PkKek-1-snakeoil.key"] = b"of another item of the package"
     with pytest.raises(CorpusError, match=r"names A\.fd, B\.fd"):
         Corpus().file("ovmf", "*.fd")
     with pytest.raises(CorpusError, match="names nothing"):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.errors import EfiError
-from pvefi.efi.varstore.store import name_size
+from pvefi.efi.own_variables import is_own
+from pvefi.efi.varstore.store import VariableStore, name_size
 from pvefi.layout import Guid
 from pvefi.spec.edk2.secure_boot import (
     CERTIFICATE_DATABASE,
@@ -36,6 +37,7 @@ __all__ = [
     "check_offered",
     "check_record",
     "check_size",
+    "check_timestamps",
     "check_writable",
 ]
 
@@ -44,7 +46,7 @@ _KNOWN = sum(VariableAttribute)
 AUTHENTICATED = (
     VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS | VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
 )
-# Variables in which a firmware keeps what only it may change, pvefi's and edk2's (mAuthVarEntry in edk2
+# Variables in which edk2 keeps what only a firmware may change (mAuthVarEntry in edk2
 # SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c).
 _FIRMWARE_S_OWN = frozenset(
     {
@@ -68,8 +70,6 @@ def check_offered(attributes: VariableAttribute) -> None:
     # Deprecated: "platforms should return EFI_UNSUPPORTED" to a caller who specifies it.
     if attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS:
         raise EfiError(EfiStatus.UNSUPPORTED, "AUTHENTICATED_WRITE_ACCESS is deprecated")
-    if attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS:
-        raise EfiError(EfiStatus.UNSUPPORTED, "there are no variables with enhanced authenticated access")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
 
@@ -82,6 +82,13 @@ def check_record(name: str, vendor: Guid, attributes: VariableAttribute) -> None
         vendor != guids.HARDWARE_ERROR_VARIABLE or not is_numbered(name, "HwErrRec")
     ):
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{name} is no name of a hardware error record")
+
+
+def check_timestamps(attributes: VariableAttribute, store: VariableStore) -> None:
+    """Refuse time-based variables where their times would be lost; EfiError UNSUPPORTED."""
+    timed = attributes & VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    if timed and not store.keeps_timestamps:
+        raise EfiError(EfiStatus.UNSUPPORTED, "the variable store has no place for timestamps")
 
 
 def check_combination(attributes: VariableAttribute) -> None:
@@ -98,7 +105,7 @@ def check_combination(attributes: VariableAttribute) -> None:
 
 def check_writable(name: str, vendor: Guid) -> None:
     """Refuse to change what is the firmware's own; EfiError WRITE_PROTECTED, SECURITY_VIOLATION."""
-    own = (name, vendor) in _FIRMWARE_S_OWN or vendor == guids.PVEFI_VARIABLE
+    own = is_own(name, vendor) or (name, vendor) in _FIRMWARE_S_OWN
     if own or is_read_only(name, vendor):
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is the firmware's own")
     if (name, vendor) in _NEEDS_PRESENCE:
