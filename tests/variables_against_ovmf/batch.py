@@ -81,9 +81,7 @@ def draw(number: int, operations: int, *, runtime: bool = False) -> list[Operati
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    return [
-        numbered(one, at + (0x8000 if runtime else 0)) for at, one in enumerate(Recorder.recorded) if one
-    ]
+    return [numbered(one, at + (0x8000 if runtime else 0)) for at, one in enumerate(Recorder.recorded) if one]
 
 
 def is_mine(vendor: Guid) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pvefi.spec.uefi.guids import GLOBAL_VARIABLE
 from pvefi.spec.uefi.status import EfiStatus
-from tests.variables_against_ovmf.model import DEFINED, ENHANCED, HARDWARE_ERROR, Model
+from tests.variables_against_ovmf.model import DEFINED, HARDWARE_ERROR, Model
 from tests.variables_against_ovmf.operations import (
     GetNextVariableName,
     Operation,
@@ -29,14 +29,8 @@ def rule_for(model: Model, operation: Operation, ours: EfiStatus, theirs: EfiSta
             return "the order of variables"  # each answer is checked by itself
         case QueryVariableInfo() if theirs is EfiStatus.SUCCESS and operation.attributes & ~DEFINED:
             return "room for attributes that mean nothing"
-        case QueryVariableInfo() if theirs is EfiStatus.SUCCESS and operation.attributes & ENHANCED:
-            return "room for enhanced authenticated variables"
         case QueryVariableInfo() if told == (EfiStatus.UNSUPPORTED, EfiStatus.INVALID_PARAMETER) and (
             operation.attributes & HARDWARE_ERROR
         ):
             return "room for hardware error records that are volatile"
-        case SetVariable() if told == (EfiStatus.UNSUPPORTED, EfiStatus.INVALID_PARAMETER) and (
-            operation.attributes & ENHANCED
-        ):
-            return "enhanced authenticated variables"
     return ""

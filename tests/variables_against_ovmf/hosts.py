@@ -46,7 +46,7 @@ class Pvefi:
 
 @dataclass(frozen=True)
 class OvmfHost:
-    """OVMF in QEMU; `secure` is the build with Secure Boot, whose flash only system management mode writes."""
+    """OVMF in QEMU; `secure` is the build whose flash is written in system management mode only."""
 
     assemble: Assembler
     qemu: str

@@ -143,14 +143,12 @@ class Model:
         if call.vendor == GLOBAL_VARIABLE and (global_faults := _global_faults(call, deletes=deletes)):
             faults += global_faults
             if held is None and not size and not deletes:
-                # "If the variable does not exist and EFI_VARIABLE_APPEND_WRITE is set and the size is zero,
-                # the variable is not created and EFI_SUCCESS is returned": nothing made with wrong attributes.
+                # "If the variable does not exist and EFI_VARIABLE_APPEND_WRITE is set and the size is
+                # zero, the variable is not created and EFI_SUCCESS is returned": nothing is made wrongly.
                 faults[-1] = faults[-1] | {EfiStatus.SUCCESS}
         return faults
 
-    def _runtime_faults(
-        self, held: Held | None, wanted: int, *, deletes: bool, changes: bool
-    ) -> Faults:
+    def _runtime_faults(self, held: Held | None, wanted: int, *, deletes: bool, changes: bool) -> Faults:
         """Return why an operating system may not do that."""
         if held is not None and not held.lasts_at_runtime:
             return [{EfiStatus.WRITE_PROTECTED, EfiStatus.INVALID_PARAMETER}]
@@ -302,7 +300,7 @@ def _attribute_faults(attributes: int, *, may_be_unsupported: bool = False) -> F
     if attributes & DEPRECATED:
         faults.append({EfiStatus.UNSUPPORTED})
     # Which of the two says that a kind of variable is not on offer, the specification leaves open.
-    if attributes & ENHANCED or (attributes & HARDWARE_ERROR and may_be_unsupported):
+    if attributes & HARDWARE_ERROR and may_be_unsupported:
         faults.append({EfiStatus.INVALID_PARAMETER, EfiStatus.UNSUPPORTED})
     return faults
 

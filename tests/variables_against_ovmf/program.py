@@ -28,7 +28,9 @@ class Cut(Exception):
         self.outcomes = outcomes
 
 
-def build_program(assemble: Assembler, operations: Sequence[Operation], *, port: int, status: int = 0) -> bytes:
+def build_program(
+    assemble: Assembler, operations: Sequence[Operation], *, port: int, status: int = 0
+) -> bytes:
     """Return a program that carries out `operations`, and says on `port` what came of each."""
     records = bytearray(struct.pack("<HHI", port, status, 0))
     for operation in operations:

@@ -85,9 +85,7 @@ class Writer:
         attributes |= APPEND if appends else 0
         if not deletes and self.dice.random() < 0.4:
             return self._wrong(name, attributes, value, signer)
-        data = update(
-            name, self._vendor(name), attributes, value, self.people[signer], time(self.clock)
-        )
+        data = update(name, self._vendor(name), attributes, value, self.people[signer], time(self.clock))
         self._note(name, value, signer, deletes=deletes)
         return SetVariable(wide(name), self._vendor(name), attributes, data)
 
@@ -121,65 +119,62 @@ class Writer:
 
     def _wrong(self, name: str, attributes: int, value: bytes, signer: str) -> SetVariable:
         """Return a write that is not to be."""
-        vendor, right, now = self._vendor(name), self.people[signer], time(self.clock)
-        data = update(name, vendor, attributes, value, right, now)
+        vendor = self._vendor(name)
         wrong = self.dice.choice(WRONG)
         if name not in self.owners and wrong in ("older", "signer"):
             wrong = "nobody"  # nothing is wrong with the first write of a variable
         if name in KEYS and "PK" not in self.owners and wrong not in ("older", "plain", "empty", "long"):
             wrong = "short"  # in setup mode nobody looks at the signature
-        match wrong:
-            case "signer":
-                others = [one for one in self.people if one != signer]
-                data = update(name, vendor, attributes, value, self.people[self.dice.choice(others)], now)
-            case "nobody":
-                data = update(name, vendor, attributes, value, None, now)
-            case "older":
-                data = update(name, vendor, attributes, value, right, time(0, year=2030))
-            case "padded":
-                data = update(name, vendor, attributes, value, right, time(self.clock, nanosecond=1))
-            case "time zone":
-                data = update(name, vendor, attributes, value, right, time(self.clock, time_zone=60))
-            case "name":
-                data = update(f"{name}x", vendor, attributes, value, right, now)
-            case "attributes":
-                data = update(name, vendor, attributes ^ RT, value, right, now)
-            case "value":
-                data = data[:-1] + bytes([data[-1] ^ 1])
-            case "trailing":
-                data += b"\0"
-            case "signature":
-                at = len(data) - len(value) - self.dice.randint(1, 200)
-                data = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
-            case "kind":
-                data = now + certificate_of(data[40 : len(data) - len(value)], type_=0x0EF0) + value
-            case "short":
-                data = data[: self.dice.choice((0, 1, 16, 39, 40, 41))]
-            case "long":
-                data = now + certificate_of(b"", length=0x10000) + value
-            case "plain":
-                attributes &= ~TIME_BASED
-                data = value
-            case "empty":
-                data = b""
+        if wrong in UNSIGNED:
+            attributes = attributes & ~TIME_BASED if wrong == "plain" else attributes
+            data = value if wrong == "plain" else b""
+        elif wrong in SIGNED_WRONGLY:
+            data = self._signed_wrongly(wrong, name, attributes, value, signer)
+        else:
+            right = update(name, vendor, attributes, value, self.people[signer], time(self.clock))
+            data = self._damaged(wrong, right, len(value))
         return SetVariable(wide(name), vendor, attributes, data or None)
 
+    def _signed_wrongly(self, wrong: str, name: str, attributes: int, value: bytes, signer: str) -> bytes:
+        """Return a descriptor that is sound, but not for this."""
+        by, now = self.people[signer], time(self.clock)
+        named, signed_attributes = name, attributes
+        match wrong:
+            case "signer":
+                by = self.people[self.dice.choice([one for one in self.people if one != signer])]
+            case "older":
+                now = time(0, year=2030)
+            case "padded":
+                now = time(self.clock, nanosecond=1)
+            case "time zone":
+                now = time(self.clock, time_zone=60)
+            case "name":
+                named = f"{name}x"
+            case "attributes":
+                signed_attributes = attributes ^ RT
+        nobody = None if wrong == "nobody" else by
+        return update(named, self._vendor(name), signed_attributes, value, nobody, now)
 
-WRONG = (
-    "signer",
-    "nobody",
-    "older",
-    "padded",
-    "time zone",
-    "name",
-    "attributes",
-    "value",
-    "trailing",
-    "signature",
-    "kind",
-    "short",
-    "long",
-    "plain",
-    "empty",
-)
+    def _damaged(self, wrong: str, data: bytes, value_size: int) -> bytes:
+        """Return a right write with something in it that is not."""
+        now, end = data[:16], len(data) - value_size
+        match wrong:
+            case "value":
+                return data[:-1] + bytes([data[-1] ^ 1])
+            case "trailing":
+                return data + b"\0"
+            case "signature":
+                at = end - self.dice.randint(1, 200)
+                return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+            case "kind":
+                return now + certificate_of(data[40:end], type_=0x0EF0) + data[end:]
+            case "short":
+                return data[: self.dice.choice((0, 1, 16, 39, 40, 41))]
+        return now + certificate_of(b"", length=0x10000) + data[end:]  # longer than it is
+
+
+SIGNED_WRONGLY = ("signer", "nobody", "older", "padded", "time zone", "name", "attributes")
+DAMAGED = ("value", "trailing", "signature", "kind", "short", "long")
+UNSIGNED = ("plain", "empty")
+WRONG = (*SIGNED_WRONGLY, *DAMAGED, *UNSIGNED)
 """What is wrong with a write."""

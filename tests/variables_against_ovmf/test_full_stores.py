@@ -53,16 +53,16 @@ FILL: list[Operation] = [
     *(_set(number, number) for number in range(COUNT)),
     *(_delete(number) for number in (1, 3)),
     *(_set(number, number + 0x40) for number in (0, 2, 9, 10, 11)),
-    *(_set(0, value, size=1000) for value in range(20)),
+    *(_set(0, value, size=1000) for value in range(5)),
     _set(2, 0x77, size=1, attributes=USUAL | APPEND),
     *_look(),
 ]
 """Until there is no room, what was deleted and replaced cleared away, and again."""
 GO_ON: list[Operation] = [
     *_look(),
-    *(_delete(number) for number in (0, 4)),
-    *(_set(number, number + 0x80) for number in (5, 6, 1)),
-    *(_set(0, value, size=2000) for value in range(20)),
+    _delete(4),
+    _set(5, 0x85),
+    *(_set(0, value, size=200) for value in range(5)),
     *_look(),
 ]
 

@@ -63,9 +63,7 @@ def ran(
 ) -> Ran:
     machine, code, number = request.param
     ours, theirs = pvefi(machine), ovmf(code)
-    batch = Batch(
-        [*draw(number, OPERATIONS // 2), *_known()], draw(number, OPERATIONS // 2, runtime=True)
-    )
+    batch = Batch([*draw(number, OPERATIONS // 2), *_known()], draw(number, OPERATIONS // 2, runtime=True))
 
     def both(batch: Batch, purpose: str) -> tuple[list[Outcome], list[Outcome], Path, Path]:
         operations = batch.operations()

@@ -111,7 +111,9 @@ def test_what_is_known_to_differ_does_and_not_otherwise(ran: Ran) -> None:
     at = 0
     for known in ran.known:
         end = at + len(known.operations)
-        found = [" ".join(one.status.name or "" for one in outcomes[at:end]) for outcomes in (ran.ours, ran.theirs)]
+        found = [
+            " ".join(one.status.name or "" for one in outcomes[at:end]) for outcomes in (ran.ours, ran.theirs)
+        ]
         assert found == [known.ours, known.theirs], known.title
         at = end
 
