@@ -224,13 +224,13 @@ def _different_sizes(
     model: Model, query: QueryVariableInfo, ours: Outcome, theirs: Outcome, baseline: tuple[int, int]
 ) -> str:
     if not query.attributes & NV:
-        return ""  # the store of volatile variables is an implementation's own affair: docs/variables.md
+        return ""  # VOLATILE_ROOM
     whole, left, one = ours.outputs
     their_whole, their_left, their_one = theirs.outputs
     assert isinstance(left, int)
     assert isinstance(their_left, int)
     same = (whole, one) == (their_whole, their_one)
-    if not model.runtime:  # afterwards OVMF counts what was deleted
+    if not model.runtime:  # ROOM_LATER
         same = same and left - baseline[0] == their_left - baseline[1]
     return "" if same else f"pvefi: {ours}, OVMF: {theirs}, at first {baseline}"
 

@@ -13,6 +13,7 @@ from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_to_the_end
 from tests.variables_against_ovmf.machine import VENDORS
 from tests.variables_against_ovmf.model import APPEND, BS, NV, RT, Held, Model
 from tests.variables_against_ovmf.operations import (
+    ExitBootServices,
     GetVariable,
     Operation,
     Outcome,
@@ -114,3 +115,14 @@ def test_both_have_room_for_as_much(
     our = followed(Model(), FILL, run_to_the_end(pvefi("embedded"), FILL, ours))
     their = followed(Model(), FILL, run_to_the_end(ovmf("OVMF_CODE_4M.fd"), FILL, theirs))
     assert our == their
+
+
+@pytest.mark.full
+def test_after_boot_services_pvefi_clears_away_what_was_replaced_and_ovmf_does_not(
+    pvefi: Callable[[str], Pvefi], ovmf: Callable[[str], OvmfHost], new_store: NewStore
+) -> None:
+    operations = [ExitBootServices(), *(_set(0, value) for value in range(COUNT))]
+    our = followed(Model(), operations, run_to_the_end(pvefi("embedded"), operations, new_store("ours.fd")))
+    assert set(our) == {EfiStatus.SUCCESS}
+    theirs = run_to_the_end(ovmf("OVMF_CODE_4M.fd"), operations, new_store("theirs.fd"))
+    assert followed(Model(), operations, theirs)[-1] is EfiStatus.OUT_OF_RESOURCES

@@ -16,6 +16,7 @@ from pvefi.spec.uefi.guids import EDK2_CERT_DB
 from pvefi.spec.uefi.status import EfiStatus
 from tests.build.signed_update import time
 from tests.variables_against_ovmf.conftest import NewStore
+from tests.variables_against_ovmf.differences import SEVERAL
 from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_to_the_end
 from tests.variables_against_ovmf.known import Known
 from tests.variables_against_ovmf.known_signed import known_signed
@@ -27,6 +28,7 @@ from tests.variables_against_ovmf.stores import Stored, read_by_pvefi, read_by_v
 
 WRITES = 200
 SECURE, PLAIN = "OVMF_CODE_4M.secboot.fd", "OVMF_CODE_4M.fd"
+NO_KEK = "databases without a KEK"
 MINE = {VENDORS[0], *KEYS.values()}
 
 RUNS = [
@@ -80,10 +82,10 @@ def rule_for(operation: Operation, ours: EfiStatus, theirs: EfiStatus, exists: b
         return ""
     name = text(operation.name).decode("utf-16-le")
     if (ours, theirs) == (EfiStatus.SECURITY_VIOLATION, EfiStatus.NOT_FOUND) and name in ("db", "dbx"):
-        return "" if has_kek else "databases without a KEK"
+        return "" if has_kek else NO_KEK
     if (ours, theirs) == (EfiStatus.INVALID_PARAMETER, EfiStatus.SECURITY_VIOLATION) and exists:
         # Other attributes than the variable has, and no descriptor.
-        return "several faults in one call"
+        return SEVERAL
     return ""
 
 

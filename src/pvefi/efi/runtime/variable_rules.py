@@ -77,7 +77,7 @@ def check_offered(attributes: VariableAttribute) -> None:
 def check_record(name: str, vendor: Guid, attributes: VariableAttribute) -> None:
     """Refuse a hardware error record under a name that none has; EfiError INVALID_PARAMETER."""
     # "If the EFI_VARIABLE_HARDWARE_ERROR_RECORD attribute is set, VariableName and VendorGuid must comply
-    # with the rules stated in" UEFI 2.10 §8.2.4.2.
+    # with the rules stated in" UEFI 2.10 §8.2.7.2.
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD and (
         vendor != guids.HARDWARE_ERROR_VARIABLE or not is_numbered(name, "HwErrRec")
     ):

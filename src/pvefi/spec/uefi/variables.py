@@ -99,7 +99,7 @@ DEFINED_VARIABLES: Mapping[Guid, Mapping[str, VariableAttribute]] = MappingProxy
         IMAGE_SECURITY_DATABASE: MappingProxyType(
             dict.fromkeys(("db", "dbr", "dbt", "dbx", "devdb"), _NV_BS_RT_AT)
         ),
-        # UEFI 2.10 §8.2.4.2
+        # UEFI 2.10 §8.2.7.2
         HARDWARE_ERROR_VARIABLE: MappingProxyType(
             {"HwErrRec####": _NV_BS_RT | VariableAttribute.HARDWARE_ERROR_RECORD}
         ),
