@@ -91,9 +91,10 @@ class VariableMachine(RuleBasedStateMachine):
 
     def do(self, operation: Operation) -> None:
         """Carry `operation` out, and have the model do it too."""
-        before = len(self.model.variables)
-        self.model.carry_out(operation, self.perform(operation))
-        self.changed = self.changed or len(self.model.variables) != before
+        status = self.perform(operation)
+        self.model.carry_out(operation, status)
+        if isinstance(operation, SetVariable) and status is EfiStatus.SUCCESS:
+            self.changed = True
 
     @initialize(of_the_specification=st.integers(0, 3).map(lambda number: number == 3))
     def begin(self, of_the_specification: bool) -> None:
@@ -157,10 +158,11 @@ class VariableMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def append(self, data: st.DataObject) -> None:
-        name, vendor, held = self._key(data)
+        name, vendor, held = self._key(data, mostly_there=data.draw(st.integers(0, 3)) < 3)
         attributes = self._attributes(data, name, vendor, held) or BS
         content = self._content(data, name, vendor)
-        if vendor == GLOBAL_VARIABLE:  # what is appended would have to make sense there
+        # What is appended to those of the specification would have to make sense there.
+        if vendor == GLOBAL_VARIABLE or data.draw(st.integers(0, 3)) == 3:
             content = b""
         self.do(SetVariable(name, vendor, attributes | APPEND, content or None))
 
