@@ -232,7 +232,7 @@ def test_other_attributes_than_before_are_refused(guest: FakeGuest, attributes: 
         (NV | BS | RT | 0x100, "INVALID_PARAMETER"),
         (NV | BS | RT | 0x80000000, "INVALID_PARAMETER"),
         (NV | BS | RT | 0xA0, "INVALID_PARAMETER"),
-        (NV | BS | RT | 0x08, "UNSUPPORTED"),
+        (NV | BS | RT | 0x08, "INVALID_PARAMETER"),
         (NV | BS | RT | 0x10, "UNSUPPORTED"),
     ],
 )
@@ -266,7 +266,7 @@ def test_the_firmware_s_own_variables_are_write_protected(guest: FakeGuest, name
         ("Boot0001", NV | BS | RT),
         ("BootOrder", NV | BS | RT),
         ("BootCurrent", BS | RT),
-        ("Key00fF", NV | BS | RT),
+        ("Key00FF", NV | BS | RT),
     ],
 )
 def test_variables_that_the_specification_defines_are_set(
@@ -282,6 +282,7 @@ def test_variables_that_the_specification_defines_are_set(
         ("Boot001", guids.GLOBAL_VARIABLE),
         ("Boot00010", guids.GLOBAL_VARIABLE),
         ("Boot000G", guids.GLOBAL_VARIABLE),
+        ("Boot000a", guids.GLOBAL_VARIABLE),
         ("Boot####x", guids.GLOBAL_VARIABLE),
         ("BootCurrent", guids.GLOBAL_VARIABLE),
         ("PK", guids.GLOBAL_VARIABLE),
@@ -295,6 +296,21 @@ def test_what_the_specification_s_vendors_do_not_have_is_refused(
 ) -> None:
     with refused("INVALID_PARAMETER"):
         put(guest, name, vendor=vendor)
+
+
+@pytest.mark.parametrize(
+    ("name", "vendor", "status"),
+    [
+        ("HwErrRec000A", guids.HARDWARE_ERROR_VARIABLE, "UNSUPPORTED"),
+        ("HwErrRec00A", guids.HARDWARE_ERROR_VARIABLE, "INVALID_PARAMETER"),
+        ("HwErrRec000A", VENDOR, "INVALID_PARAMETER"),
+    ],
+)
+def test_a_hardware_error_record_has_its_own_name_and_there_is_none_all_the_same(
+    guest: FakeGuest, name: str, vendor: Guid, status: str
+) -> None:
+    with refused(status):
+        put(guest, name, attributes=NV | BS | RT | 0x8, vendor=vendor)
 
 
 # ---------------------------------------------------------------- room

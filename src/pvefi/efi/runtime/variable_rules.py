@@ -25,6 +25,7 @@ from pvefi.spec.uefi.variables import (
     DEFINED_VARIABLES,
     VariableAttribute,
     defined_attributes,
+    is_numbered,
     is_read_only,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "check_combination",
     "check_definition",
     "check_offered",
+    "check_record",
     "check_size",
     "check_timestamps",
     "check_writable",
@@ -70,6 +72,16 @@ def check_offered(attributes: VariableAttribute) -> None:
         raise EfiError(EfiStatus.UNSUPPORTED, "AUTHENTICATED_WRITE_ACCESS is deprecated")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
+
+
+def check_record(name: str, vendor: Guid, attributes: VariableAttribute) -> None:
+    """Refuse a hardware error record under a name that none has; EfiError INVALID_PARAMETER."""
+    # "If the EFI_VARIABLE_HARDWARE_ERROR_RECORD attribute is set, VariableName and VendorGuid must comply
+    # with the rules stated in" UEFI 2.10 §8.2.7.2.
+    if attributes & VariableAttribute.HARDWARE_ERROR_RECORD and (
+        vendor != guids.HARDWARE_ERROR_VARIABLE or not is_numbered(name, "HwErrRec")
+    ):
+        raise EfiError(EfiStatus.INVALID_PARAMETER, f"{name} is no name of a hardware error record")
 
 
 def check_timestamps(attributes: VariableAttribute, store: VariableStore) -> None:

@@ -18,6 +18,7 @@ from pvefi.efi.runtime.variable_rules import (
     check_combination,
     check_definition,
     check_offered,
+    check_record,
     check_size,
     check_timestamps,
     check_writable,
@@ -151,6 +152,7 @@ def set_variable(
     if data_size and not data:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "Data is NULL")
     check_combination(attributes)
+    check_record(variable_name, vendor_guid, attributes)
     check_offered(attributes)
     check_writable(variable_name, vendor_guid)
     largest = store_of(efi, attributes).capacity().largest
