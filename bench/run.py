@@ -32,6 +32,8 @@ from bench.busy_program import build_busy_program
 from bench.figures import BootSample, Figure, JsonObject, Samples, Table, figures_of, to_json
 from bench.qemu_figures import qemu_figures_of, qemu_tables_of
 from bench.qemu_run import BenchError, Subject, measure_qemu
+from bench.store_figures import store_figures_of, store_tables_of
+from bench.store_run import measure_store
 from corpus import Corpus, CorpusError
 from probe import probe_initrd
 from pvefi.errors import MachineError
@@ -44,13 +46,16 @@ _REPEATS, _QUICK_REPEATS = 7, 2
 _COUNTED = 2
 _QEMU_REPEATS, _QEMU_WIDE = 5, 2
 _WIDE = 3
+_STORE_REPEATS = 5
+_KILLS, _QUICK_KILLS = (10_000, 2_000), (200, 100)
+"""Writers killed in a roomy store, and in one that is cleared away at most changes."""
 _DIRECTORY_SIZE = 40
 _OTHER_KERNELS = (("amd64", "boot/vmlinuz-*"), ("cloud-6.12", "boot/vmlinuz-*"), ("netboot", "*/linux"))
 _TABLE_WIDTH = 150  # columns, where no terminal says
 _IMPORT = "import time; t = time.perf_counter(); import pvefi.cli; print(time.perf_counter() - t)"
 _HANDOFF = "hand-off"
 _EMBEDDED = ("--machine", "embedded")
-_PARTS = ("embedded", "qemu")
+_PARTS = ("embedded", "qemu", "store")
 
 
 def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None], *, wide: int = 0) -> Samples:
@@ -251,7 +256,11 @@ def main(words: Sequence[str]) -> int:
         action="store_true",
         help=f"{_QUICK_REPEATS} rounds, not {_REPEATS}, and nothing that takes minutes",
     )
-    parser.add_argument("--only", choices=_PARTS, help="measure this part: pvefi by itself, or boots in QEMU")
+    parser.add_argument(
+        "--only",
+        choices=_PARTS,
+        help="measure this part: boots on the embedded machine, boots in QEMU, or variables",
+    )
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="measure this kernel, not Debian's")
     given = parser.parse_args(words)
     progress = Console(stderr=True)
@@ -261,18 +270,29 @@ def main(words: Sequence[str]) -> int:
         with progress.status("measuring") as status:
             figures: list[Figure] = []
             tables: list[Table] = []
-            if given.only != "qemu":
+            parts = (given.only,) if given.only else _PARTS
+            if "embedded" in parts:
                 figures += _embedded_figures(image, status.update, quick=given.quick)
-            if given.only != "embedded":
-                probe = probe_initrd("any" if given.kernel else "cloud")
+            if "qemu" in parts:
                 measured = measure_qemu(
-                    Subject(image, probe),
+                    Subject(image, probe_initrd("any" if given.kernel else "cloud")),
                     _QUICK_REPEATS if given.quick else _QEMU_REPEATS,
                     0 if given.quick else _QEMU_WIDE,
                     status.update,
                 )
                 figures += qemu_figures_of(measured)
                 tables += qemu_tables_of(measured)
+            if "store" in parts:
+                # efivarfs is a module, which only the corpus's kernel has here.
+                kernel_with_modules = Corpus().file("cloud", "boot/vmlinuz-*")
+                stored = measure_store(
+                    Subject(kernel_with_modules, probe_initrd("cloud")),
+                    _QUICK_REPEATS if given.quick else _STORE_REPEATS,
+                    _QUICK_KILLS if given.quick else _KILLS,
+                    status.update,
+                )
+                figures += store_figures_of(stored)
+                tables += store_tables_of(stored)
     except (BenchError, CorpusError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +32,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci" if CI else "default")
+
+# What nohup ignores, programs that tests start would ignore too, those that tests end by it among them.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 Tool = Callable[[str], str]
 

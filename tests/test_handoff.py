@@ -20,15 +20,17 @@ from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect, ker
 from pvefi.image import Image, inspect
 from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, RamBlock
-from pvefi.spec.linux.boot_params import BootParams
+from pvefi.spec.linux.boot_params import BootParams, EfiInfo
+from pvefi.spec.linux.setup_data import SetupData, SetupDataType
 from pvefi.spec.uefi.memory import MemoryDescriptor, MemoryType
-from pvefi.verdict import ConfigurationTable, Handoff
+from pvefi.verdict import ConfigurationTable, Handoff, SetupDataNode
 from tests.build.bzimage import SETUP_SIZE, build_bzimage
 from tests.build.elf import PHYSICAL, Load, build_elf
 from tests.build.pe import build_pe
 
 MIB, GIB = 1 << 20, 1 << 30
 ALIGNMENT = 2 * MIB
+EFI_FIELDS = [name for name in EfiInfo.__dataclass_fields__ if name != "efi_loader_signature"]
 CODE = bytes(range(48))
 
 
@@ -282,8 +284,54 @@ WRONG: dict[str, dict[str, int]] = {
     "a command line just after memory": {"hdr_cmd_line_ptr": 64 * MIB},
     "an initrd that is no memory": {"hdr_ramdisk_image": 0xF000_0000, "hdr_ramdisk_size": 1},
     "an initrd that passes the end": {"hdr_ramdisk_image": INITRD, "hdr_ramdisk_size": 64 * MIB},
+    "a setup_data list that is no memory": {"hdr_setup_data": 1 << 40},
     "an initrd of any size": {"hdr_ramdisk_image": INITRD, "hdr_ramdisk_size": 1, "ext_ramdisk_size": 9},
 }
+
+
+def efi_info(**fields: int) -> EfiInfo:
+    return EfiInfo(efi_loader_signature=b"EL64", **dict.fromkeys(EFI_FIELDS, 0) | fields)
+
+
+def test_setup_data_and_a_map_with_virtual_addresses_are_collected(kernel: Given) -> None:
+    runtime = replace(DESCRIPTOR, virtual_start=0xFFFF_FFFF_0000_0000)
+    second = SetupData(next=0, type=SetupDataType.EFI, len=96)
+    first = SetupData(next=INITRD, type=SetupDataType.RNG_SEED, len=4)
+    kernel.memory.write(TEXT_AT, first.pack() + b"seed")
+    kernel.memory.write(INITRD, second.pack() + bytes(range(96)))
+    kernel.memory.write(INITRD + 4096, DESCRIPTOR.pack() + bytes(8) + runtime.pack() + bytes(8))
+    info = efi_info(efi_memmap=INITRD + 4096, efi_memmap_size=96, efi_memdesc_size=48)
+    kernel.params(hdr_setup_data=TEXT_AT, efi_info=info)
+    handoff = kernel.collect()
+    assert handoff.setup_data == (
+        SetupDataNode(TEXT_AT, SetupDataType.RNG_SEED, 4, b"seed"),
+        SetupDataNode(INITRD, SetupDataType.EFI, 96, bytes(range(96))),
+    )
+    assert handoff.runtime_map == (DESCRIPTOR, runtime)
+    kernel.memory.write(INITRD + 4096, (DESCRIPTOR.pack() + bytes(8)) * 2)
+    assert kernel.collect().runtime_map == ()
+
+
+def test_a_setup_data_list_without_an_end_is_a_fault(kernel: Given) -> None:
+    kernel.memory.write(TEXT_AT, SetupData(next=TEXT_AT, type=SetupDataType.PCI, len=0).pack())
+    kernel.params(hdr_setup_data=TEXT_AT)
+    with pytest.raises(GuestFault, match="the setup_data list has more than 256 nodes"):
+        kernel.collect()
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"efi_memmap": INITRD, "efi_memmap_size": 48 << 20, "efi_memdesc_size": 48},
+        {"efi_memmap": 64 * MIB, "efi_memmap_size": 48, "efi_memdesc_size": 48},
+        {"efi_memmap": INITRD, "efi_memmap_hi": 9, "efi_memmap_size": 48, "efi_memdesc_size": 48},
+    ],
+    ids=str,
+)
+def test_an_efi_memory_map_that_is_none_is_a_fault(kernel: Given, info: dict[str, int]) -> None:
+    kernel.params(efi_info=efi_info(**info))
+    with pytest.raises(GuestFault):
+        kernel.collect()
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -31,7 +31,7 @@ LAYERS = (
     ("entries",),
     ("machines",),
     ("handoff", "judge", "console_watch"),
-    ("evaluate", "report"),
+    ("evaluate", "report", "enrollment"),
     ("console_watch",),
     ("prepare", "progress"),
     ("boot",),

@@ -39,6 +39,7 @@ from pvefi.machines import (
 from pvefi.prepare import PreparedBoot, not_started
 from pvefi.progress import InstructionTime, Progress
 from pvefi.serial import SerialDecoder, visible
+from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
@@ -47,7 +48,8 @@ __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
-_SEEDED_TIME, _SEEDED_STEP = 1_735_689_600.0, 0.001  # 2025-01-01 00:00:00 UTC, and a millisecond
+_SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
+_SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Observer:
 
     `console` gets the guest's text, `call` each service call, `stage` its progress. `serial` gets the bytes
     of the guest's serial port; without it they go to `console`, made visible. `keyboard` is where the serial
-    port's input comes from.
+    port's input comes from. `notice` gets what the user should know besides, a line each.
     """
 
     console: Callable[[str], None]
@@ -64,6 +66,7 @@ class Observer:
     stage: Callable[[str], None]
     serial: Callable[[bytes], None] | None = None
     keyboard: Keyboard | None = None
+    notice: Callable[[str], None] = lambda _text: None
 
 
 def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
@@ -76,6 +79,9 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
     with closing(Kept.open(prepared.options.variables)) as kept:
+        if kept.only_read:
+            name = prepared.options.variables
+            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
         return _boot(prepared, observer, kept)
 
 
@@ -260,13 +266,13 @@ def _clock(guest: Guest, epoch: int | None, seed: int | None) -> Clock:
     return Clock(
         idle=time_of_guest.idle,
         monotonic=time_of_guest.now,
-        wall=lambda: epoch + time_of_guest.now(),
+        wall=lambda: epoch * NANOSECONDS_PER_SECOND + int(time_of_guest.now() * NANOSECONDS_PER_SECOND),
     )
 
 
-def _wall_clock(seed: int | None) -> Callable[[], float]:
+def _wall_clock(seed: int | None) -> Callable[[], int]:
     """Return the time of day; of a boot that is to repeat, one that goes on with each reading."""
-    return time.time if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
+    return time.time_ns if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
 def _run(

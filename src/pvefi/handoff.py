@@ -16,9 +16,10 @@ from pvefi.errors import GuestFault
 from pvefi.image import Image
 from pvefi.machines.stop import Watchpoint
 from pvefi.memory import GuestMemory
-from pvefi.spec.linux.boot_params import BootParams
+from pvefi.spec.linux.boot_params import BootParams, EfiInfo
+from pvefi.spec.linux.setup_data import SetupData
 from pvefi.spec.uefi.memory import MemoryDescriptor
-from pvefi.verdict import ConfigurationTable, Handoff, Proof
+from pvefi.verdict import ConfigurationTable, Handoff, Proof, SetupDataNode
 
 __all__ = [
     "DECOMPRESSOR",
@@ -38,6 +39,10 @@ _STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the st
 _LEAST_ALIGNMENT = 2 << 20  # of a 64-bit kernel; boot protocols before 2.05 do not tell theirs
 _FIELD = 4  # bytes; a 64-bit field's upper half never changes, the kernel stays in its top 2 GiB
 _COMMAND_LINE_LIMIT = 1 << 16
+_NODES_AT_MOST, _DATA_KEPT = 256, 4096
+"""How long a setup_data list may be, and how many bytes of a node's data are of interest."""
+_DESCRIPTORS_AT_MOST = 2048
+"""Of an EFI memory map; the largest hosts have some hundreds."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +199,34 @@ def collect(
         initrd_sha256=hashlib.sha256(initrd).hexdigest() if initrd else "",
         memory_map=memory_map,
         configuration_tables=configuration_tables,
+        setup_data=tuple(_setup_data(memory, params.hdr.setup_data)),
+        runtime_map=_runtime_map(memory, params.efi_info),
     )
+
+
+def _setup_data(memory: GuestMemory, address: int) -> Iterator[SetupDataNode]:
+    """Yield the nodes of the list at `address`; GuestFault where it has no end, or leads out of RAM."""
+    left = _NODES_AT_MOST
+    while address:
+        if not left:
+            raise GuestFault(f"the setup_data list has more than {_NODES_AT_MOST} nodes")
+        left -= 1
+        node = SetupData.unpack(memory.read(address, SetupData.SIZE))
+        data = memory.read(address + SetupData.SIZE, min(node.len, _DATA_KEPT))
+        yield SetupDataNode(address, node.type, node.len, data)
+        address = node.next
+
+
+def _runtime_map(memory: GuestMemory, efi: EfiInfo) -> tuple[MemoryDescriptor, ...]:
+    """Return the EFI memory map that the kernel is given where it has virtual addresses, else nothing."""
+    size = efi.efi_memdesc_size
+    if not efi.efi_memmap_size or size < MemoryDescriptor.SIZE:
+        return ()
+    if efi.efi_memmap_size > size * _DESCRIPTORS_AT_MOST:
+        raise GuestFault(f"an EFI memory map of {efi.efi_memmap_size} bytes")
+    data = memory.read(efi.memory_map_address, efi.efi_memmap_size)
+    given = tuple(MemoryDescriptor.unpack(data, at) for at in range(0, len(data) - size + 1, size))
+    return given if any(one.virtual_start for one in given) else ()
 
 
 def _command_line(memory: GuestMemory, address: int) -> str:

@@ -7,9 +7,10 @@ is written elsewhere.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pvefi.errors import GuestFault
@@ -27,6 +28,7 @@ __all__ = [
 
 
 _CHUNK = 1 << 20
+_WORD = struct.Struct("<Q")
 _LARGE = 1 << 16
 """Bytes from which on it pays to turn to a block's backing."""
 
@@ -130,6 +132,12 @@ class GuestMemory:
         """Return `size` bytes at `address`; GuestFault unless all are RAM."""
         return bytes(self.view(address, size))
 
+    def word(self, address: int) -> int:
+        """Return the 64-bit number at `address`; GuestFault unless it is RAM."""
+        block, offset = self._place(address, 8)
+        word: int = _WORD.unpack_from(block.view, offset)[0]
+        return word
+
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at `address`; GuestFault, and nothing written, unless all of it is RAM."""
         block, offset = self._place(address, len(data))
@@ -140,7 +148,16 @@ class GuestMemory:
 
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes at `address` are all RAM, else GuestFault."""
-        self.view(address, size)
+        self._place(address, size)
+
+    def pieces(self, address: int, size: int) -> list[tuple[int, int]]:
+        """Return guest physical address and size of what `size` bytes at `address` consist of."""
+        return [(address, size)]
+
+    @property
+    def physical(self) -> GuestMemory:
+        """What the pieces are pieces of."""
+        return self
 
     def fill(self, address: int, size: int, value: int = 0) -> None:
         """Set `size` bytes at `address` to `value`; GuestFault unless all are RAM."""
@@ -170,19 +187,35 @@ _PRESENT = 1 << 0
 _PAGE_SIZE_BIT = 1 << 7
 _FRAME = 0x000F_FFFF_FFFF_F000
 _CR4_LA57 = 1 << 12
-_PAGE = 4096
+_PAGE_SHIFT = 12
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class VirtualMemory:
-    """A guest's memory by guest virtual address, through the page tables at `cr3` (4 or 5 levels)."""
+    """A guest's memory by guest virtual address, through the page tables at `cr3` (4 or 5 levels).
+
+    With `steady`, for as long as the guest does nothing but wait, each page is looked up once.
+    """
 
     physical: GuestMemory
     cr3: int
     cr4: int
+    steady: bool = False
+    _known: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def translate(self, address: int) -> tuple[int, int]:
         """Return the guest physical address and the bytes left in its page; GuestFault where unmapped."""
+        known = self._known.get(address >> _PAGE_SHIFT)
+        if known is None:
+            known = self._look_up(address)
+            if self.steady:
+                self._known[address >> _PAGE_SHIFT] = known
+        page, size = known
+        offset = address & size - 1
+        return page | offset, size - offset
+
+    def _look_up(self, address: int) -> tuple[int, int]:
+        """Return where the page of `address` stands in guest physical memory, and its size."""
         table = self.cr3 & _FRAME
         shifts = (48, 39, 30, 21, 12) if self.cr4 & _CR4_LA57 else (39, 30, 21, 12)
         # Intel SDM vol. 1 §3.3.7.1: all bits above the highest that is translated have to equal it.
@@ -190,30 +223,34 @@ class VirtualMemory:
         if sign not in (0, (1 << 64 - shifts[0] - 8) - 1):
             raise GuestFault(f"guest virtual {address:#x} is not canonical")
         for shift in shifts:
-            entry = int.from_bytes(self.physical.read(table + 8 * (address >> shift & 511), 8), "little")
+            entry = self.physical.word(table + 8 * (address >> shift & 511))
             if not entry & _PRESENT:
                 raise GuestFault(f"guest virtual {address:#x} is not mapped")
-            if shift == 12 or (shift in (30, 21) and entry & _PAGE_SIZE_BIT):
-                size = 1 << shift
-                return (entry & _FRAME & -size) | (address & (size - 1)), size - (address & (size - 1))
+            if shift == _PAGE_SHIFT or (shift in (30, 21) and entry & _PAGE_SIZE_BIT):
+                return entry & _FRAME & -(1 << shift), 1 << shift
             table = entry & _FRAME
         raise AssertionError("unreachable: the last level always returns")
 
-    def pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
-        """Give guest physical address and size of what `size` bytes at guest virtual `address` consist of."""
+    def pieces(self, address: int, size: int) -> list[tuple[int, int]]:
+        """Return guest physical address and size of the parts of `size` bytes at guest virtual `address`."""
         # Page tables may show one page at every address: without this, a size would be unbounded.
         if size > self.physical.size:
             raise GuestFault(f"{size:#x} bytes at guest virtual {address:#x} are more than the guest has")
+        found = []
         while size > 0:
             physical, left = self.translate(address)
-            count = min(size, left)
-            yield physical, count
+            count = size if size < left else left
+            found.append((physical, count))
             address += count
             size -= count
+        return found
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at guest virtual `address`; GuestFault where it is unmapped or not RAM."""
-        return b"".join(self.physical.read(at, count) for at, count in self.pieces(address, size))
+        pieces = self.pieces(address, size)
+        if len(pieces) == 1:
+            return self.physical.read(*pieces[0])
+        return b"".join([self.physical.read(at, count) for at, count in pieces])
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at guest virtual `address`; GuestFault, and nothing written, where it cannot."""
@@ -250,25 +287,20 @@ class GuardedMemory:
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at `address`; GuestFault, and nothing written, where that must not be."""
-        self._refuse(address, len(data))
+        self.storable(address, len(data))
         self._memory.write(address, data)
 
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes may be stored at `address`, else GuestFault."""
-        self._refuse(address, size)
-        self._memory.storable(address, size)
-
-    def contiguous(self, address: int) -> int:
-        """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""
-        return self._memory.contiguous(address)
-
-    def _refuse(self, address: int, size: int) -> None:
-        pieces = ((address, size),)
-        for at, count in (
-            pieces if isinstance(self._memory, GuestMemory) else self._memory.pieces(address, size)
-        ):
+        memory = self._memory
+        for at, count in memory.pieces(address, size):
             for own in self._ranges:
                 if at < own.end and own.address < at + count:
                     raise GuestFault(
                         f"{size:#x} bytes at {address:#x} would overwrite pvefi's own {own.name}"
                     )
+            memory.physical.storable(at, count)
+
+    def contiguous(self, address: int) -> int:
+        """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""
+        return self._memory.contiguous(address)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
 from pvefi.errors import UsageError
 from pvefi.files import read_file
@@ -111,12 +112,15 @@ def _vmlinux(image: Image, data: bytes) -> bytes:
 def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
     """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
 
-    An entry that cannot carry hypervisor information as asked carries it in its own way, if it has one.
+    An entry that cannot carry hypervisor information as asked carries it in its own way, if it has one. One
+    that the profile cannot serve is left out.
     """
     read = _read(options)
     image = read[0]
     found = [
-        entry for entry in ENTRIES.values() if image.entry(entry.kind, entry.bits) and _runs(image, entry)
+        entry
+        for entry in ENTRIES.values()
+        if image.entry(entry.kind, entry.bits) and _runs(image, entry) and _profile_does(options, entry)
     ]
     if not found:
         raise UsageError(
@@ -165,6 +169,12 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
             f"{image.path}: expected a 64-bit kernel for the entry {entry.kind.value}, found a 32-bit one",
             "pvefi inspect tells more",
         )
+    if not _profile_does(options, entry):
+        raise UsageError(
+            f"expected a profile whose runtime services stay for the entry {entry.kind.value}, "
+            f"found {options.profile}",
+            "--profile linux",
+        )
     boot_info = options.boot_info or entry.boot_info[0]
     if boot_info not in entry.boot_info:
         raise UsageError(
@@ -175,6 +185,10 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
     request = EntryRequest(image, data, _command_line(options, image), boot_info)
     entry.check(request)
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
+
+
+def _profile_does(options: BootOptions, entry: Entry) -> bool:
+    return PROFILES[options.profile].stays or not entry.needs_runtime
 
 
 def _runs(image: Image, entry: Entry) -> bool:

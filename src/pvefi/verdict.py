@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from pvefi.layout import Guid
+from pvefi.spec.linux.setup_data import SetupDataType
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
@@ -20,6 +21,7 @@ __all__ = [
     "Milestone",
     "Outcome",
     "Proof",
+    "SetupDataNode",
     "Verdict",
     "succeeded",
 ]
@@ -120,6 +122,19 @@ class ConfigurationTable:
 
 
 @dataclass(frozen=True)
+class SetupDataNode:
+    """One node of boot_params' setup_data list at `address` (guest physical), with the start of its data.
+
+    `size` is that of all its data, in bytes.
+    """
+
+    address: int
+    type: SetupDataType
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Handoff:
     """The moment the kernel proper gets control, with what it was given.
 
@@ -127,7 +142,8 @@ class Handoff:
     physical address; the hand-off is shown at startup_64 always, which `proof` proves. `registers` are the
     general registers, rip, rflags, cr0, cr3, cr4 and efer by lower-case name.
     `boot_params` are the 4096 bytes of the zero page at `boot_params_address` (guest physical).
-    `memory_map` is the EFI memory map as it stood at ExitBootServices.
+    `memory_map` is the EFI memory map as it stood at ExitBootServices. `runtime_map` is the one that
+    boot_params.efi_info leads to, where that has virtual addresses, as only a kexec leaves them.
     """
 
     decompressor: str
@@ -143,6 +159,8 @@ class Handoff:
     initrd_sha256: str
     memory_map: tuple[MemoryDescriptor, ...]
     configuration_tables: tuple[ConfigurationTable, ...]
+    setup_data: tuple[SetupDataNode, ...] = ()
+    runtime_map: tuple[MemoryDescriptor, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -284,12 +284,13 @@ def test_a_kernel_reports_its_hand_off(corpus: RealFiles) -> None:
 
 def test_all_entries_end_in_one_table(corpus: RealFiles) -> None:
     done = pvefi(corpus.file("cloud", "boot/vmlinuz-*"), "--entry", "all")
-    rows = [line.split() for line in done.stdout.splitlines()[-5:]]
+    rows = [line.split() for line in done.stdout.splitlines()[-6:]]
     assert done.returncode == ExitStatus.OK
     assert [row[:3] for row in rows] == [
         ["efi", "hand-off", "bypassed"],
         ["efi-handover", "hand-off", "bypassed"],
         ["linux64", "hand-off", "entered"],
+        ["kexec", "hand-off", "entered"],
         ["linux32", "hand-off", "entered"],
         ["pvh", "hand-off", "bypassed"],
     ]

@@ -357,8 +357,3 @@ def test_the_level_never_falls_below_that_of_applications(events: Events) -> Non
     events.raise_tpl(16)
     events.restore_tpl(0)
     assert events.tpl == Tpl.APPLICATION
-
-
-def test_every_count_is_larger_than_the_one_before(events: Events) -> None:
-    counts = [events.next_count() for _ in range(3)]
-    assert counts == sorted(set(counts))

@@ -273,7 +273,7 @@ def test_runtime_slots_may_all_lead_to_a_stub(guest: FakeGuest) -> None:
     check_all(guest)
 
 
-@pytest.mark.parametrize(("profile", "lasting"), [("minimal", 0), ("linux", 0x25F3)])
+@pytest.mark.parametrize(("profile", "lasting"), [("minimal", 0), ("linux", 0x27F3)])
 def test_the_runtime_properties_promise_what_is_offered(profile: str, lasting: int) -> None:
     guest = FakeGuest(profile)
     address = dict(configuration(guest))[guids.RT_PROPERTIES_TABLE]

@@ -84,6 +84,7 @@ def test_an_entry_s_own_way_is_taken_where_none_is_asked_for(tmp_path: Path) -> 
         "efi": BootInfo.TABLE,
         "efi-handover": BootInfo.TABLE,
         "linux64": BootInfo.NONE,
+        "kexec": BootInfo.TABLE,
         "linux32": BootInfo.NONE,
         "pvh": BootInfo.NONE,
     }

@@ -515,9 +515,15 @@ def test_a_held_lock_keeps_a_second_caller_from_ringing(assemble: Assembler) -> 
     assert run.script.functions == [Function.BOOT]
 
 
+def reach(run: Run, symbol: str) -> None:
+    run.guest.watch([Watchpoint(TRAMPOLINE.symbols[symbol], 1, lambda _: True, symbol)])
+    stop = run.go()
+    assert isinstance(stop, Reached), stop
+    assert stop.watchpoint.label == symbol
+
+
 def contended(run: Run) -> None:
-    run.guest.watch([Watchpoint(TRAMPOLINE.symbols["contended"], 1, lambda _: True, "contended")])
-    assert isinstance(run.go(), Reached)
+    reach(run, "contended")
 
 
 def test_a_second_caller_rings_once_the_lock_is_free(assemble: Assembler) -> None:
@@ -541,6 +547,93 @@ def test_a_second_caller_does_not_ring_a_host_that_died_meanwhile(assemble: Asse
         assert run.guest.registers()["rax"] == EfiStatus.DEVICE_ERROR
         assert run.mailbox.lock == lock
     assert run.script.functions == [Function.BOOT]
+
+
+def stopped(assemble: Assembler, call: str = "call gate") -> bytes:
+    return assemble(
+        SAVE
+        + f"""
+        subq    $0x28, %rsp
+        movq    $1, lock      # another CPU is in a call
+        sentinels
+        save    0
+        sentinels
+        {call}
+        save    0x400
+        hlt
+        literals
+        """,
+        SYMBOLS,
+    )
+
+
+def test_a_caller_takes_over_the_lock_of_a_cpu_that_has_stopped(assemble: Assembler) -> None:
+    # UEFI 2.10 §8.1: variable services and others may be called after an NMI "even if previously busy".
+    locks: list[int] = []
+    with started(MACHINE, stopped(assemble)) as run:
+        sentinel_xmm(run)
+
+        def answer(request: Request) -> Return:
+            locks.append(run.mailbox.lock)
+            return Return(8)
+
+        run.script = Script([answer])
+        assert isinstance(run.go(), Halted)
+        before, after = Saved(run, 0), Saved(run, 0x400)
+        assert run.mailbox.lock == 0
+    after.preserved(before)
+    assert after.registers["rax"] == 8
+    assert after.flags & 0xFD7 == FLAGS
+    assert locks == [3]
+    request = run.script.requests[-1]
+    assert [request.rcx, request.rdx, request.r8, request.r9] == [
+        before.registers[name] for name in ("rcx", "rdx", "r8", "r9")
+    ]
+    assert request.rsp == before.registers["rsp"] - 8
+
+
+def test_a_caller_gives_up_when_the_call_of_a_stopped_cpu_is_never_answered(assemble: Assembler) -> None:
+    with started(MACHINE, stopped(assemble)) as run:
+        sentinel_xmm(run)
+        contended(run)
+        run.set_word("seq", 5)
+        run.set_word("abandon", 0)
+        run.set_word("bound", SHORT)
+        assert isinstance(run.go(), Halted)
+        before, after = Saved(run, 0), Saved(run, 0x400)
+        words = run.mailbox
+    after.preserved(before)
+    assert after.registers["rax"] == EfiStatus.DEVICE_ERROR
+    assert (words.seq, words.dead, words.timeouts, words.lock) == (5, 5, 1, 1)
+    assert run.script.functions == [Function.BOOT]
+
+
+@pytest.mark.parametrize("word", ["seq", "lock"])
+def test_a_cpu_that_goes_on_keeps_the_lock(assemble: Assembler, word: str) -> None:
+    with started(MACHINE, holding(assemble)) as run:
+        contended(run)
+        reach(run, "held")
+        run.set_word(word, 7)
+        if word == "seq":
+            run.set_word("done", 7)  # and that call is answered
+        reach(run, "patience")
+        assert run.mailbox.lock == (7 if word == "lock" else 1)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_cpu_that_was_taken_for_stopped_touches_nothing_when_it_goes_on(answered: bool) -> None:
+    with started(MACHINE, ALIGN + call(TRAMPOLINE.gate(GATE)) + HALT) as run:
+        unanswered(run)
+        late = run.mailbox_host_side()
+        late.request()
+        if answered:
+            late.publish(Return(0))
+        run.set_word("seq", 3)
+        run.set_word("lock", 3)
+        assert isinstance(run.go(), Halted)
+        assert run.guest.registers()["rax"] == EfiStatus.DEVICE_ERROR
+        words = run.mailbox
+    assert (words.seq, words.lock, words.dead) == (3, 3, 0)
 
 
 def test_the_lock_is_free_while_an_upcalled_function_runs_and_after_each_answer() -> None:

@@ -34,6 +34,7 @@ def test_a_kernel_has_all_entries_in_order(kernel: Image) -> None:
         ("linux16", 16),
         ("linux32", 32),
         ("linux64", 64),
+        ("kexec", 64),
         ("pvh", 32),
         ("xen-pv", 64),
     ]
@@ -52,6 +53,7 @@ PLACES = [
     (EntryKind.LINUX16, 16, 0x200, AddressKind.SETUP_OFFSET, 0x200),
     (EntryKind.LINUX32, 32, 0, AddressKind.LOAD_OFFSET, SETUP_SIZE),
     (EntryKind.LINUX64, 64, 0x200, AddressKind.LOAD_OFFSET, SETUP_SIZE + 0x200),
+    (EntryKind.KEXEC, 64, 0x200, AddressKind.LOAD_OFFSET, SETUP_SIZE + 0x200),
     (EntryKind.PVH, 32, PHYSICAL + 0x50, AddressKind.PHYSICAL, None),
     (EntryKind.XEN_PV, 64, VIRTUAL + 0x1C0, AddressKind.VIRTUAL, None),
 ]

@@ -51,6 +51,7 @@ def test_a_debian_kernel_has_all_its_entries(corpus: RealFiles, item: str, compr
         "linux16",
         "linux32",
         "linux64",
+        "kexec",
         "pvh",
         "xen-pv",
     ]

@@ -26,6 +26,7 @@ from pvefi.guest.mailbox import (
     Fill,
     Finish,
     Function,
+    MailboxLayout,
     Request,
     Reset,
     Return,
@@ -109,6 +110,15 @@ def watch(address: int, expected: bytes, label: str = "") -> Watchpoint:
 
 READ_RAX = b"\x48\x8b\x00"  # mov (%rax), %rax
 WRITE_RAX = b"\x48\x89\x00"  # mov %rax, (%rax)
+
+
+def test_a_call_rings_though_a_cpu_that_has_stopped_holds_the_lock(machine: Machine) -> None:
+    lock = load_trampoline().symbols["mailbox"] + MailboxLayout.offset_of("lock")
+    held = move_rax(lock) + b"\x48\xc7\x00\1\0\0\0"  # movq $1, (%rax)
+    with started(machine, held + RING + RING + HALT, [Return(1), Return(2)]) as run:
+        assert isinstance(run.go(), Halted)
+        assert run.mailbox.lock == 0
+    assert run.script.functions == [Function.BOOT, GATE, GATE]
 
 
 def test_the_first_doorbell_is_boot_and_tells_hvm_start_info(machine: Machine) -> None:

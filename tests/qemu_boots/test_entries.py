@@ -17,7 +17,7 @@ from pvefi.verdict import Outcome
 from tests.qemu_boots.conftest import MIB, Booted, Boots
 
 KERNELS = ("cloud", "amd64", "cloud-6.12")
-ENTRIES = ("efi", "efi-handover", "linux64", "linux32", "pvh")
+ENTRIES = ("efi", "efi-handover", "linux64", "linux32", "pvh", "kexec")
 MACHINES = ("q35", "pc", "microvm")
 EFI_LOADER = 0x21
 """Linux drivers/firmware/efi/libstub/x86-stub.c, efi_pe_entry."""
@@ -75,7 +75,7 @@ def test_a_debian_kernel_reaches_user_space_with_all_that_it_was_given(
     assert {"APIC", "DSDT", "FACP"} <= set(system.acpi_tables)
     assert system.hypervisor is None
     assert system.tainted == 0
-    efi = entry.startswith("efi")
+    efi = entry in ("efi", "efi-handover", "kexec")
     assert facts.efi
     assert facts.efi.present is efi
     check_zero_page(kernel, entry, facts)
@@ -101,7 +101,8 @@ def check_zero_page(kernel: str, entry: str, facts: ProbeFacts) -> None:
     if entry == "efi":
         assert loader == EFI_LOADER
     else:
-        assert loader == (PVH_LOADER if entry == "pvh" else LoaderType.UNDEFINED << 4 | 0xF)
+        others = {"pvh": PVH_LOADER, "kexec": LoaderType.KEXEC << 4}
+        assert loader == others.get(entry, LoaderType.UNDEFINED << 4 | 0xF)
     assert params.ramdisk_size == probe_initrd(kernel).stat().st_size
     assert params.ramdisk_address % 4096 == 0
     assert any(

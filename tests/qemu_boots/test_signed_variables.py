@@ -103,7 +103,7 @@ FIRST = {
     "private-by-its-maker": f"sign 02 other Own PK.esl -g {OWNER} && private && size Own",
     "private-appended": f"sign 03 other Own db.esl -a -g {OWNER} && private 147 && size Own",
     "private-of-another-vendor": f"sign 04 other Own db.esl -g {GLOBAL} && private",
-    "private-deleted": f"sign 05 other Own /dev/null -g {OWNER} && private; ls $efivars | grep -c ^Own-; true",
+    "private-deleted": f"sign 05 other Own /dev/null -g {OWNER} && private; ls $efivars | grep -c ^Own; true",
     "private-again": f"sign 00 db Own db.esl -g {OWNER} && private && size Own",
     "end": "efi-readvar; mode",
 }

@@ -25,8 +25,7 @@ MODULES = (
     f"{FOLDER}/kernel/drivers/virtio/virtio.ko",
     f"{FOLDER}/kernel/drivers/block/virtio_blk.ko",
 )
-
-EFI_MODULE = f"{FOLDER}/kernel/drivers/firmware/efi/efi-pstore.ko"
+CAPSULE_LOADER = f"{FOLDER}/kernel/drivers/firmware/efi/capsule-loader.ko"
 
 
 def deb(path: Path, files: dict[str, bytes]) -> Path:
@@ -56,8 +55,9 @@ class Archive:
 
     def __init__(self) -> None:
         self.downloads = 0
-        self.files = {KERNEL: b"kernel", "lib/other": b"other", EFI_MODULE: b"module"}
-        self.files |= dict.fromkeys(MODULES, b"module")
+        self.files = {KERNEL: b"kernel", "lib/other": b"other"} | dict.fromkeys(
+            (*MODULES, CAPSULE_LOADER), b"module"
+        )
         self.broken = ""
 
     def resolve(self, package: str, how: str) -> str:

@@ -211,6 +211,7 @@ def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -
                 stage=console.stage,
                 serial=console.serial,
                 keyboard=keyboard if keyboard is not None and keyboard.reads else None,
+                notice=lambda text: click.echo(f"pvefi: {one_line(text)}", err=True),
             ),
         )
         if trace:
@@ -235,7 +236,7 @@ def exit_status(result: BootResult) -> ExitStatus:
 
 def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
     options = prepared.options
-    for used in (options.image, options.initrd):
+    for used in (options.image, options.initrd, options.variables):
         if used is not None and path.exists() and path.samefile(used):
             raise UsageError(f"{path}: expected a file to write the trace to, found the input itself")
     if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):

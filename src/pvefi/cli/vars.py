@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from pvefi.cli.vars_enroll import command as enroll
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.store import Variable
 from pvefi.errors import UsageError
@@ -43,6 +44,9 @@ def command() -> None:
     BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c. Nobody else may have the store open meanwhile.
     Signatures are neither checked nor made.
     """
+
+
+command.add_command(enroll)
 
 
 @command.command("list")
@@ -196,9 +200,19 @@ def new(file: Path, size: str) -> None:
             store.write(empty_store(_LAYOUTS[size]))
             store.flush()
             os.fsync(store.fileno())
+        _sync_folder(file.parent)
     except BaseException:
         file.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder last: fsync(2) of a file alone does not do that."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _found(store: Edk2Store, file: Path, name: str, vendor: str | None) -> Variable:

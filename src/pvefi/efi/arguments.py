@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 CHAR16_LIMIT = 0x8000
 """The longest string, in characters, that a service reads from a guest."""
+_NUL = b"\0\0"
 
 
 @dataclass(slots=True)
@@ -150,9 +151,11 @@ def read_char16(memory: Memory, address: int, limit: int = CHAR16_LIMIT) -> str:
     while len(data) < 2 * limit:
         count = min(memory.contiguous(address), 256, 2 * limit - len(data)) & ~1
         chunk = memory.read(address, count or 2)
-        for at in range(0, len(chunk), 2):
-            if not chunk[at] and not chunk[at + 1]:
-                return (data + chunk[:at]).decode("utf-16-le", "surrogatepass")
+        end = chunk.find(_NUL)
+        while end > 0 and end % 2:  # the end of one character and the beginning of the next
+            end = chunk.find(_NUL, end + 1)
+        if end >= 0:
+            return (data + chunk[:end]).decode("utf-16-le", "surrogatepass")
         data += chunk
         address += len(chunk)
     raise EfiError(EfiStatus.INVALID_PARAMETER, f"a string without an end in {limit} characters")

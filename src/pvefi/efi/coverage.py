@@ -35,11 +35,6 @@ _SECTIONS: Mapping[str, str] = MappingProxyType(
         "UnloadImage": "UEFI 2.10 §7.4.3",
         "ConnectController": "UEFI 2.10 §7.3.12",
         "DisconnectController": "UEFI 2.10 §7.3.13",
-        "GetWakeupTime": "UEFI 2.10 §8.3.3",
-        "SetWakeupTime": "UEFI 2.10 §8.3.4",
-        "GetNextHighMonotonicCount": "UEFI 2.10 §8.5.2",
-        "UpdateCapsule": "UEFI 2.10 §8.5.3",
-        "QueryCapsuleCapabilities": "UEFI 2.10 §8.5.3",
     }
 )
 _STATUS = re.compile(r"(?<![\w`])[A-Z][A-Z0-9_]+(?![\w`])")
@@ -95,7 +90,8 @@ def _offsets() -> Iterator[int]:
 
 
 def _profiles_with_service(slot: str) -> tuple[str, ...]:
-    return tuple(name for name, profile in PROFILES.items() if slot in profile.services)
+    offered = slot not in runtime.REFUSING
+    return tuple(name for name, profile in PROFILES.items() if offered and slot in profile.services)
 
 
 def protocol_functions() -> tuple[Offer, ...]:

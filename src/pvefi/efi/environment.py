@@ -21,6 +21,7 @@ from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
 from pvefi.efi.kept import Kept
 from pvefi.efi.keys import Keys
+from pvefi.efi.memory_attributes import MemoryAttributes
 from pvefi.efi.pages import PageMap
 from pvefi.efi.pools import Pools
 from pvefi.efi.profiles import Profile
@@ -50,12 +51,12 @@ class Phase(Enum):
 class Clock:
     """Time as the environment sees it: `monotonic` seconds, and `idle` that lets seconds pass.
 
-    `wall` is the time of day in seconds since 1970, UTC.
+    `wall` is the time of day in nanoseconds since 1970, UTC.
     """
 
     idle: Callable[[float], None]
     monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], int] = time.time_ns
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Environment:
     in force, through the caller's own afterwards. `physical` is always by guest physical address. `initrd` is
     the initial ramdisk: the user's, or else the machine's first module. `restarted` tells that the guest has
     been reset: anything in its memory may be code that ran before. `virtual_map` is there while
-    SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on.
+    SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on. `monotonic_count` is the last
+    count given out, None before the first. `memory_attributes` is None where nothing stays in the guest.
     """
 
     physical: GuestMemory
@@ -121,6 +123,7 @@ class Environment:
     tables: SystemTables
     boot_arena: Arena
     runtime_arena: Arena
+    memory_attributes: MemoryAttributes | None = None
     phase: Phase = Phase.BOOT
     exit_announced: bool = False
     initrd: memoryview | None = None
@@ -132,6 +135,7 @@ class Environment:
     ranges: list[NamedRange] = field(default_factory=list)
     final_memory_map: tuple[MemoryDescriptor, ...] = ()
     restarted: bool = False
+    monotonic_count: int | None = None
 
     def why_absent(self, protocol: Guid) -> str:
         """Return the trace's reason when no handle has `protocol`."""

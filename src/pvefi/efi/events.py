@@ -89,7 +89,6 @@ class Events:
         self._queues: dict[int, deque[int]] = {}
         self._next = FIRST_EVENT
         self._due: float | None = None
-        self._count = 0
 
     def __contains__(self, event: int) -> bool:
         return event in self._events
@@ -272,11 +271,6 @@ class Events:
         if found.notifies:
             found.signalled = False
         return found.notification
-
-    def next_count(self) -> int:
-        """Return a number larger than every one before, for GetNextMonotonicCount — UEFI 2.10 §7.5.5."""
-        self._count += 1
-        return self._count
 
     @contextmanager
     def at(self, tpl: int) -> Iterator[None]:

@@ -98,6 +98,7 @@ class Firmware:
         self._stack: list[_Pending] = []
         self._seq = 0
         self._index = 0
+        self._owned: dict[Phase, tuple[NamedRange, ...]] = {}
         self.environment: Environment | None = None
 
     def answer(self, request: Request) -> Answer:
@@ -115,6 +116,7 @@ class Firmware:
             if request.seq != 1:  # a guest that was reset counts from the start
                 raise GuestFault(f"a doorbell for BOOT as call {request.seq:#x}, which only the first may be")
             self._stack.clear()
+            self._owned.clear()
             self._seq = request.seq
             self.environment = None
             return self._advance(_Pending(self._boot(request.rcx), Finish, None), None, began)
@@ -169,10 +171,25 @@ class Firmware:
         After ExitBootServices the host itself stores nothing there: the guest does, when it has its answer.
         """
         own = request.cr3 & _PAGE_TABLE == efi.trampoline.symbols["page_map_level4"]
+        runtime = efi.phase is Phase.RUNTIME  # from then on no body makes upcalls
         seen = GuardedMemory(
-            efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4), _own(efi)
+            efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4, steady=runtime),
+            self._own(efi),
         )
-        return StagedMemory(seen) if efi.phase is Phase.RUNTIME else seen
+        return StagedMemory(seen) if runtime else seen
+
+    def _own(self, efi: Environment) -> tuple[NamedRange, ...]:
+        """Return the memory in which a call that stores something can only mean harm.
+
+        Not so the tables and interfaces of boot services, which are the guest's to change, nor its stack.
+        """
+        found = self._owned.get(efi.phase)
+        if found is None:
+            names = (".gates", ".mailbox") if efi.phase is Phase.RUNTIME else (".gates", ".mailbox", ".boot")
+            parts = (efi.trampoline.segment(name) for name in names)
+            found = tuple(NamedRange(part.name, part.address, part.size) for part in parts)
+            self._owned[efi.phase] = found
+        return found
 
     @staticmethod
     def _permit(efi: Environment, service: Service[..., Any]) -> None:
@@ -284,16 +301,6 @@ class Firmware:
         frame = self._stack[-1].frame
         assert frame is not None, "an upcall's frame is known as soon as anything rings from within it"
         return Unwind(frame, int(leave.status))
-
-
-def _own(efi: Environment) -> tuple[NamedRange, ...]:
-    """Return the memory in which a call that stores something can only mean harm.
-
-    Not so the tables and interfaces of boot services, which are the guest's to change, nor its stack.
-    """
-    names = (".gates", ".mailbox") if efi.phase is Phase.RUNTIME else (".gates", ".mailbox", ".boot")
-    parts = (efi.trampoline.segment(name) for name in names)
-    return tuple(NamedRange(part.name, part.address, part.size) for part in parts)
 
 
 def _store(groups: Sequence[tuple[Store, ...]]) -> Steps[None]:

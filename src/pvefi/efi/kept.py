@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pvefi.efi.varstore.edk2 import Edk2Store
+from pvefi.efi.varstore.medium import ReadOnlyError
 from pvefi.efi.varstore.memory import MemoryStore
 from pvefi.efi.varstore.store import VariableStore
 
@@ -17,22 +18,28 @@ __all__ = ["Kept"]
 class Kept:
     """State of one guest that outlives each of its environments.
 
-    `variables` holds the non-volatile ones. The real-time clock shows the host's wall clock plus
-    `clock_offset` seconds; `time_zone` and `daylight` are EFI_TIME's, as SetTime() left them.
+    `variables` holds the non-volatile ones, with what the firmware keeps for itself: `efi/own_variables.py`.
     """
 
     variables: VariableStore = field(default_factory=MemoryStore)
-    clock_offset: float = 0.0
-    time_zone: int = 0
-    daylight: int = 0
 
     @classmethod
     def open(cls, variables: Path | None) -> Kept:
         """Return the state of a guest whose variables are in a file, or with None of one that is new.
 
-        UsageError and ImageError say why the file does not do.
+        A file that cannot be written is only read. UsageError and ImageError say why the file does not do.
         """
-        return cls() if variables is None else cls(Edk2Store.open(variables))
+        if variables is None:
+            return cls()
+        try:
+            return cls(Edk2Store.open(variables))
+        except ReadOnlyError:
+            return cls(Edk2Store.open(variables, writable=False))
+
+    @property
+    def only_read(self) -> bool:
+        """Whether the guest's variables are in a file that cannot be written."""
+        return isinstance(self.variables, Edk2Store) and not self.variables.writable
 
     def close(self) -> None:
         """Let go of the file."""

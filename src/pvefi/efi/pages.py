@@ -23,7 +23,7 @@ from pvefi.spec.uefi.memory import (
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.xen.start_info import MemmapType
 
-__all__ = ["ALLOCATED_PAGES", "DESCRIPTOR_SIZE", "FREE", "PageMap", "Span", "is_allocatable"]
+__all__ = ["ALLOCATED_PAGES", "DESCRIPTOR_SIZE", "FREE", "RUNTIME_TYPES", "PageMap", "Span", "is_allocatable"]
 
 DESCRIPTOR_SIZE = 48
 """The distance between descriptors in GetMemoryMap's buffer: more than a descriptor takes.
@@ -41,7 +41,8 @@ _FOUR_GIB = 1 << 32
 _ADDRESS_LIMIT = 1 << 64
 _RAM = int(MemoryAttribute.UC | MemoryAttribute.WC | MemoryAttribute.WT | MemoryAttribute.WB)
 _RUNTIME = int(MemoryAttribute.RUNTIME)
-_RUNTIME_TYPES = (MemoryType.RUNTIME_SERVICES_CODE, MemoryType.RUNTIME_SERVICES_DATA)
+RUNTIME_TYPES = (MemoryType.RUNTIME_SERVICES_CODE, MemoryType.RUNTIME_SERVICES_DATA)
+"""The types of memory that outlives boot services, to be mapped for the runtime services."""
 
 # Where entries other than RAM meet in one page, the one that binds the guest more comes later and wins.
 _KINDS: tuple[tuple[MemmapType, MemoryType, int], ...] = (
@@ -238,7 +239,7 @@ class PageMap:
         if self._described_key != self._key:
             runs: list[_Run] = []
             for start, end, memory_type, capabilities, _ in self._spans:
-                attribute = capabilities | (_RUNTIME if memory_type in _RUNTIME_TYPES else 0)
+                attribute = capabilities | (_RUNTIME if memory_type in RUNTIME_TYPES else 0)
                 if runs and runs[-1][1:] == (start, memory_type, attribute):
                     runs[-1] = (runs[-1][0], end, memory_type, attribute)
                 else:

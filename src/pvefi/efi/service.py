@@ -256,12 +256,16 @@ class Service(Generic[P, R]):
         )
 
 
+_READ = (In, InOut, Text)
+_POINTERS = (TypedPointer, Text)
+
+
 def _traced(value: Any) -> Value:
-    if isinstance(value, In | InOut | Text) and value.given is not None:
+    if isinstance(value, _READ) and value.given is not None:
         value = value.given
     if isinstance(value, str):
         return cut(value)
-    return value.address if isinstance(value, TypedPointer | Text) else cast(Value, value)
+    return value.address if isinstance(value, _POINTERS) else cast(Value, value)
 
 
 def service(

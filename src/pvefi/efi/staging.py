@@ -56,6 +56,8 @@ class StagedMemory:
 
 def batches(stores: Sequence[Store]) -> list[tuple[Store, ...]]:
     """Return `stores` in groups that fit into the staging area; a large one is cut into pieces."""
+    if 0 < sum(map(staged_size, stores)) <= STAGING_SIZE:
+        return [tuple(stores)]
     pieces = [
         Store(store.target + at, store.data[at : at + _LARGEST])
         for store in stores

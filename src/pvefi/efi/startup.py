@@ -12,6 +12,7 @@ from pvefi.efi.events import Events
 from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
 from pvefi.efi.keys import Keys
+from pvefi.efi.memory_attributes import MemoryAttributes
 from pvefi.efi.pages import PageMap
 from pvefi.efi.paging import map_high_memory
 from pvefi.efi.pools import Pools
@@ -134,7 +135,7 @@ def _reserve(pages: PageMap, trampoline: Trampoline, start: Start, profile: Prof
 
 
 def _install_tables(efi: Environment) -> None:
-    """Enter EFI_RT_PROPERTIES_TABLE, and where the machine has its SMBIOS and ACPI tables."""
+    """Enter the tables on runtime services and memory, and where the machine has SMBIOS and ACPI ones."""
     properties = RtPropertiesTable(
         version=RT_PROPERTIES_TABLE_VERSION,
         length=RtPropertiesTable.SIZE,
@@ -142,6 +143,10 @@ def _install_tables(efi: Environment) -> None:
     )
     address = efi.runtime_arena.place("EFI_RT_PROPERTIES_TABLE", properties.pack())
     efi.tables.install_configuration_table(guids.RT_PROPERTIES_TABLE, address)
+    if efi.profile.stays:
+        efi.memory_attributes = MemoryAttributes(
+            efi.physical, efi.runtime_arena, efi.tables, efi.pages, code=".gates"
+        )
     for guid, entry_point in entry_points(efi.physical):
         efi.tables.install_configuration_table(guid, entry_point)
     if efi.start.rsdp is not None:
@@ -149,8 +154,8 @@ def _install_tables(efi: Environment) -> None:
 
 
 def _lasting_services(profile: Profile) -> RuntimeServicesSupported:
-    """Return the runtime services that answer after ExitBootServices()."""
-    offered = runtime.SERVICES.keys() & profile.services if profile.stays else ()
+    """Return the runtime services that do what they are for after ExitBootServices()."""
+    offered = runtime.SERVICES.keys() & profile.services - runtime.REFUSING if profile.stays else ()
     lasting = RuntimeServicesSupported(0)
     for slot in offered:
         lasting |= RUNTIME_SERVICE_FLAGS[slot]

@@ -32,8 +32,9 @@ def _checksummed(table: bytes) -> bytes:
 class SystemTables:
     """The three tables in the guest; addresses are guest physical.
 
-    The system table, the runtime services table and the configuration tables go into `runtime`, the boot
-    services table into `boot`: each arena has the memory type that its contents need.
+    The system table, the runtime services table, the `vendor` string and the array of tables at
+    `configuration` go into the arena `runtime`, the boot services table into `boot`: each arena has the
+    memory type that its contents need.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class SystemTables:
                 gates.address,
             ),
         )
-        self._vendor = runtime.place("firmware vendor", f"{VENDOR}\0".encode("utf-16-le"))
-        self._configuration = runtime.reserve(
+        self.vendor = runtime.place("firmware vendor", f"{VENDOR}\0".encode("utf-16-le"))
+        self.configuration = runtime.reserve(
             "configuration tables", _CONFIGURATION_TABLES * tables.ConfigurationTableEntry.SIZE
         )
         self.system_table = runtime.reserve("EFI_SYSTEM_TABLE", tables.SystemTable.SIZE)
@@ -150,7 +151,7 @@ class SystemTables:
         )
         head, slots = table[: tables.TableHeader.SIZE], memoryview(table)[tables.TableHeader.SIZE :].cast("Q")
         moved = b"".join(convert(slot).to_bytes(8, "little") for slot in slots)
-        for pointer in (self._vendor, self.runtime_services, self._configuration):
+        for pointer in (self.vendor, self.runtime_services, self.configuration):
             convert(pointer)
         self._memory.write(self.runtime_services, _checksummed(head + moved))
         self._convert = convert
@@ -160,7 +161,7 @@ class SystemTables:
         entries: list[Structure] = [
             tables.ConfigurationTableEntry(guid, address) for guid, address in self._entries
         ]
-        self._memory.write(self._configuration, b"".join(entry.pack() for entry in entries))
+        self._memory.write(self.configuration, b"".join(entry.pack() for entry in entries))
         in_handle, con_in, out_handle, con_out = self._consoles
         table = tables.SystemTable(
             hdr=tables.TableHeader(
@@ -168,7 +169,7 @@ class SystemTables:
                 tables.EFI_2_10_SYSTEM_TABLE_REVISION,
                 tables.SystemTable.SIZE,
             ),
-            firmware_vendor=self._convert(self._vendor),
+            firmware_vendor=self._convert(self.vendor),
             firmware_revision=REVISION,
             _pad=0,
             console_in_handle=in_handle,
@@ -180,6 +181,6 @@ class SystemTables:
             runtime_services=self._convert(self.runtime_services),
             boot_services=self.boot_services if self._boot_services_live else 0,
             number_of_table_entries=len(self._entries),
-            configuration_table=self._convert(self._configuration) if self._entries else 0,
+            configuration_table=self._convert(self.configuration) if self._entries else 0,
         )
         self._memory.write(self.system_table, _checksummed(table.pack()))

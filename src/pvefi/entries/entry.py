@@ -46,7 +46,7 @@ class Entry:
     at which this entry enters the kernel proper directly, None where it gets control at its startup_64.
     `boot_info` are the ways in which it can tell of the hypervisor, its own first. `check(request)` raises
     UsageError for what can be told before anything runs. With `initrd_by_efi` the initial ramdisk is behind
-    LoadFile2, and nowhere else.
+    LoadFile2, and nowhere else. With `needs_runtime` the profile has to be one that stays.
     """
 
     kind: EntryKind
@@ -56,4 +56,5 @@ class Entry:
     boot_info: tuple[BootInfo, ...]
     check: Callable[[EntryRequest], None] = lambda _request: None
     initrd_by_efi: bool = False
+    needs_runtime: bool = False
     kernel_entry: Callable[[EntryRequest], int | None] = lambda _request: None

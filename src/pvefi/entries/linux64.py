@@ -14,27 +14,31 @@ from pvefi.efi.environment import Environment
 from pvefi.efi.service import Steps
 from pvefi.entries.enter import BOOT_CS, BOOT_DS, CODE64, DATA, enter_image
 from pvefi.entries.entry import BootInfo, Entry, EntryRequest
-from pvefi.entries.linux_boot import check, load_kernel, wanted_memory, zero_page
+from pvefi.entries.linux_boot import LoadedKernel, check, load_kernel, wanted_memory, zero_page
 from pvefi.guest.entry_state import EntryState
 from pvefi.image import EntryKind
+from pvefi.spec.linux.setup_header import LINUX64_OFFSET
 from pvefi.verdict import Verdict
 
-__all__ = ["ENTRY"]
+__all__ = ["ENTRY", "start"]
 
-STARTUP_64 = 0x200  # Linux boot.rst "64-bit Boot Protocol"
 _GDT = struct.pack("<4Q", 0, 0, CODE64, DATA)
 
 
 def _enter(efi: Environment, request: EntryRequest, information: int) -> Steps[Verdict]:
     """Load the kernel and jump to its startup_64."""
     kernel = load_kernel(efi, request)
-    params = zero_page(efi, kernel, request, information)
+    return start(efi, kernel, zero_page(efi, kernel, request, information))
+
+
+def start(efi: Environment, kernel: LoadedKernel, params: int) -> Steps[Verdict]:
+    """Jump to the kernel's startup_64 with `params`, the address of boot_params."""
     _map_page_0(efi)
     gdt = efi.boot_arena.place("GDT", _GDT)
     state = EntryState(
         rsi=params,
         rsp=efi.trampoline.symbols["stack_top"],
-        rip=kernel.address + STARTUP_64,
+        rip=kernel.address + LINUX64_OFFSET,
         code_selector=BOOT_CS,
         data_selector=BOOT_DS,
         bits=64,

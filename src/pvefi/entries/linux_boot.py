@@ -26,9 +26,11 @@ __all__ = [
     "bzimage_of",
     "check",
     "check_command_line",
+    "fill_zero_page",
     "load_kernel",
     "place",
     "place_initrd",
+    "place_zero_page",
     "wanted_memory",
     "zero_page",
 ]
@@ -158,13 +160,21 @@ def zero_page(
 
     With `machine`, e820 and the ACPI root are in it; a kernel that comes by way of EFI finds them itself.
     """
+    params = fill_zero_page(efi, kernel, request, information, machine=machine)
+    return place_zero_page(efi, kernel, params)
+
+
+def fill_zero_page(
+    efi: Environment, kernel: LoadedKernel, request: EntryRequest, information: int, *, machine: bool
+) -> BootParams:
+    """Place command line and initrd, and return boot_params as `zero_page` fills it in."""
     header = kernel.bzimage.header
     text = (request.command_line or efi.start.command_line).encode()
     command_line = place(efi, "command line", text + b"\0")
     initrd, initrd_size = place_initrd(efi, below=header.initrd_addr_max or _OLDEST_INITRD_LIMIT)
     entries = _e820(efi) if machine else ()
     params = BootParams.unpack(bytes(BootParams.SIZE))
-    params = replace(
+    return replace(
         params,
         acpi_rsdp_addr=efi.start.info.rsdp_paddr if machine else 0,
         ext_ramdisk_image=initrd >> 32,
@@ -182,16 +192,15 @@ def zero_page(
             setup_data=_setup_data(efi, information) if request.boot_info is BootInfo.SETUP_DATA else 0,
         ),
     )
-    return place(efi, "boot_params", _without_tail(params, kernel.bzimage))
 
 
-def _without_tail(params: BootParams, bzimage: BzImage) -> bytes:
-    """Return the page with zeroes where this kernel's setup header has already ended."""
+def place_zero_page(efi: Environment, kernel: LoadedKernel, params: BootParams) -> int:
+    """Write boot_params, zeroes where this kernel's setup header has already ended; return its address."""
     page = bytearray(params.pack())
-    end = SETUP_HEADER_OFFSET + bzimage.header_size
+    end = SETUP_HEADER_OFFSET + kernel.bzimage.header_size
     whole = SETUP_HEADER_OFFSET + type(params.hdr).SIZE
     page[end:whole] = bytes(max(0, whole - end))
-    return bytes(page)
+    return place(efi, "boot_params", bytes(page))
 
 
 def _e820(efi: Environment) -> tuple[E820Entry, ...]:

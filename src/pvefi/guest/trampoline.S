@@ -34,7 +34,7 @@
         .set MAILBOX_DEAD,     0xa8     # the seq whose wait ran out; once set, no call is made any more
         .set MAILBOX_TSC_START,0xb0     # time-stamp counter at the trampoline's first instruction
         .set MAILBOX_FRAME,    0xb8     # stack pointer of the newest upcall's frame, for ACTION_UNWIND
-        .set MAILBOX_LOCK,     0xc0     # bit 0: a CPU is between storing its arguments and reading its answer
+        .set MAILBOX_LOCK,     0xc0     # odd while a CPU is between storing its arguments and reading its answer
 
         .set MAILBOX_CPUID_BASE,0xc8    # first CPUID leaf of the hypervisor, 0 when none announces itself
         .set MAILBOX_SIGNATURE,0xd0     # that leaf's ebx, ecx, edx: 12 characters
@@ -100,6 +100,7 @@
         .set EXIT_PORT, 0x522           # ends the machine where that has such a port, or does nothing
         .set BOOT_PART, 0x810000        # where trampoline.lds puts the boot part
         .set BOOT_BOUND, 100000000000   # BOOT's own wait in TSC ticks: 30 s at 3.3 GHz, until the host knows better
+        .set LOCK_PATIENCE, 1000000000  # TSC ticks in which a CPU that runs gives the lock back: 0.3 s at 3.3 GHz
 
         .section .note.pvh, "a", @note
         .long 2f - 1f, 4f - 3f, 18      # namesz, descsz, XEN_ELFNOTE_PHYS32_ENTRY
@@ -126,6 +127,7 @@ acquire:
         jne     dead
         lock btsq $0, MAILBOX_LOCK(%r10)
         jc      contended
+acquired:
         cmpq    $0, MAILBOX_DEAD(%r10)  # it may have died while another CPU held the lock
         jne     release
         movq    %rcx, MAILBOX_RCX(%r10)
@@ -147,9 +149,9 @@ ring:                                   # %r11d = function, lock held, flags on 
         movq    %rax, %r8               # the wait counts from here
         movq    MAILBOX_SEQ(%r10), %r11
         incq    %r11
-        movq    %r11, MAILBOX_SEQ(%r10)
         movl    %r11d, %eax
         movl    $DOORBELL, %edx
+        movq    %r11, MAILBOX_SEQ(%r10) # between here and the next instruction this CPU must not stop for good
         outb    %al, %dx                # the host wakes up
         movl    MAILBOX_BLOCKING(%r10), %edx
         testl   %edx, %edx
@@ -157,6 +159,8 @@ ring:                                   # %r11d = function, lock held, flags on 
 wait:   cmpq    %r11, MAILBOX_DONE(%r10)
         je      answered
         pause
+        cmpq    %r11, MAILBOX_SEQ(%r10)
+        jne     robbed
         movq    MAILBOX_BOUND(%r10), %rcx
         testq   %rcx, %rcx
         jz      wait
@@ -175,17 +179,67 @@ release:
 dead:   movq    MAILBOX_ABANDON(%r10), %rax
         testq   %rax, %rax
         jnz     1f
-        movabsq $EFI_DEVICE_ERROR, %rax
+robbed: movabsq $EFI_DEVICE_ERROR, %rax # the lock is another CPU's, which took this one for stopped
         popfq
         ret
 1:      jmp     *%rax                   # while boot services last nothing can go on without the host
 block:  outb    %al, %dx                # comes back when the host has answered, and counts as one instruction
         jmp     wait
 contended:                              # another CPU is in a call; rcx, rdx, r8, r9 hold our arguments
-        pause
+        pushq   %rbx
+        pushq   %rcx
+        pushq   %rdx
+        pushq   %rsi
+patience:
+        movq    MAILBOX_LOCK(%r10), %rsi        # whose it is
+        movq    MAILBOX_SEQ(%r10), %rbx         # and the call that it is in, or is about to count
+        rdtsc
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        movq    %rax, %rcx              # both are so since then
+held:   pause
+        cmpq    $0, MAILBOX_DEAD(%r10)
+        jne     2f
+        cmpq    $0, MAILBOX_LOCK(%r10)
+        je      2f
+        cmpq    %rbx, MAILBOX_SEQ(%r10)
+        jne     patience                # it runs
+        rdtsc
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        subq    %rcx, %rax
+        cmpq    %rbx, MAILBOX_DONE(%r10)
+        jne     unanswered
+        cmpq    $LOCK_PATIENCE, %rax
+        jb      held
+        testq   %rsi, %rsi
+        jz      patience                # the lock was free when we looked
+        movq    %rsi, %rax              # answered, and yet not given back: that CPU has stopped for good, as
+        leaq    2(%rsi), %rdx           # the others do when a kernel panics; of all that wait one takes over
+        lock cmpxchgq %rdx, MAILBOX_LOCK(%r10)
+        jne     patience
+        popq    %rsi
+        popq    %rdx
+        popq    %rcx
+        popq    %rbx
+        jmp     acquired
+unanswered:                             # what has stopped may be the host
+        movq    MAILBOX_BOUND(%r10), %rdx
+        testq   %rdx, %rdx
+        jz      held
+        cmpq    %rdx, %rax
+        jb      held
+        incq    MAILBOX_TIMEOUTS(%r10)
+        movq    %rbx, MAILBOX_DEAD(%r10)
+2:      popq    %rsi
+        popq    %rdx
+        popq    %rcx
+        popq    %rbx
         jmp     acquire
 
 answered:
+        cmpq    %r11, MAILBOX_SEQ(%r10)
+        jne     robbed
         rdtsc
         shlq    $32, %rdx
         orq     %rdx, %rax

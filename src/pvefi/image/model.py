@@ -32,6 +32,7 @@ class EntryKind(StrEnum):
     LINUX16 = "linux16"
     LINUX32 = "linux32"
     LINUX64 = "linux64"
+    KEXEC = "kexec"
     PVH = "pvh"
     XEN_PV = "xen-pv"
     MULTIBOOT = "multiboot"

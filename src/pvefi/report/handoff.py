@@ -11,12 +11,13 @@ from pvefi.report.registers import register_lines, registers_to_json
 from pvefi.report.text import Fact, hex_bytes, section, size_text
 from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.linux.e820 import MAX_ENTRIES
+from pvefi.spec.linux.setup_data import NO_TABLE, EfiSetupData, SetupDataType
 from pvefi.spec.uefi.guids import GUID_NAMES, guid_name
-from pvefi.spec.uefi.memory import MemoryDescriptor
+from pvefi.spec.uefi.memory import PAGE_SIZE, MemoryDescriptor
 from pvefi.trace.columns import Cell, columns
-from pvefi.trace.spelling import escaped
+from pvefi.trace.spelling import escaped, spell
 from pvefi.trace.values import Json, value_to_json
-from pvefi.verdict import Handoff, Proof
+from pvefi.verdict import Handoff, Proof, SetupDataNode
 
 __all__ = ["given_facts", "handoff_to_json", "long_sections", "path_facts", "short_sections"]
 
@@ -103,10 +104,66 @@ def long_sections(handoff: Handoff, width: int | None = None) -> list[Text]:
     return [
         *section(title, interval_lines(table, width)),
         *section(
+            "runtime memory that a first kernel has given virtual addresses", _runtime_lines(handoff, width)
+        ),
+        *section("setup_data", _setup_data_lines(handoff, width)),
+        *section(
             f"boot_params at {handoff.boot_params_address:#x}, fields that are not zero",
             boot_params_lines(params, width),
         ),
     ]
+
+
+def _runtime_lines(handoff: Handoff, width: int | None) -> list[Text]:
+    return columns(
+        (
+            [
+                f"{one.physical_start:#x}-{one.physical_start + one.number_of_pages * PAGE_SIZE - 1:#x}",
+                "at",
+                f"{one.virtual_start:#x}",
+                spell(one.type),
+            ]
+            for one in handoff.runtime_map
+        ),
+        "><<<",
+        indent=2,
+        width=width,
+    )
+
+
+def _setup_data_lines(handoff: Handoff, width: int | None) -> list[Text]:
+    return columns(
+        (
+            [f"{one.address:#x}", spell(one.type), f"{one.size} bytes", _meaning(one)]
+            for one in handoff.setup_data
+        ),
+        "><><",
+        indent=2,
+        width=width,
+    )
+
+
+def _meaning(node: SetupDataNode) -> str:
+    """Return what a node of type EFI says, physical addresses; empty for any other."""
+    efi = _efi_setup_data(node)
+    if efi is None:
+        return ""
+    smbios = "" if efi.smbios in (0, NO_TABLE) else f", SMBIOS {efi.smbios:#x}"
+    return f"firmware vendor {efi.fw_vendor:#x}, configuration tables {efi.tables:#x}{smbios}"
+
+
+def _efi_setup_data(node: SetupDataNode) -> EfiSetupData | None:
+    if node.type is not SetupDataType.EFI or len(node.data) < EfiSetupData.SIZE:
+        return None
+    return EfiSetupData.unpack(node.data)
+
+
+def _setup_data_to_json(node: SetupDataNode) -> dict[str, Json]:
+    efi = _efi_setup_data(node)
+    made: dict[str, Json] = {"address": node.address, "type": value_to_json(node.type), "size": node.size}
+    if efi is not None:
+        made["efi"] = {"fw_vendor": efi.fw_vendor, "tables": efi.tables, "smbios": efi.smbios}
+    return made
 
 
 def handoff_to_json(handoff: Handoff) -> dict[str, Json]:
@@ -143,6 +200,8 @@ def handoff_to_json(handoff: Handoff) -> dict[str, Json]:
         ],
         "memory_map": [_descriptor_to_json(descriptor) for descriptor in handoff.memory_map],
         "maps": intervals_to_json(intervals(handoff.memory_map, params.memory_map)),
+        "runtime_map": [_descriptor_to_json(descriptor) for descriptor in handoff.runtime_map],
+        "setup_data": [_setup_data_to_json(node) for node in handoff.setup_data],
         "boot_params_address": handoff.boot_params_address,
         "boot_params": boot_params_to_json(params, handoff.boot_params),
     }

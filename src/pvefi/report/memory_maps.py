@@ -15,8 +15,8 @@ from types import MappingProxyType
 from rich.text import Text
 
 from pvefi.report.text import size_text
-from pvefi.spec.linux.e820 import E820Entry, E820Type
-from pvefi.spec.uefi.memory import PAGE_SIZE, MemoryAttribute, MemoryDescriptor, MemoryType
+from pvefi.spec.linux.e820 import E820Entry, E820Type, type_by_stub
+from pvefi.spec.uefi.memory import PAGE_SIZE, MemoryAttribute, MemoryDescriptor
 from pvefi.trace.columns import columns
 from pvefi.trace.spelling import spell
 from pvefi.trace.values import Json
@@ -37,28 +37,6 @@ _NAMES: Mapping[E820Type, str] = MappingProxyType(
     }
 )
 
-# Linux drivers/firmware/efi/libstub/x86-stub.c, setup_e820(); types without a line are left out of e820.
-_MADE_FROM: Mapping[MemoryType, E820Type] = MappingProxyType(
-    {
-        MemoryType.RESERVED: E820Type.RESERVED,
-        MemoryType.LOADER_CODE: E820Type.RAM,
-        MemoryType.LOADER_DATA: E820Type.RAM,
-        MemoryType.BOOT_SERVICES_CODE: E820Type.RAM,
-        MemoryType.BOOT_SERVICES_DATA: E820Type.RAM,
-        MemoryType.RUNTIME_SERVICES_CODE: E820Type.RESERVED,
-        MemoryType.RUNTIME_SERVICES_DATA: E820Type.RESERVED,
-        MemoryType.CONVENTIONAL: E820Type.RAM,
-        MemoryType.UNUSABLE: E820Type.UNUSABLE,
-        MemoryType.ACPI_RECLAIM: E820Type.ACPI,
-        MemoryType.ACPI_NVS: E820Type.NVS,
-        MemoryType.MEMORY_MAPPED_IO: E820Type.RESERVED,
-        MemoryType.MEMORY_MAPPED_IO_PORT_SPACE: E820Type.RESERVED,
-        MemoryType.PAL_CODE: E820Type.RESERVED,
-        MemoryType.PERSISTENT: E820Type.PMEM,
-        MemoryType.UNACCEPTED: E820Type.RAM,
-    }
-)
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -75,13 +53,6 @@ class Interval:
     """Whether e820 says just that, or one of the maps is missing as a whole."""
 
 
-def _expected(descriptor: MemoryDescriptor) -> E820Type | None:
-    kind = _MADE_FROM.get(descriptor.type)
-    if kind is E820Type.RAM and descriptor.attribute & MemoryAttribute.SP:
-        return E820Type.SOFT_RESERVED
-    return kind
-
-
 def intervals(efi: Sequence[MemoryDescriptor], e820: Sequence[E820Entry]) -> list[Interval]:
     """Return every interval that one of the maps describes, by address; the maps may be of any quality."""
     spans = [(one.physical_start, one.physical_start + one.number_of_pages * PAGE_SIZE) for one in efi]
@@ -92,7 +63,7 @@ def intervals(efi: Sequence[MemoryDescriptor], e820: Sequence[E820Entry]) -> lis
         here = tuple(one for one, (first, past) in zip(efi, spans, strict=True) if first <= start < past)
         there = tuple(one for one, (first, past) in zip(e820, ranges, strict=True) if first <= start < past)
         if here or there:
-            expected = tuple(kind for one in here if (kind := _expected(one)) is not None)
+            expected = tuple(kind for one in here if (kind := type_by_stub(one)) is not None)
             agrees = not efi or not e820 or expected == tuple(entry.type for entry in there)
             found.append(Interval(start, end, here, there, expected, agrees))
     return found

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from asn1crypto import x509
 
+from pvefi.efi.own_variables import is_own
 from pvefi.efi.varstore.store import Variable
+from pvefi.spec.edk2.firmware_variables import MTC, RTC, MonotonicCounter, RealTimeClock
+from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
 from pvefi.spec.uefi import device_path
 from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, guid_name
 from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
@@ -19,6 +22,7 @@ from pvefi.spec.uefi.signature_list import (
     SignatureListError,
     signature_lists,
 )
+from pvefi.spec.uefi.time import EFI_UNSPECIFIED_TIMEZONE, NANOSECONDS_PER_SECOND
 from pvefi.spec.uefi.variables import VariableAttribute
 from pvefi.trace.values import Json
 
@@ -65,6 +69,8 @@ def meaning_of(variable: Variable) -> Meaning | None:
     name, data = variable.name, variable.data
     if variable.vendor == GLOBAL_VARIABLE and _LOAD_OPTION.fullmatch(name):
         return _load_option(data)
+    if is_own(name, variable.vendor):
+        return _own(name, data)
     if name in _SIGNATURES | _SIGNATURES_BY_DEFAULT:
         return _signatures(data)
     if variable.vendor == GLOBAL_VARIABLE and name in _ORDER and len(data) % 2 == 0:
@@ -76,6 +82,27 @@ def meaning_of(variable: Variable) -> Meaning | None:
         text = data.rstrip(b"\0").decode("latin-1")
         return Meaning(f'"{text}"', value=text)
     return _guess(data)
+
+
+def _own(name: str, data: bytes) -> Meaning | None:
+    """Return what the firmware keeps in a variable of its own."""
+    if name == MTC and len(data) == MonotonicCounter.SIZE:
+        high = MonotonicCounter.unpack(data).high
+        return Meaning(f"counts up to {high + 1:#x}00000000 are used up", value=high)
+    if name == RTC and len(data) == RealTimeClock.SIZE:
+        clock = RealTimeClock.unpack(data)
+        zone = "unspecified" if clock.time_zone == EFI_UNSPECIFIED_TIMEZONE else f"{clock.time_zone} minutes"
+        return Meaning(
+            f"time zone {zone}, daylight {clock.daylight}",
+            value={"time_zone": clock.time_zone, "daylight": clock.daylight},
+        )
+    if name == CLOCK_OFFSET and len(data) == ClockOffset.SIZE:
+        offset = ClockOffset.unpack(data)
+        nanoseconds = offset.seconds * NANOSECONDS_PER_SECOND + offset.nanoseconds
+        sign, ahead = ("-", -nanoseconds) if nanoseconds < 0 else ("+", nanoseconds)
+        whole, rest = divmod(ahead, NANOSECONDS_PER_SECOND)
+        return Meaning(f"the host's clock {sign}{whole}.{rest:09} s", value=nanoseconds)
+    return None
 
 
 def _load_option(data: bytes) -> Meaning | None:

@@ -10,7 +10,6 @@ import pytest
 from pvefi.efi.boot.misc import (
     calculate_crc32,
     copy_mem,
-    get_next_monotonic_count,
     install_configuration_table,
     set_mem,
     set_watchdog_timer,
@@ -119,15 +118,6 @@ def test_a_crc_of_nothing_is_refused(guest: FakeGuest) -> None:
     for address, size in ((Address(0), 4), (A, 0)):
         with pytest.raises(EfiError, match="EFI_INVALID_PARAMETER"):
             calculate_crc32(guest.efi, address, size, guest.number(size=4))
-
-
-def test_counts_only_grow(guest: FakeGuest) -> None:
-    counts = []
-    for _ in range(3):
-        count = guest.number()
-        get_next_monotonic_count(guest.efi, count)
-        counts.append(value_of(count))
-    assert counts == sorted(set(counts))
 
 
 def test_a_configuration_table_comes_changes_and_goes(guest: FakeGuest) -> None:

@@ -9,6 +9,7 @@ from pvefi.efi.environment import Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.runtime.reset import reset_system
 from pvefi.errors import GuestFault
+from pvefi.layout import Guid
 from pvefi.spec.uefi.reset import ResetType
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import Address
@@ -48,6 +49,20 @@ def test_the_verdict_has_the_guest_s_own_words(guest: FakeGuest) -> None:
     found = reset(guest, ResetType.COLD, EfiStatus.NO_MEDIA, data)
     assert found.message.endswith(r'(EfiResetCold) with EFI_NO_MEDIA: "no \"disk\"\n"')
     assert found.status is EfiStatus.NO_MEDIA
+
+
+KIND = Guid.parse("12345678-9abc-def0-1234-56789abcdef0")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("why\0", f': "why", {KIND}'), ("\0", f", {KIND}")], ids=["text", "no text"]
+)
+def test_a_platform_specific_reset_says_which_one_it_is(guest: FakeGuest, text: str, said: str) -> None:
+    data = text.encode("utf-16-le") + KIND.wire
+    found = reset(guest, ResetType.PLATFORM_SPECIFIC, data=data)
+    assert found.message.endswith(f"with EFI_SUCCESS{said}")
+    assert str(KIND) not in reset(guest, ResetType.PLATFORM_SPECIFIC, data=data[:-1]).message
+    assert str(KIND) not in reset(guest, ResetType.COLD, data=data).message
 
 
 @pytest.mark.parametrize("data", [b"a", b"a\0", b"a\0b\0", b"\0\0rest"])

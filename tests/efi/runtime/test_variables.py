@@ -312,6 +312,29 @@ def test_a_variable_of_the_largest_size_fits_and_none_larger(guest: FakeGuest) -
     assert read(guest) == data
 
 
+@pytest.mark.parametrize("attributes", [NV | BS | RT, BS, NV | BS | 0x20, NV | BS | 0x80])
+@pytest.mark.parametrize("size", [1 << 20, 1 << 32, (1 << 64) - 1])
+def test_a_size_that_nothing_has_is_refused_and_not_read(
+    guest: FakeGuest, attributes: int, size: int
+) -> None:
+    with refused("INVALID_PARAMETER"):
+        set_variable(guest.efi, "Test", VENDOR, VariableAttribute(attributes), size, guest.put(b"x"))
+
+
+@pytest.mark.parametrize("length", [0x1000, 0x7EFF, 0x7FFD])
+def test_a_long_name_counts_as_data_does(guest: FakeGuest, length: int) -> None:
+    name = "\ud800" * length
+    put(guest, name, b"d")
+    assert read(guest, name) == b"d"
+    with refused("INVALID_PARAMETER"):
+        put(guest, name, bytes(MAXIMUM_VARIABLE_SIZE - 2 * length - 1))
+    with refused("INVALID_PARAMETER"):
+        put(guest, "\ud800" * 0x7FFF, b"d")
+    found = guest.text(name)
+    with refused("NOT_FOUND"):
+        get_next_variable_name(guest.efi, guest.number(2 * length + 2), found, vendor_pointer(guest))
+
+
 @pytest.mark.parametrize("attributes", [NV | BS | RT, BS])
 def test_the_room_that_is_told_is_all_the_room_there_is(guest: FakeGuest, attributes: int) -> None:
     before = room(guest, attributes)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
-from pvefi.efi.varstore.store import Variable
+from pvefi.efi.varstore.edk2_format import FIRST
+from pvefi.efi.varstore.store import StoreError, StoreFault, Variable
 from pvefi.layout import Guid
 from pvefi.spec.edk2.ovmf import StoreLayout
 from pvefi.spec.uefi.variables import VariableAttribute
@@ -79,7 +80,13 @@ def cuts(before: bytes, steps: list[tuple[int, bytes] | None]) -> Iterator[bytea
 def losses(before: bytes, steps: list[tuple[int, bytes] | None], *, sector: int, seed: int) -> bytearray:
     """Return what a loss of power at a random point leaves: of what was not synced, any of the sectors."""
     dice = random.Random(seed)
-    end = dice.randrange(len(steps) + 1)
+    return lost_after(before, steps, dice.randrange(len(steps) + 1), sector=sector, dice=dice)
+
+
+def lost_after(
+    before: bytes, steps: list[tuple[int, bytes] | None], end: int, *, sector: int, dice: random.Random
+) -> bytearray:
+    """Return what a loss of power after the first `end` steps leaves."""
     last = max((at + 1 for at in range(end) if steps[at] is None), default=0)
     now = bytearray(before)
     for at, step in enumerate(steps[:end]):
@@ -91,3 +98,42 @@ def losses(before: bytes, steps: list[tuple[int, bytes] | None], *, sector: int,
                 first, past = max(start, offset), min(start + sector, offset + len(data))
                 now[first:past] = data[first - offset : past - offset]
     return now
+
+
+@dataclass
+class ForgetfulFlash(Flash):
+    """Flash behind a page cache, which keeps and takes for written what a failed sync could not write.
+
+    `disk` is what a loss of power leaves; `syncs_left` syncs are good, then `failures` are not.
+    """
+
+    disk: bytearray = field(default_factory=bytearray)
+    syncs_left: int = 1 << 30
+    failures: int = 0
+    _dirty: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.disk = bytearray(self.contents)
+
+    def write(self, offset: int, data: bytes) -> None:
+        super().write(offset, data)
+        self._dirty.append((offset, data))
+
+    def sync(self) -> None:
+        super().sync()
+        dirty, self._dirty = self._dirty, []
+        if not self.syncs_left and self.failures:
+            self.failures -= 1
+            raise StoreError(StoreFault.DEVICE, "Input/output error")
+        self.syncs_left = max(0, self.syncs_left - 1)
+        for offset, data in dirty:
+            self.disk[offset : offset + len(data)] = data
+
+
+def lookalikes() -> bytes:
+    """Return data in which there is nothing but whole variables."""
+    flash = Flash()
+    store_on(flash).put(variable("Ghost", b"boo"))
+    record = bytes(flash.contents[FIRST : FIRST + 60 + 12 + 4])
+    assert record[-4:] == b"boo\xff"
+    return record * 2

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -193,18 +192,6 @@ def test_variables_in_whatever_state_are_no_more_than_that() -> None:
         assert len(list(Edk2Store(path))) == live
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path, line in (
-        (tmp_path, "directory"),
-        (tmp_path / "pipe", "a pipe"),
-        (tmp_path / "none", "No such"),
-    ):
-        for writable in (True, False):
-            with pytest.raises(UsageError, match=line):
-                Edk2Store.open(path, writable=writable)
-
-
 def test_a_second_user_is_refused_until_the_first_has_gone(path: Path) -> None:
     with Edk2Store.open(path):
         for writable in (True, False):
@@ -260,29 +247,6 @@ def test_a_write_that_fails_leaves_a_store_that_can_be_used_later(number: int) -
         assert set(held(store)) == {"A", "B"}
 
 
-def deleted(path: Path) -> None:
-    path.unlink()
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, 4096)
-
-
-@pytest.mark.parametrize("happens", [deleted, cut])
-def test_a_store_that_vanishes_while_open_fails_as_a_device(
-    guest: FakeGuest, path: Path, happens: Callable[[Path], None]
-) -> None:
-    with Edk2Store.open(path) as store:
-        guest.surroundings.kept.variables = store
-        data = guest.put(b"data")
-        set_variable(guest.efi, "A", VENDOR, VariableAttribute(7), 4, data)
-        happens(path)
-        for _ in range(2):
-            with pytest.raises(EfiError, match="EFI_DEVICE_ERROR"):
-                set_variable(guest.efi, "B", VENDOR, VariableAttribute(7), 4, data)
-        assert held(store) == {"A": b"data"}
-
-
 def test_a_store_that_is_only_read_is_write_protected(guest: FakeGuest, path: Path) -> None:
     with Edk2Store.open(path, writable=False) as store:
         guest.surroundings.kept.variables = store
@@ -297,22 +261,6 @@ def test_a_full_store_is_out_of_resources(guest: FakeGuest) -> None:
     set_variable(guest.efi, "A", VENDOR, VariableAttribute(7), 600, data)
     with pytest.raises(EfiError, match="EFI_OUT_OF_RESOURCES"):
         set_variable(guest.efi, "B", VENDOR, VariableAttribute(7), 600, data)
-
-
-def test_a_full_disk_is_out_of_resources(tmp_path: Path) -> None:
-    """A file that the disk has no room for: /dev/full is the nearest that there is without one."""
-    from pvefi.efi.varstore.medium import FileMedium
-
-    path = tmp_path / "vars.fd"
-    path.write_bytes(empty_store(OVMF_4M))
-    with FileMedium(path) as medium:
-        full = os.open("/dev/full", os.O_RDWR)
-        os.dup2(full, medium._descriptor)
-        os.close(full)
-        medium.fixed_size = False
-        with pytest.raises(StoreError, match="No space left") as refused:
-            medium.write(0, b"data")
-        assert refused.value.fault is StoreFault.FULL
 
 
 # ---------------------------------------------------------------- others

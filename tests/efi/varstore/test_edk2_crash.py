@@ -3,24 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
+from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.efi.varstore.store import name_size
 from pvefi.spec.edk2.fault_tolerant_write import (
     FaultTolerantWorkingBlockHeader,
     FaultTolerantWriteHeader,
     FaultTolerantWriteRecord,
 )
-from pvefi.spec.edk2.ovmf import OVMF_2M
 from pvefi.spec.edk2.variable_store import (
     ERASED,
     HEADER_VALID_ONLY,
@@ -34,11 +28,13 @@ from tests.efi.varstore.flash import (
     Flash,
     cuts,
     held,
+    lookalikes,
     losses,
     opened,
     store_on,
     variable,
 )
+from tests.efi.varstore.kills import CROWDED, ROOMY, Writing, kill_writers
 
 _ONE_WRITE = FaultTolerantWriteHeader.SIZE + FaultTolerantWriteRecord.SIZE
 
@@ -100,6 +96,7 @@ def clears_away(flash: Flash, change: Change) -> bool:
 
 SITUATIONS: dict[str, tuple[Callable[[], Flash], Change]] = {
     "a new variable": (with_two, put("New", b"new")),
+    "a new variable full of variables": (with_two, put("\u55aa?", lookalikes())),
     "a changed variable": (with_two, put("A", b"changed")),
     "a removed variable": (with_two, remove("A")),
     "a new variable in a full store": (nearly_full, put("New", b"new" * 40)),
@@ -220,47 +217,18 @@ def test_reading_only_shows_what_recovery_would_and_writes_nothing() -> None:
         assert not flash.steps
 
 
-def write_until_killed(path: Path, number: int, told: int) -> NoReturn:
-    """Change two variables again and again, and tell each number that lasts."""
-    try:
-        store = Edk2Store.open(path)
-        while True:
-            number += 1
-            for name in ("One", "Two"):
-                store.put(variable(name, value_of(number)))
-            os.write(told, b"%d\n" % number)
-    finally:
-        os._exit(1)
-
-
-def value_of(number: int) -> bytes:
-    return number.to_bytes(8, "little") * (40 + number % 900)
-
-
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(300, id="some"), pytest.param(10_000, id="many", marks=pytest.mark.full)]
+    ("rounds", "writing"),
+    [
+        pytest.param(150, ROOMY, id="some"),
+        pytest.param(80, CROWDED, id="some while all is cleared away"),
+        pytest.param(10_000, ROOMY, id="many", marks=pytest.mark.full),
+        pytest.param(3000, CROWDED, id="many while all is cleared away", marks=pytest.mark.full),
+    ],
 )
-def test_a_killed_writer_loses_nothing_that_it_told_to_be_written(tmp_path: Path, rounds: int) -> None:
-    path = tmp_path / "vars.fd"
-    path.write_bytes(empty_store(OVMF_2M))
-    number, dice = 0, random.Random(rounds)
-    for _ in range(rounds):
-        reading, writing = os.pipe()
-        writer = os.fork()
-        if not writer:
-            write_until_killed(path, number, writing)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as told:
-            first = told.readline()
-            time.sleep(dice.random() * 0.004)
-            os.kill(writer, signal.SIGKILL)
-            assert os.WTERMSIG(os.waitpid(writer, 0)[1]) == signal.SIGKILL
-            numbers = [int(line) for line in (first + told.read()).splitlines()]
-        with Edk2Store.open(path, writable=False) as store:
-            found = held(store)
-        assert set(found) == {"One", "Two"}
-        for data in found.values():
-            count = int.from_bytes(data[:8], "little")
-            assert data == value_of(count)
-            assert numbers[-1] <= count <= numbers[-1] + 1
-            number = max(number, count)
+def test_a_killed_writer_loses_nothing_that_it_told_to_be_written(
+    tmp_path: Path, rounds: int, writing: Writing
+) -> None:
+    found = kill_writers(tmp_path / "vars.fd", writing, rounds)
+    assert (found.lost, found.corrupt) == (0, 0)
+    assert found.changes >= 2 * rounds

@@ -12,7 +12,7 @@ from pvefi.guest.mailbox import MailboxLayout
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EFI_STATUS, EfiStatus
 
-__all__ = ["exit_boot_services", "exit_image"]
+__all__ = ["end_boot_services", "exit_boot_services", "exit_image"]
 
 
 @service("Exit", "UEFI 2.10 §7.4.5")
@@ -55,14 +55,21 @@ def exit_boot_services(efi: Environment, image_handle: Handle, map_key: UINTN) -
     efi.events.stop_timers()
     efi.events.signal_group(guids.EVENT_GROUP_EXIT_BOOT_SERVICES)
     yield from notify_due(efi)
+    efi.memory = end_boot_services(efi)
+    efi.surroundings.boot_services_end()
+    efi.surroundings.kernel_may_start(tuple(image.base for image in efi.images.values()))
+
+
+def end_boot_services(efi: Environment) -> StagedMemory:
+    """Leave all but runtime memory to the guest; return what it has to store when it knows of that."""
+    if efi.memory_attributes is not None:
+        efi.memory_attributes.renew()
     efi.final_memory_map = efi.pages.descriptors()
     efi.phase = Phase.RUNTIME
-    efi.surroundings.boot_services_end()
-    # From the moment at which the guest has this answer, and no sooner, it goes on when others fail to come.
-    efi.memory = StagedMemory(efi.physical)
-    abandon = efi.trampoline.symbols["mailbox"] + MailboxLayout.offset_of("abandon")
-    efi.memory.write(abandon, bytes(8))
     efi.tables.leave_boot_services()
     if not efi.profile.stays:
         efi.tables.use_runtime_stub(efi.trampoline.symbols["unsupported"])
-    efi.surroundings.kernel_may_start(tuple(image.base for image in efi.images.values()))
+    # From the moment at which the guest has this answer, and no sooner, it goes on when others fail to come.
+    staged = StagedMemory(efi.physical)
+    staged.write(efi.trampoline.symbols["mailbox"] + MailboxLayout.offset_of("abandon"), bytes(8))
+    return staged

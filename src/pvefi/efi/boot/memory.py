@@ -71,6 +71,8 @@ def get_memory_map(
     BUFFER_TOO_SMALL: the map does not fit; `memory_map_size` then holds its size.
     INVALID_PARAMETER: `memory_map_size` is NULL, or `memory_map` is although the map would fit.
     """
+    if efi.memory_attributes is not None:
+        efi.memory_attributes.renew()
     packed = efi.pages.packed()
     given = memory_map_size.get()
     # Callers that ask for the size alone rely on what EDK2 stores whatever the status: Linux v6.1 sizes its

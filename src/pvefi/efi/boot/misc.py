@@ -8,6 +8,7 @@ import zlib
 from pvefi.efi.boot.events import idle
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
+from pvefi.efi.monotonic_count import next_count
 from pvefi.efi.notify import notify_due
 from pvefi.efi.service import UINT8, UINT32, UINT64, UINTN, Out, Pointer, Steps, service
 from pvefi.errors import GuestFault
@@ -90,11 +91,11 @@ def set_mem(efi: Environment, buffer: Pointer, size: UINTN, value: UINT8) -> Ste
 
 @service("GetNextMonotonicCount", "UEFI 2.10 §7.5.5")
 def get_next_monotonic_count(efi: Environment, count: Out[UINT64]) -> None:
-    """Store a number larger than every one before in this boot.
+    """Store a number larger than every one before, in this boot and in those before.
 
-    INVALID_PARAMETER: `count` is NULL.
+    INVALID_PARAMETER: `count` is NULL. DEVICE_ERROR: its high half cannot be kept.
     """
-    count.set(efi.events.next_count())
+    count.set(next_count(efi))
 
 
 @service("InstallConfigurationTable", "UEFI 2.10 §7.5.6")

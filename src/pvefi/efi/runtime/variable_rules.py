@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.errors import EfiError
-from pvefi.efi.varstore.store import name_size
+from pvefi.efi.own_variables import is_own
+from pvefi.efi.varstore.store import VariableStore, name_size
 from pvefi.layout import Guid
 from pvefi.spec.edk2.secure_boot import (
     CERTIFICATE_DATABASE,
@@ -34,6 +35,7 @@ __all__ = [
     "check_definition",
     "check_offered",
     "check_size",
+    "check_timestamps",
     "check_writable",
 ]
 
@@ -42,7 +44,7 @@ _KNOWN = sum(VariableAttribute)
 AUTHENTICATED = (
     VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS | VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
 )
-# Variables in which a firmware keeps what only it may change, pvefi's and edk2's (mAuthVarEntry in edk2
+# Variables in which edk2 keeps what only a firmware may change (mAuthVarEntry in edk2
 # SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c).
 _FIRMWARE_S_OWN = frozenset(
     {
@@ -70,6 +72,13 @@ def check_offered(attributes: VariableAttribute) -> None:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
 
 
+def check_timestamps(attributes: VariableAttribute, store: VariableStore) -> None:
+    """Refuse time-based variables where their times would be lost; EfiError UNSUPPORTED."""
+    timed = attributes & VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    if timed and not store.keeps_timestamps:
+        raise EfiError(EfiStatus.UNSUPPORTED, "the variable store has no place for timestamps")
+
+
 def check_combination(attributes: VariableAttribute) -> None:
     """Refuse attributes that make no sense together; EfiError INVALID_PARAMETER."""
     if unknown := int(attributes) & ~_KNOWN:
@@ -84,7 +93,7 @@ def check_combination(attributes: VariableAttribute) -> None:
 
 def check_writable(name: str, vendor: Guid) -> None:
     """Refuse to change what is the firmware's own; EfiError WRITE_PROTECTED, SECURITY_VIOLATION."""
-    own = (name, vendor) in _FIRMWARE_S_OWN or vendor == guids.PVEFI_VARIABLE
+    own = is_own(name, vendor) or (name, vendor) in _FIRMWARE_S_OWN
     if own or is_read_only(name, vendor):
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is the firmware's own")
     if (name, vendor) in _NEEDS_PRESENCE:

@@ -19,6 +19,7 @@ from pvefi.efi.runtime.variable_rules import (
     check_definition,
     check_offered,
     check_size,
+    check_timestamps,
     check_writable,
 )
 from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, Text, service
@@ -233,7 +234,9 @@ def query_variable_info(
         raise EfiError(EfiStatus.INVALID_PARAMETER, "variables without access are not stored")
     if efi.phase is Phase.RUNTIME and not attributes & VariableAttribute.RUNTIME_ACCESS:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "only variables with runtime access are left")
-    capacity = store_of(efi, attributes).capacity()
+    store = store_of(efi, attributes)
+    check_timestamps(attributes, store)
+    capacity = store.capacity()
     maximum_variable_storage_size.set(capacity.size)
     remaining_variable_storage_size.set(capacity.remaining)
     maximum_variable_size.set(capacity.room_for_one)

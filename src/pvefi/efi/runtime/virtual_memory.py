@@ -22,7 +22,7 @@ from pvefi.spec.uefi.memory import (
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import Address
 
-__all__ = ["convert_pointer", "set_virtual_address_map"]
+__all__ = ["convert_pointer", "relocate", "set_virtual_address_map"]
 
 EFI_OPTIONAL_PTR = 0x1  # UEFI 2.10 §8.4.2
 _DESCRIPTORS_AT_MOST = 1 << 14  # a guest's map has tens; a host must not be kept busy with millions
@@ -64,6 +64,12 @@ def set_virtual_address_map(
         yield from _notify(efi)
     finally:
         efi.virtual_map = None
+    relocate(efi, given)
+
+
+def relocate(efi: Environment, given: VirtualMap) -> None:
+    """Use the virtual addresses of `given` from the guest's next call on."""
+    efi.has_virtual_addresses = True
     efi.tables.relocate(given.convert)
     mailbox = given.convert(efi.trampoline.symbols["mailbox"])
     # Data to the guest, though it lies among code: the next call reads it, this one has read it before.

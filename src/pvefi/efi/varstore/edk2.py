@@ -14,11 +14,12 @@ from typing import Self
 from pvefi.efi.varstore.edk2_blocks import (
     complete_writes,
     empty_working_block,
-    has_working_block,
+    has_pending_write,
     write_store,
 )
 from pvefi.efi.varstore.edk2_format import (
     FIRST,
+    START,
     Entry,
     Key,
     Listing,
@@ -28,7 +29,7 @@ from pvefi.efi.varstore.edk2_format import (
     read_variables,
 )
 from pvefi.efi.varstore.medium import FileMedium, Medium
-from pvefi.efi.varstore.plan import Plan, erased
+from pvefi.efi.varstore.plan import Plan, Writer, erased
 from pvefi.efi.varstore.store import Capacity, StoreError, StoreFault, Variable
 from pvefi.errors import ImageError, PvefiError
 from pvefi.layout import Guid
@@ -101,6 +102,7 @@ class Edk2Store:
 
     def __init__(self, medium: Medium, layouts: Sequence[StoreLayout] = OVMF_LAYOUTS) -> None:
         self._medium = medium
+        self._writer = Writer(medium)
         self._layouts = layouts
         self._doubtful = False
         self._image = bytearray()
@@ -113,7 +115,8 @@ class Edk2Store:
     def open(cls, path: Path, *, writable: bool = True) -> Edk2Store:
         """Open the store in the file or on the block device `path`.
 
-        UsageError when that cannot be, as when another pvefi has it; ImageError when it is no sound store.
+        UsageError when that cannot be, as when another pvefi has it; a ReadOnlyError of those when it can
+        only be read; ImageError when it is no sound store.
         """
         medium = FileMedium(path, writable=writable)
         try:
@@ -121,6 +124,11 @@ class Edk2Store:
         except BaseException:
             medium.close()
             raise
+
+    @property
+    def writable(self) -> bool:
+        """Whether the medium can be written."""
+        return self._medium.writable
 
     def _load(self) -> None:
         most = max(layout.size for layout in self._layouts)
@@ -135,7 +143,7 @@ class Edk2Store:
         if plan.steps:
             plan.sync()
         if self._medium.writable:
-            plan.carry_out(self._medium)
+            self._writer.carry_out(plan)
         self._image, self._layout, self._listing = image, layout, listing
         self._count()
         self._doubtful = False
@@ -147,22 +155,22 @@ class Edk2Store:
 
     def _layout_of(self, image: bytearray) -> StoreLayout:
         """Return the layout that the medium's size and its blocks are of; ImageError when it is none."""
-        name, fixed = self._medium.name, self._medium.fixed_size
-        fitting = [
-            layout
-            for layout in self._layouts
-            if (len(image) == layout.size if fixed else len(image) >= layout.size)
-        ]
-        for layout in fitting:
-            # A crash of edk2 may have left the blocks erased that begin with the volume's header.
-            if has_working_block(image, layout, layout.working_offset):
-                return layout
-        check_headers(name, image, self._layouts)
+        name, fixed, size = self._medium.name, self._medium.fixed_size, len(image)
+        fitting = [one for one in self._layouts if (size == one.size if fixed else size >= one.size)]
+        try:
+            check_headers(name, image, self._layouts)
+        except ImageError:
+            for layout in fitting:
+                # A crash of edk2 may have left the blocks erased that begin with the volume's header.
+                if has_pending_write(image, layout):
+                    return layout
+            raise
         length = FirmwareVolumeHeader.unpack(image).volume_length
         for layout in fitting:
             if layout.size == length:
                 return layout
-        raise ImageError(name, None, f"a variable store of {length} bytes", f"{len(image)} or more")
+        found = f"{size}" if size < max(one.size for one in self._layouts) else f"{size} or more"
+        raise ImageError(name, None, f"a variable store of {length} bytes", found)
 
     def _count(self) -> None:
         self._taken = sum(aligned(entry.end) - entry.start for entry in self._listing.live.values())
@@ -190,7 +198,7 @@ class Edk2Store:
             contents = self._compacted(without=key, new=record)
             self._begin()
             write_store(plan, self._layout, contents)
-            plan.carry_out(self._medium)
+            self._writer.carry_out(plan)
             self._relist([*self._listing.live, key])
         self._doubtful = False
 
@@ -200,16 +208,21 @@ class Edk2Store:
         header_size = self._listing.header_size
         if old is not None:
             plan.mask(old.state_offset, IN_DELETED_TRANSITION)
-        plan.write(at, record[:header_size])
-        plan.mask(at + _STATE, HEADER_VALID_ONLY)
-        plan.write(at + header_size, record[header_size:])
+        if START in record[header_size:]:
+            # What looks like a variable in there must never be found without this one around it.
+            plan.write(at, record[:header_size])
+            plan.mask(at + _STATE, HEADER_VALID_ONLY)
+            plan.sync()
+            plan.write(at + header_size, record[header_size:])
+        else:
+            plan.write(at, record)
         plan.sync()
         plan.mask(at + _STATE, ADDED)
         plan.sync()
         if old is not None:  # when this is lost, the new one counts all the same
             plan.mask(old.state_offset, DELETED)
             self._taken -= aligned(old.end) - old.start
-        plan.carry_out(self._medium)
+        self._writer.carry_out(plan)
         self._listing.live[variable.name, variable.vendor] = Entry(variable, at, end)
         self._listing.end = aligned(end)
         self._taken += aligned(end) - at
@@ -245,13 +258,19 @@ class Edk2Store:
 
         KeyError when there is none, StoreError when writing fails.
         """
+        if (name, vendor) not in self._listing.live:
+            raise KeyError(name)
         self._prepare_to_write()
-        entry = self._listing.live[name, vendor]
+        entry = self._listing.live.get((name, vendor))
+        if entry is None:
+            return  # an attempt that failed has come as far
         plan = Plan(self._image)
         self._begin()
+        if not self._writer.all_lasts:
+            plan.sync()  # an older value that is still to be marked deleted must not outlive this one
         plan.mask(entry.state_offset, DELETED)
         plan.sync()
-        plan.carry_out(self._medium)
+        self._writer.carry_out(plan)
         del self._listing.live[name, vendor]
         self._taken -= aligned(entry.end) - entry.start
         self._doubtful = False
@@ -263,6 +282,7 @@ class Edk2Store:
         if not self._doubtful:
             return
         try:
+            self._writer.settle()
             self._load()
         except StoreError:
             raise

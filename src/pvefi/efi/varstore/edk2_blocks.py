@@ -31,7 +31,7 @@ from pvefi.spec.edk2.firmware_volume import FirmwareVolumeHeader
 from pvefi.spec.edk2.ovmf import StoreLayout
 from pvefi.spec.edk2.variable_store import ERASED, UNWRITTEN_WORD
 
-__all__ = ["complete_writes", "empty_working_block", "has_working_block", "write_store"]
+__all__ = ["complete_writes", "empty_working_block", "has_pending_write", "write_store"]
 
 _STATE = FaultTolerantWorkingBlockHeader.offset_of("state")
 _ONE_WRITE = FaultTolerantWriteHeader.SIZE + FaultTolerantWriteRecord.SIZE
@@ -57,9 +57,14 @@ def empty_working_block(layout: StoreLayout, state: int = _VALID) -> bytes:
     return header + erased(layout.working_size - len(header))
 
 
-def has_working_block(image: bytes | bytearray, layout: StoreLayout, offset: int) -> bool:
+def _has_working_block(image: bytearray, layout: StoreLayout, offset: int) -> bool:
     """Whether a valid working block of `layout` stands at `offset`."""
     return image.startswith(_working_header(layout, _VALID), offset)
+
+
+def has_pending_write(image: bytearray, layout: StoreLayout) -> bool:
+    """Whether a write of `layout` has begun and not ended."""
+    return _has_working_block(image, layout, layout.working_offset) and _queue(image, layout)[1] is not None
 
 
 def _queue(image: bytearray, layout: StoreLayout) -> tuple[int | None, int | None]:
@@ -85,8 +90,9 @@ def _queue(image: bytearray, layout: StoreLayout) -> tuple[int | None, int | Non
 
 def complete_writes(name: str, plan: Plan, layout: StoreLayout) -> None:
     """Complete what a crash interrupted, or call it off; ImageError where the record makes no sense."""
-    if not has_working_block(plan.image, layout, layout.working_offset):
-        if not has_working_block(plan.image, layout, layout.spare_offset):
+    restored = not _has_working_block(plan.image, layout, layout.working_offset)
+    if restored:
+        if not _has_working_block(plan.image, layout, layout.spare_offset):
             return  # nothing is known of any write; the next one makes a working block
         block = plan.image[layout.spare_offset : layout.spare_offset + layout.working_size]
         block[_STATE] = ERASED
@@ -94,18 +100,23 @@ def complete_writes(name: str, plan: Plan, layout: StoreLayout) -> None:
     _, pending = _queue(plan.image, layout)
     if pending is None:
         return
+    if not restored:  # for then the spare area held the working block, and no contents: edk2 calls it off too
+        _complete_record(name, plan, layout, pending)
+    plan.clear(pending, WRITES_COMPLETE)
+    plan.sync()
+
+
+def _complete_record(name: str, plan: Plan, layout: StoreLayout, pending: int) -> None:
+    """Complete the first write of those at `pending` that has not been, if its contents were all there."""
     header = FaultTolerantWriteHeader.unpack(plan.image, pending)
-    record_size = FaultTolerantWriteRecord.SIZE + header.private_data_size
     at = pending + header.SIZE
     for _ in range(header.number_of_writes):
         record = FaultTolerantWriteRecord.unpack(plan.image, at)
         if record.state & DESTINATION_COMPLETE:
             if not record.state & SPARE_COMPLETE:
                 _write_from_spare(name, plan, layout, at, record)
-            break
-        at += record_size
-    plan.clear(pending, WRITES_COMPLETE)
-    plan.sync()
+            return
+        at += record.SIZE + header.private_data_size
 
 
 def _write_from_spare(
@@ -128,7 +139,7 @@ def _write_from_spare(
 def write_store(plan: Plan, layout: StoreLayout, contents: bytes) -> None:
     """Write `contents` in place of the whole store, from the firmware volume's header on."""
     at, _ = _queue(plan.image, layout)
-    if at is None or not has_working_block(plan.image, layout, layout.working_offset):
+    if at is None or not _has_working_block(plan.image, layout, layout.working_offset):
         _renew_working_block(plan, layout)
         at = layout.working_offset + FaultTolerantWorkingBlockHeader.SIZE
     header = FaultTolerantWriteHeader(ERASED, erased(3), FAULT_TOLERANT_WRITE_DXE, erased(4), 1, 0)

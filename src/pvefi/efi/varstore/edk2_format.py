@@ -8,6 +8,7 @@ first variable of a name that is ADDED; without one, the last that is IN_DELETED
 from __future__ import annotations
 
 import struct
+from codecs import utf_16_le_decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,14 +40,25 @@ from pvefi.spec.edk2.variable_store import (
 )
 from pvefi.spec.uefi.variables import VariableAttribute
 
-__all__ = ["FIRST", "Entry", "Key", "Listing", "aligned", "check_headers", "encoded", "read_variables"]
+__all__ = [
+    "FIRST",
+    "START",
+    "Entry",
+    "Key",
+    "Listing",
+    "aligned",
+    "check_headers",
+    "encoded",
+    "read_variables",
+]
 
 Key = tuple[str, Guid]
 
 FIRST = -(-(FirmwareVolumeHeader.SIZE + VariableStoreHeader.SIZE) // HEADER_ALIGNMENT) * HEADER_ALIGNMENT
 """The offset of the first variable."""
+START = struct.pack("<H", VARIABLE_DATA)
+"""What every variable's header begins with."""
 _IN_TRANSITION = ADDED & IN_DELETED_TRANSITION
-_START = struct.pack("<H", VARIABLE_DATA)
 _STATE = VariableHeader.offset_of("state")
 
 
@@ -110,15 +122,19 @@ def check_headers(name: str, image: bytes | bytearray, layouts: Sequence[StoreLa
         at = FirmwareVolumeHeader.offset_of("checksum")
         good = (volume.checksum - total) & 0xFFFF
         raise ImageError(name, at, f"checksum {good:#06x}", f"{volume.checksum:#06x}")
-    if all(volume.volume_length != layout.size for layout in layouts):
+    fitting = [layout for layout in layouts if volume.volume_length == layout.size]
+    if not fitting:
         at = FirmwareVolumeHeader.offset_of("volume_length")
         sizes = " or ".join(str(layout.size) for layout in layouts)
         raise ImageError(name, at, f"a volume of {sizes} bytes", f"{volume.volume_length}")
     blocks, last = volume.block_map
-    if blocks.blocks * blocks.length != volume.volume_length or last.blocks or last.length:
+    size, count = fitting[0].block_size, fitting[0].size // fitting[0].block_size
+    if (blocks.blocks, blocks.length) != (count, size) or last.blocks or last.length:
         at = FirmwareVolumeHeader.offset_of("block_map")
         found = f"{blocks.blocks} blocks of {blocks.length} bytes"
-        raise ImageError(name, at, f"blocks of {volume.volume_length} bytes together", found)
+        if last.blocks or last.length:
+            found += f", and {last.blocks} of {last.length}"
+        raise ImageError(name, at, f"{count} blocks of {size} bytes", found)
 
 
 def read_variables(name: str, image: bytes | bytearray, layout: StoreLayout) -> Listing:
@@ -156,12 +172,12 @@ class _Reading:
         live: dict[Key, Entry] = {}
         transitional: dict[Key, Entry] = {}
         stale: list[int] = []
-        at = FIRST
-        while at + 2 <= self._limit and self._image.startswith(_START, at):
+        at = torn = FIRST
+        while at + 2 <= self._limit and self._image.startswith(START, at):
             if at + self._codec.SIZE > self._limit:
                 raise ImageError(self._name, at, "a variable within the store", "one that runs past its end")
             header = self._codec.unpack(self._image, at)
-            end = self._end(at, header)
+            end, torn = self._ends(at, header)
             if header.state in (ADDED, _IN_TRANSITION):
                 entry = self._entry(at, end, header)
                 key = entry.variable.name, entry.variable.vendor
@@ -176,23 +192,26 @@ class _Reading:
         for key, entry in transitional.items():
             if live.setdefault(key, entry) is not entry:
                 stale.append(entry.state_offset)
-        return Listing(self._authenticated, live, stale, at, self._is_clean(at))
+        return Listing(self._authenticated, live, stale, at, self._is_clean(at, max(at, torn)))
 
-    def _end(self, at: int, header: VariableHeader | AuthenticatedVariableHeader) -> int:
+    def _ends(self, at: int, header: VariableHeader | AuthenticatedVariableHeader) -> tuple[int, int]:
+        """Return where the variable at `at` ends, and how far one without a state may have been written."""
         # As edk2 has it: of a header that nobody finished to write, there is the header and nothing else.
-        unwritten = UNWRITTEN_WORD in (header.name_size, header.data_size, header.attributes)
         end = at + header.SIZE
-        if header.state != UNWRITTEN and not unwritten:
-            end += header.name_size + header.data_size
-        if end > self._limit:
+        if UNWRITTEN_WORD in (header.name_size, header.data_size, header.attributes):
+            return end, end
+        whole = end + header.name_size + header.data_size
+        if header.state == UNWRITTEN:
+            return end, whole if whole <= self._limit else end
+        if whole > self._limit:
             found = f"{header.name_size} bytes of name, {header.data_size} of data, past its end"
             raise ImageError(self._name, at, "a variable within the store", found)
-        return end
+        return whole, whole
 
     def _entry(self, at: int, end: int, header: VariableHeader | AuthenticatedVariableHeader) -> Entry:
         start = at + header.SIZE
         raw = bytes(self._image[start : start + header.name_size])
-        name = raw.decode("utf-16-le", "surrogatepass") if len(raw) % 2 == 0 else ""
+        name = utf_16_le_decode(raw, "surrogatepass")[0] if len(raw) % 2 == 0 else ""
         if name.find("\0") != len(name) - 1 or len(name) < 2:
             raise ImageError(self._name, start, "a variable's name that ends in NUL", f"{raw[:32].hex(' ')}")
         timestamp = header.timestamp if isinstance(header, AuthenticatedVariableHeader) else NO_TIME
@@ -212,20 +231,25 @@ class _Reading:
         )
         return Entry(variable, at, end)
 
-    def _is_clean(self, end: int) -> bool:
-        """Whether nothing stands from `end` on; ImageError when whole variables do, out of reach."""
+    def _is_clean(self, end: int, torn: int) -> bool:
+        """Whether nothing stands from `end` on; ImageError when whole variables do, out of reach.
+
+        What stands before `torn` may be the data of a variable that a crash kept from getting its state.
+        """
         left = bytes(self._image[end : self._limit])
         if left.count(ERASED) == len(left):
             return True
-        at = left.find(_START)
+        left = left[aligned(torn) - end :]
+        at = left.find(START)
         while at >= 0:
             if at % HEADER_ALIGNMENT == 0 and at + self._codec.SIZE <= len(left):
                 header = self._codec.unpack(left, at)
                 size = header.SIZE + header.name_size + header.data_size
                 if header.state == ADDED and at + size <= len(left) and header.name_size > 2:
-                    found = f"{left[:4].hex(' ')}, and a variable at {end + at:#x}"
+                    start = bytes(self._image[end : end + 4]).hex(" ")
+                    found = f"{start}, and a variable at {aligned(torn) + at:#x}"
                     raise ImageError(self._name, end, "a variable, or the end of all", found)
-            at = left.find(_START, at + 1)
+            at = left.find(START, at + 1)
         return False
 
 

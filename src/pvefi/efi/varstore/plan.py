@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pvefi.efi.varstore.medium import Medium
 from pvefi.spec.edk2.variable_store import ERASED
 
-__all__ = ["Plan", "erased"]
+__all__ = ["Plan", "Writer", "erased"]
 
 Step = tuple[int, bytes] | None  # a write, or None: all before lasts before what follows begins
 
@@ -43,10 +43,35 @@ class Plan:
         """Have all before this last before what follows begins."""
         self.steps.append(None)
 
-    def carry_out(self, medium: Medium) -> None:
-        """Do it all to `medium`; StoreError when that fails, with the rest left undone."""
-        for step in self.steps:
+
+class Writer:
+    """Carries plans out on a medium, and knows what of them does not last yet."""
+
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+        self._unsynced: list[tuple[int, bytes]] = []
+
+    @property
+    def all_lasts(self) -> bool:
+        """Whether everything that was written lasts."""
+        return not self._unsynced
+
+    def carry_out(self, plan: Plan) -> None:
+        """Do all of `plan`; StoreError when that fails, with the rest left undone."""
+        for step in plan.steps:
             if step is None:
-                medium.sync()
+                self._medium.sync()
+                self._unsynced.clear()
             else:
-                medium.write(*step)
+                self._medium.write(*step)
+                self._unsynced.append(step)
+
+    def settle(self) -> None:
+        """Have all last that was written; StoreError when that fails.
+
+        It is written again: after a failed fsync(2) Linux shows what it could not write as if it had.
+        """
+        for step in self._unsynced:
+            self._medium.write(*step)
+        self._medium.sync()
+        self._unsynced.clear()

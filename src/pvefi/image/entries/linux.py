@@ -26,6 +26,11 @@ _LINUX64_STATE = (
     "cs 0x10, ds = es = ss 0x18, flat 4 GiB descriptors in the GDT",
     "rsi: boot_params",
 )
+_KEXEC_STATE = (
+    *_LINUX64_STATE,
+    "runtime services at virtual addresses, boot services gone",
+    "efi_info: system table, and memory map with those addresses; setup_data of type SETUP_EFI",
+)
 
 
 def linux_entries(contents: Contents) -> Iterator[Entry]:
@@ -71,3 +76,16 @@ def linux_entries(contents: Contents) -> Iterator[Entry]:
             decompressor=decompressor,
             kernel_entry=entered,
         )
+        if XLoadFlag.XLF_EFI_KEXEC in bzimage.xload_flags:
+            yield Entry(
+                kind=EntryKind.KEXEC,
+                bits=64,
+                address=LINUX64_OFFSET,
+                address_kind=AddressKind.LOAD_OFFSET,
+                file_offset=start + LINUX64_OFFSET,
+                demands=_KEXEC_STATE,
+                source='Linux boot.rst "64-bit Boot Protocol", xloadflags bit 4',
+                decompressor=decompressor,
+                kernel_entry=entered,
+                remark="as a kexec from a kernel that EFI booted",
+            )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pvefi.layout import U32, U64, OpenEnum, Scalar, Structure, layout
+from pvefi.layout import U32, U64, Array, OpenEnum, Scalar, Structure, layout
 
-__all__ = ["SETUP_INDIRECT", "SetupData", "SetupDataType", "SetupIndirect"]
+__all__ = ["NO_TABLE", "SETUP_INDIRECT", "EfiSetupData", "SetupData", "SetupDataType", "SetupIndirect"]
 
 SETUP_INDIRECT = 1 << 31
 """Set in `type`: the data is a SetupIndirect that says where the real data is."""
@@ -50,3 +50,21 @@ class SetupIndirect(Structure):
     reserved: U32
     len: U64
     addr: U64
+
+
+NO_TABLE = (1 << 64) - 1
+"""EFI_INVALID_TABLE_ADDR (include/linux/efi.h): the first kernel has found no such table."""
+
+
+@layout(size=96)
+class EfiSetupData(Structure):
+    """struct efi_setup_data (arch/x86/include/asm/efi.h), the data of a node of type EFI.
+
+    Physical addresses of what SetVirtualAddressMap() has made virtual, for a kernel that comes later.
+    """
+
+    fw_vendor: U64
+    runtime: U64 = 0  # __unused since Linux 5.7; kexec-tools fills it in
+    tables: U64 = 0
+    smbios: U64 = 0
+    reserved: Annotated[tuple[int, ...], Array(8, "Q")] = (0,) * 8

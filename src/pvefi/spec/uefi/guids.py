@@ -70,6 +70,14 @@ UGA_IO_PROTOCOL = Guid.parse("61a4d49e-6f68-4f1b-b922-a86eed0b07a2")  # EFI 1.10
 APPLE_PROPERTIES_PROTOCOL = Guid.parse("91bd12fe-f6c3-44fb-a5b7-5122ab303ae0")  # linux/include/linux/efi.h
 APPLE_SET_OS_PROTOCOL = Guid.parse("c5c5da95-7d5c-45e6-b2f1-3fd52bb10077")  # linux/include/linux/efi.h
 SHIM_LOCK = Guid.parse("605dab50-e046-4300-abb6-3dd810dd8b23")  # shim/lib/guid.c
+# edk2 MdeModulePkg/MdeModulePkg.dec, PcAtChipsetPkg/PcatRealTimeClockRuntimeDxe: vendors of variables.
+EDK2_MONOTONIC_COUNTER = Guid.parse("eb704011-1402-11d3-8e77-00a0c969723b")  # gMtcVendorGuid
+EDK2_REAL_TIME_CLOCK = Guid.parse("378d7b65-8da9-4773-b6e4-a47826a833e1")  # the driver's own, FILE_GUID
+# Owners of signatures.
+MICROSOFT_OWNER = Guid.parse("77fa9abd-0359-4d32-bd60-28f4e78f784b")  # edk2/OvmfPkg/OvmfPkg.dec
+OVMF_ENROLL_DEFAULT_KEYS = Guid.parse(
+    "a0baa8a3-041d-48a8-bc87-c36d121b5e3d"
+)  # edk2/OvmfPkg/EnrollDefaultKeys
 SECURITY_ARCH_PROTOCOL = Guid.parse("a46423e3-4617-49f1-b9ff-d1bfa9115839")  # PI 1.7 vol. 2 §12.9.1
 SECURITY2_ARCH_PROTOCOL = Guid.parse("94ab2f58-1438-4ef1-9152-18941a3a0e68")  # PI 1.7 vol. 2 §12.9.2
 LINUX_INITRD_MEDIA = Guid.parse("5568e427-68fc-4f3d-ac74-ca555231cc68")  # linux/include/linux/efi.h

@@ -14,6 +14,7 @@ __all__ = [
     "BOOT_SERVICES_SLOTS",
     "EFI_2_10_SYSTEM_TABLE_REVISION",
     "RESERVED_SLOT",
+    "MEMORY_ATTRIBUTES_TABLE_VERSION",
     "RT_PROPERTIES_TABLE_VERSION",
     "RUNTIME_SERVICE_FLAGS",
     "RUNTIME_SERVICES_SIGNATURE",
@@ -181,3 +182,19 @@ class RtPropertiesTable(Structure):
     version: U16
     length: U16
     runtime_services_supported: U32
+
+
+MEMORY_ATTRIBUTES_TABLE_VERSION = 2  # UEFI 2.10 §4.6.4
+
+
+@layout(size=16)
+class MemoryAttributesTable(Structure):
+    """EFI_MEMORY_ATTRIBUTES_TABLE — UEFI 2.10 §4.6.4; `number_of_entries` memory descriptors follow.
+
+    They are `descriptor_size` bytes apart. Bit 0 of `flags`: runtime code has landing pads (CET-IBT).
+    """
+
+    version: U32
+    number_of_entries: U32
+    descriptor_size: U32
+    flags: U32

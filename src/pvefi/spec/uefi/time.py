@@ -15,6 +15,8 @@ __all__ = [
     "Daylight",
     "Time",
     "TimeCapabilities",
+    "is_daylight",
+    "is_time_zone",
 ]
 
 EFI_UNSPECIFIED_TIMEZONE = 0x07FF  # UEFI 2.10 §8.3.1: the time is local, and nobody says where
@@ -28,6 +30,16 @@ class Daylight(IntFlag):
 
     ADJUST_DAYLIGHT = 0x01
     IN_DAYLIGHT = 0x02
+
+
+def is_time_zone(minutes: int) -> bool:
+    """Whether EFI_TIME.TimeZone may be `minutes` — UEFI 2.10 §8.3.1."""
+    return minutes in MINUTES_OF_A_TIME_ZONE or minutes == EFI_UNSPECIFIED_TIMEZONE
+
+
+def is_daylight(bits: int) -> bool:
+    """Whether EFI_TIME.Daylight may be `bits`: "All other bits must be zero" — UEFI 2.10 §8.3.1."""
+    return not bits & ~int(Daylight.ADJUST_DAYLIGHT | Daylight.IN_DAYLIGHT)
 
 
 @layout(size=16)

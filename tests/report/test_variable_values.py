@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the firmware keeps in variables of its own is told in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from pvefi.efi.own_variables import ClockSetting, keep_clock_setting, next_high_count
+from pvefi.efi.varstore.memory import MemoryStore
+from pvefi.efi.varstore.store import Variable
+from pvefi.layout import Guid
+from pvefi.report.variable_values import meaning_of
+from pvefi.spec.edk2.firmware_variables import MTC, RTC
+from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET
+from pvefi.spec.uefi.guids import EDK2_MONOTONIC_COUNTER, EDK2_REAL_TIME_CLOCK, PVEFI_VARIABLE
+from pvefi.spec.uefi.time import EFI_UNSPECIFIED_TIMEZONE
+from pvefi.spec.uefi.variables import VariableAttribute
+from pvefi.trace.values import Json
+
+
+@pytest.mark.parametrize(
+    ("setting", "lines", "value"),
+    [
+        (
+            ClockSetting(3_600_000_000_001, 60, 3),
+            ["the host's clock +3600.000000001 s", "time zone 60 minutes, daylight 3"],
+            3_600_000_000_001,
+        ),
+        (
+            ClockSetting(-500_000_000, EFI_UNSPECIFIED_TIMEZONE, 1),
+            ["the host's clock -0.500000000 s", "time zone unspecified, daylight 1"],
+            -500_000_000,
+        ),
+    ],
+)
+def test_a_clock_s_setting_is_told(setting: ClockSetting, lines: list[str], value: Json) -> None:
+    store = MemoryStore()
+    keep_clock_setting(store, setting)
+    found = [meaning_of(one) for one in store]
+    assert [one.line for one in found if one] == lines
+    assert found[0] is not None
+    assert found[0].value == value
+
+
+def test_the_monotonic_counter_is_told() -> None:
+    store = MemoryStore()
+    assert next_high_count(store) == 1
+    (found,) = store
+    meaning = meaning_of(found)
+    assert meaning is not None
+    assert (meaning.line, meaning.value) == ("counts up to 0x200000000 are used up", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "vendor"),
+    [(MTC, EDK2_MONOTONIC_COUNTER), (RTC, EDK2_REAL_TIME_CLOCK), (CLOCK_OFFSET, PVEFI_VARIABLE)],
+)
+def test_of_another_size_they_have_no_meaning(name: str, vendor: Guid) -> None:
+    assert meaning_of(Variable(name, vendor, VariableAttribute(7), b"12345")) is None
