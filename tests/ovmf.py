@@ -14,10 +14,7 @@ SECONDS = 180
 
 
 def ovmf_flash(corpus: RealFiles, store: Path, *, secure: bool = False) -> list[str]:
-    """Return QEMU's options for OVMF with this store, which is made when it is not there.
-
-    The `secure` one is that with Secure Boot.
-    """
+    """Return QEMU's options for OVMF with this store, which is made when it is not there."""
     if not store.exists():
         store.write_bytes(empty_store(OVMF_4M))
     code = corpus.file("ovmf", f"usr/share/OVMF/OVMF_CODE_4M{'.secboot' * secure}.fd")
@@ -38,16 +35,18 @@ def boot_by_ovmf(
     kernel: Path,
     initrd: Path,
     line: str,
-    disk: Path | None = None,
     *,
+    disk: Path | None = None,
     secure: bool = False,
 ) -> bytes:
     """Return what a guest wrote to its serial port until it powered itself off."""
+    # OVMF with Secure Boot has its variables from SMM, and nobody else gets at the flash.
+    smm = ("smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ("smm=off",)
     drive = ("-drive", f"if=none,id=disk,format=raw,file={disk}", "-device", "virtio-blk-pci,drive=disk")
     command = [
-        *(tool("qemu-system-x86_64"), "-machine", f"q35,accel=tcg,smm={'on' if secure else 'off'}"),
-        *("-m", "512", "-display", "none"),
-        *("-nodefaults", "-no-user-config", "-serial", "stdio", "-monitor", "none", "-no-reboot"),
+        *(tool("qemu-system-x86_64"), "-machine", f"q35,accel=tcg,{smm[0]}", *smm[1:], "-m", "512"),
+        *("-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"),
+        *("-serial", "stdio", "-monitor", "none"),
         *(*ovmf_flash(corpus, store, secure=secure), *(drive if disk else ())),
         *("-kernel", str(kernel), "-initrd", str(initrd), "-append", line),
     ]

@@ -207,7 +207,7 @@ class Boots:
         initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
         line = f"console=ttyS0 quiet panic=-1 probe={words}"
         image = kernel_file(kernel)
-        return probe_facts(boot_by_ovmf(self._corpus, self._tool, store, image, initrd, line, disk))
+        return probe_facts(boot_by_ovmf(self._corpus, self._tool, store, image, initrd, line, disk=disk))
 
     def initrd(self, kernel: str, programs: tuple[str, ...], files: Mapping[str, bytes]) -> Path:
         """Return the probe's initrd with these programs and files; the next one takes its place."""

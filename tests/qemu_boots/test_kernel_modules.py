@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own users of runtime services: panic logs, the boot loader's variables, capsules, resets."""
+"""The kernel's own users of runtime services: panic logs, the boot loader's variables, resets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from virt.firmware.varstore.edk2 import Edk2VarStore
 from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.spec.uefi.reset import ResetType
-from pvefi.spec.uefi.status import EfiStatus
 from pvefi.verdict import Outcome
 from tests.conftest import RealFiles
 from tests.qemu_boots.conftest import Boots
@@ -47,14 +46,8 @@ def test_what_the_kernel_writes_as_it_panics_is_there_at_the_next_boot(
             "umount $efivars && mount -t efivarfs none $efivars && ls $efivars | grep -c ^dump-; true"
         ),
         "boot-loader": "insmod given/efibc.ko",
-        "capsule": (
-            "insmod given/capsule-loader.ko && { head -c 16 /dev/zero; "
-            r"printf '\34\0\0\0\0\0\1\0\44\0\0\0'; head -c 8 /dev/zero; } >/tmp/capsule && "
-            "cat /tmp/capsule >/dev/efi_capsule_loader"
-        ),
     }
-    booted = boots("cloud", "script,poweroff", script=read, files=modules, variables=store)
-    facts = ends_well(booted)
+    facts = ends_well(boots("cloud", "script,poweroff", script=read, files=modules, variables=store))
     text = facts.script["read"].output.decode()
     assert "the last words" in text
     assert "sysrq triggered crash" in text
@@ -63,9 +56,6 @@ def test_what_the_kernel_writes_as_it_panics_is_there_at_the_next_boot(
     left = Edk2VarStore(str(store)).get_varlist()
     assert [(name, str(one.guid)) for name, one in left.items()] == [("LoaderEntryRebootReason", LOADER)]
     assert left["LoaderEntryRebootReason"].data.decode("utf-16-le") == "shutdown"
-    assert facts.script["capsule"].status
-    asked = [call.status for call in booted.calls if call.service == "QueryCapsuleCapabilities"]
-    assert asked == [EfiStatus.UNSUPPORTED]
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,14 @@ sign() {
     sign-efi-sig-list "$@" -t "2026-01-01 00:00:$second" -k $signer.key -c $signer.crt \\
         $name $list made.auth >/tmp/signed
 }
+private() {
+    file=$efivars/Own-OWNER
+    [ ! -e $file ] || chattr -i $file
+    { printf "\\\\${1:-47}\\\\0\\\\0\\\\0"; cat made.auth; } >write && cat write >$file
+}
 mode() { for name in SetupMode SecureBoot; do echo $name $(tail -c 1 $efivars/$name-* | od -An -tu1); done; }
 size() { cat $efivars/$1-* | wc -c; }
-"""
+""".replace("OWNER", OWNER)
 FIRST = {
     "prepare": (
         "cp shell /bin/.sh && chmod +x /bin/.sh && mv /bin/.sh /bin/sh && "
@@ -91,6 +96,15 @@ FIRST = {
     "delete-db": "sign 12 KEK db /dev/null && update db -f made.auth; efi-readvar -v db",
     "create-db": "sign 13 KEK db db.esl && update db -f made.auth && efi-readvar -v db",
     "protected-SetupMode": rf"f=$efivars/SetupMode-{GLOBAL}; chattr -i $f; printf '\6\0\0\0\1' >$f",
+    # Any other variable is its maker's; what is signed for it has to be signed for its vendor.
+    "private": f"sign 01 other Own db.esl -g {OWNER} && private && size Own",
+    "private-replayed": "private",
+    "private-by-PK": f"sign 02 PK2 Own db.esl -g {OWNER} && private",
+    "private-by-its-maker": f"sign 02 other Own PK.esl -g {OWNER} && private && size Own",
+    "private-appended": f"sign 03 other Own db.esl -a -g {OWNER} && private 147 && size Own",
+    "private-of-another-vendor": f"sign 04 other Own db.esl -g {GLOBAL} && private",
+    "private-deleted": f"sign 05 other Own /dev/null -g {OWNER} && private; ls $efivars | grep -c ^Own; true",
+    "private-again": f"sign 00 db Own db.esl -g {OWNER} && private && size Own",
     "end": "efi-readvar; mode",
 }
 SECOND = {
@@ -108,13 +122,18 @@ DIFFERENT = {"PK-by-another"}
 """UEFI 2.10 §32.3.1 lets a PK sign itself in setup mode; the OVMF of Debian 12 wants it to."""
 SIGNED = 0x27
 """Attributes: non-volatile, for boot and runtime, with time-based authenticated writes (UEFI 2.10 §8.2.1)."""
+PRIVATE = {"private-replayed", "private-by-PK", "private-of-another-vendor"}
 SILENT = {"unsigned-dbx", "without-attribute", "remove-db", "protected-SetupMode"}
 """What is refused by a program of busybox's, which says it otherwise or not at all."""
-REFUSED = SILENT | {
-    *("replayed-db", "append-by-nobody", "append-signed-for-replacing", "db-by-db", "older"),
-    *("same-time", "for-another-variable", "changed", "longer", "shorter", "without-signature"),
-    *("KEK-by-KEK", "PK-by-KEK", "PK-by-the-old-PK"),
-}
+REFUSED = (
+    SILENT
+    | PRIVATE
+    | {
+        *("replayed-db", "append-by-nobody", "append-signed-for-replacing", "db-by-db", "older"),
+        *("same-time", "for-another-variable", "changed", "longer", "shorter", "without-signature"),
+        *("KEK-by-KEK", "PK-by-KEK", "PK-by-the-old-PK"),
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +183,7 @@ def subjects(facts: ProbeFacts, name: str) -> list[str]:
 def test_keys_are_enrolled_from_setup_mode_and_nothing_is_changed_without_them(facts: ProbeFacts) -> None:
     assert list(facts.script) == list(FIRST)
     assert {name for name, command in facts.script.items() if command.status} == REFUSED
-    for name in REFUSED - SILENT:
+    for name in REFUSED - SILENT - PRIVATE:
         assert b"wrong filesystem permissions" in facts.script[name].error, name
     none = [f"Variable {name} has no entries" for name in ("PK", "KEK", "db", "dbx", "MokList")]
     assert lines(facts, "at-first") == [*none, "SetupMode 1", "SecureBoot 0"]
@@ -183,6 +202,18 @@ def test_keys_are_enrolled_from_setup_mode_and_nothing_is_changed_without_them(f
     assert subjects(facts, "PK-by-PK") == ["PK2"]
     assert lines(facts, "delete-db") == ["Variable db has no entries"]
     assert subjects(facts, "create-db") == ["db"]
+
+
+def test_a_variable_of_another_vendor_is_its_makers(facts: ProbeFacts, files: Mapping[str, bytes]) -> None:
+    for name in PRIVATE:
+        assert b"Permission denied" in facts.script[name].error, name
+    # Attributes, and a signature list: its header of 28 bytes, the owner's GUID, the certificate.
+    db, pk = (28 + 16 + len(*certificates(files, key)) for key in ("db", "PK"))
+    assert lines(facts, "private") == [str(4 + db)]
+    assert lines(facts, "private-by-its-maker") == [str(4 + pk)]
+    assert lines(facts, "private-appended") == [str(4 + pk + db)]
+    assert lines(facts, "private-deleted") == ["0"]
+    assert lines(facts, "private-again") == [str(4 + db)]
 
 
 def certificates(files: Mapping[str, bytes], *keys: str) -> list[bytes]:
