@@ -21,6 +21,7 @@ from pvefi.spec.uefi.signature_list import signature_lists
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND, Daylight
 from tests.conftest import RealFiles, Tool
 from tests.efi.varstore.flash import VENDOR, Flash, held, variable
+from tests.ovmf import boot_by_ovmf, ovmf_flash
 
 LINE = "console=ttyS0 quiet probe=count,poweroff"
 COUNT = "PvefiProbeCount"
@@ -32,32 +33,13 @@ def count_in(store: Path) -> bytes:
     return found
 
 
-def boot_by_pvefi(store: Path) -> None:
+def boot_by_pvefi(store: Path, line: str = LINE) -> None:
     kernel, initrd = str(kernel_file("cloud")), str(probe_initrd("cloud"))
-    assert main(["boot", kernel, "--initrd", initrd, "--cmdline", LINE, "--vars", str(store)]) == 0
+    assert main(["boot", kernel, "--initrd", initrd, "--cmdline", line, "--vars", str(store)]) == 0
 
 
-def boot_by_ovmf(
-    corpus: RealFiles, tool: Tool, store: Path, line: str = LINE, *, secure: bool = False
-) -> bytes:
-    code = corpus.file("ovmf", f"usr/share/OVMF/OVMF_CODE_4M{'.secboot' * secure}.fd")
-    # OVMF with Secure Boot has its variables from SMM, and nobody else gets at the flash.
-    smm = ("smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ("smm=off",)
-    flash = "if=pflash,format=raw"
-    done = subprocess.run(
-        [
-            *(tool("qemu-system-x86_64"), "-machine", f"q35,accel=tcg,{smm[0]}", *smm[1:]),
-            *("-m", "512", "-display", "none"),
-            *("-nodefaults", "-serial", "stdio", "-monitor", "none", "-no-reboot"),
-            *("-drive", f"{flash},unit=0,readonly=on,file={code}", "-drive", f"{flash},unit=1,file={store}"),
-            *("-kernel", str(kernel_file("cloud")), "-initrd", str(probe_initrd("cloud")), "-append", line),
-        ],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-        timeout=180,
-    )
-    return done.stdout
+def count_by_ovmf(corpus: RealFiles, tool: Tool, store: Path) -> bytes:
+    return boot_by_ovmf(corpus, tool, store, kernel_file("cloud"), corpus.probe("cloud"), LINE)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +56,7 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(
     with Edk2Store.open(store) as opened:
         keep_clock_setting(opened, setting)
         assert [next_high_count(opened) for _ in range(3)] == [1, 2, 3]
-    assert boot_by_ovmf(corpus, tool, store)
+    assert count_by_ovmf(corpus, tool, store)
     assert count_in(store) == b"2"
     with Edk2Store.open(store) as opened:
         assert {"BootOrder", "Boot0000", "Timeout"} <= {one.name for one in opened}
@@ -111,7 +93,7 @@ def test_ovmf_completes_what_a_crash_of_pvefi_interrupted(
             crashed.write(*step)
     path = tmp_path / "vars.fd"
     path.write_bytes(crashed.image)
-    text = boot_by_ovmf(corpus, tool, path)
+    text = count_by_ovmf(corpus, tool, path)
     with Edk2Store.open(path) as opened:
         assert opened.get("Large", VENDOR) == variable("Large", bytes([number % 256]) * 3000)
     assert count_in(path) == b"1"
@@ -146,7 +128,7 @@ def test_ovmf_restores_a_working_block_that_pvefi_was_renewing(
         crashed.write(offset, data)
     path = tmp_path / "vars.fd"
     path.write_bytes(crashed.image)
-    assert boot_by_ovmf(corpus, tool, path)
+    assert count_by_ovmf(corpus, tool, path)
     with Edk2Store.open(path) as opened:
         assert held(opened)["Large"] == old["Large"]
         assert held(opened)[COUNT] == b"1"
@@ -171,7 +153,7 @@ def test_ovmf_goes_on_behind_a_variable_that_a_crash_of_pvefi_cut_short(
             crashed.write(*step)
     path = tmp_path / "vars.fd"
     path.write_bytes(crashed.image)
-    assert boot_by_ovmf(corpus, tool, path)
+    assert count_by_ovmf(corpus, tool, path)
     with Edk2Store.open(path) as opened:
         assert held(opened)["Large"] == b"old" * 1000
         assert held(opened)[COUNT] == b"1"
@@ -182,12 +164,10 @@ def test_pvefi_and_qemu_do_not_have_one_store_at_a_time(
 ) -> None:
     path = tmp_path / "vars.fd"
     path.write_bytes(empty_store(OVMF_4M))
-    code = corpus.file("ovmf", "usr/share/OVMF/OVMF_CODE_4M.fd")
-    flash = "if=pflash,format=raw"
     words = [
         *(tool("qemu-system-x86_64"), "-machine", "q35,accel=tcg", "-m", "64", "-display", "none", "-S"),
         *("-nodefaults", "-qmp", "stdio"),
-        *("-drive", f"{flash},unit=0,readonly=on,file={code}", "-drive", f"{flash},unit=1,file={path}"),
+        *ovmf_flash(corpus, path),
     ]
     with Edk2Store.open(path):
         done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
@@ -207,25 +187,42 @@ def test_pvefi_and_qemu_do_not_have_one_store_at_a_time(
     Edk2Store.open(path).close()
 
 
-@pytest.mark.full
+def kernel_certificates(text: str) -> set[str]:
+    """Return what the kernel says of each certificate of db that it takes: common name and key's hash."""
+    loaded = re.findall(r"integrity: Loaded X\.509 cert '([^']*)'", text)
+    return set(loaded)
+
+
 @pytest.mark.parametrize(
-    ("sets", "mode"),
-    [(("--microsoft", "--debian"), "enabled"), (("--debian",), "disabled")],
-    ids=["microsoft", "debian"],
+    ("firmware", "sets"),
+    [
+        ("pvefi", ("--microsoft", "--debian")),
+        pytest.param("ovmf", ("--microsoft", "--debian"), marks=pytest.mark.full),
+        pytest.param("ovmf", ("--debian",), marks=pytest.mark.full),
+    ],
+    ids=["pvefi", "ovmf", "ovmf without a platform key"],
 )
-def test_ovmf_and_the_kernel_trust_whom_a_store_was_enrolled_for(
-    corpus: RealFiles, tool: Tool, tmp_path: Path, sets: tuple[str, ...], mode: str
+def test_a_kernel_trusts_whom_a_store_was_enrolled_for(
+    corpus: RealFiles,
+    tool: Tool,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    firmware: str,
+    sets: tuple[str, ...],
 ) -> None:
     store = tmp_path / "vars.fd"
     store.write_bytes(empty_store(OVMF_4M))
     assert main(["vars", "enroll", str(store), *sets]) == 0
     with Edk2Store.open(store, writable=False) as opened:
         (database,) = (one.data for one in opened if one.name == "db")
-    text = boot_by_ovmf(corpus, tool, store, "console=ttyS0 probe=poweroff", secure=True).decode("latin-1")
-    assert f"Secure boot {mode}" in text
-    # Linux certs/: the kernel names each certificate of db by its common name and its subject's key.
-    loaded = set(re.findall("Loaded X.509 cert '([^']*)'", text))
-    assert sum(not one.startswith("Build time autogenerated") for one in loaded) == sum(
-        len(one.signatures) for one in signature_lists(database)
-    )
+    line = "console=ttyS0 probe=poweroff"
+    if firmware == "ovmf":
+        kernel, initrd = kernel_file("cloud"), corpus.probe("cloud")
+        text = boot_by_ovmf(corpus, tool, store, kernel, initrd, line, secure=True).decode("latin-1")
+        assert f"Secure boot {'enabled' if '--microsoft' in sets else 'disabled'}" in text
+    else:
+        boot_by_pvefi(store, line)
+        text = capfdbinary.readouterr().out.decode("latin-1")
+    loaded = kernel_certificates(text)
+    assert len(loaded) == sum(len(one.signatures) for one in signature_lists(database))
     assert any(one.startswith("Debian Secure Boot CA: ") for one in loaded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from pvefi.efi.authentication.creators import pack_creators
 from pvefi.efi.own_variables import ClockSetting, keep_clock_setting, next_high_count
 from pvefi.efi.varstore.memory import MemoryStore
 from pvefi.efi.varstore.store import Variable
@@ -12,7 +13,12 @@ from pvefi.layout import Guid
 from pvefi.report.variable_values import meaning_of
 from pvefi.spec.edk2.firmware_variables import MTC, RTC
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET
-from pvefi.spec.uefi.guids import EDK2_MONOTONIC_COUNTER, EDK2_REAL_TIME_CLOCK, PVEFI_VARIABLE
+from pvefi.spec.uefi.guids import (
+    EDK2_CERT_DB,
+    EDK2_MONOTONIC_COUNTER,
+    EDK2_REAL_TIME_CLOCK,
+    PVEFI_VARIABLE,
+)
 from pvefi.spec.uefi.time import EFI_UNSPECIFIED_TIMEZONE
 from pvefi.spec.uefi.variables import VariableAttribute
 from pvefi.trace.values import Json
@@ -57,3 +63,18 @@ def test_the_monotonic_counter_is_told() -> None:
 )
 def test_of_another_size_they_have_no_meaning(name: str, vendor: Guid) -> None:
     assert meaning_of(Variable(name, vendor, VariableAttribute(7), b"12345")) is None
+
+
+def test_who_made_private_variables_is_told_by_name() -> None:
+    creators = {("Mine", PVEFI_VARIABLE): b"\xab" * 32}
+    found = meaning_of(Variable("certdb", EDK2_CERT_DB, VariableAttribute(0x27), pack_creators(creators)))
+    assert found is not None
+    assert (found.line, found.more) == ("who made 1 variable", (f"Mine, PVEFI_VARIABLE: {'ab' * 32}",))
+    assert found.value == [{"name": "Mine", "vendor": str(PVEFI_VARIABLE), "signer": "ab" * 32}]
+    assert meaning_of(Variable("certdb", EDK2_CERT_DB, VariableAttribute(0x27), b"12345")) is None
+
+
+@pytest.mark.parametrize(("data", "line"), [(b"\1", "audit mode"), (b"\2", "deployed mode"), (b"\3", None)])
+def test_the_mode_of_secure_boot_is_told(data: bytes, line: str | None) -> None:
+    found = meaning_of(Variable("SecureBootMode", PVEFI_VARIABLE, VariableAttribute(0x23), data))
+    assert (found.line if found else None) == line

@@ -148,6 +148,8 @@ class Firmware:
         if efi is None or service is None:
             raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
         efi.memory = self._view(efi, request)
+        while efi.phase is Phase.RUNTIME and self._stack and self._stack[-1].ends_by is Function.DONE:
+            self._stack.pop().steps.close()  # the CPU that was to store this has stopped for good
         self._index += 1
         registers = (request.rcx, request.rdx, request.r8, request.r9)
         call = _Call(self._index, service, registers, len(self._stack), self._instructions())

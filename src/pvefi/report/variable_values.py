@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from asn1crypto import x509
 
+from pvefi.efi.authentication.creators import read_creators
 from pvefi.efi.own_variables import is_own
 from pvefi.efi.varstore.store import Variable
 from pvefi.spec.edk2.firmware_variables import MTC, RTC, MonotonicCounter, RealTimeClock
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
+from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE, StoredMode
 from pvefi.spec.uefi import device_path
-from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, guid_name
+from pvefi.spec.uefi.guids import EDK2_CERT_DB, GLOBAL_VARIABLE, guid_name
 from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
 from pvefi.spec.uefi.signature_list import (
     CERT_X509,
@@ -69,6 +71,8 @@ def meaning_of(variable: Variable) -> Meaning | None:
     name, data = variable.name, variable.data
     if variable.vendor == GLOBAL_VARIABLE and _LOAD_OPTION.fullmatch(name):
         return _load_option(data)
+    if variable.vendor == EDK2_CERT_DB:
+        return _creators(data)
     if is_own(name, variable.vendor):
         return _own(name, data)
     if name in _SIGNATURES | _SIGNATURES_BY_DEFAULT:
@@ -102,7 +106,23 @@ def _own(name: str, data: bytes) -> Meaning | None:
         sign, ahead = ("-", -nanoseconds) if nanoseconds < 0 else ("+", nanoseconds)
         whole, rest = divmod(ahead, NANOSECONDS_PER_SECOND)
         return Meaning(f"the host's clock {sign}{whole}.{rest:09} s", value=nanoseconds)
+    if name == SECURE_BOOT_MODE and data in {bytes([mode]) for mode in StoredMode}:
+        mode = StoredMode(data[0]).name.lower()
+        return Meaning(f"{mode} mode", value=mode)
     return None
+
+
+def _creators(data: bytes) -> Meaning | None:
+    creators = read_creators(data)
+    if creators is None:
+        return None
+    lines = [f"{name}, {guid_name(vendor)}: {creator.hex()}" for (name, vendor), creator in creators.items()]
+    values: list[Json] = [
+        {"name": name, "vendor": str(vendor), "signer": creator.hex()}
+        for (name, vendor), creator in creators.items()
+    ]
+    count = f"{len(lines)} variable{'' if len(lines) == 1 else 's'}"
+    return Meaning(f"who made {count}", tuple(lines), values)
 
 
 def _load_option(data: bytes) -> Meaning | None:

@@ -79,6 +79,16 @@ _SPELLINGS: Mapping[str, _Spelling] = MappingProxyType(
         "LocateSearchType": _Spelling("", camel=True),  # UEFI 2.10 §7.3.6
         "OpenProtocolAttributes": _Spelling("EFI_OPEN_PROTOCOL_"),  # UEFI 2.10 §7.3.9
         "VariableAttribute": _Spelling("EFI_VARIABLE_"),  # UEFI 2.10 §8.2.1
+        "Authentication3Type": _Spelling(  # UEFI 2.10 §8.2.3
+            "",
+            irregular={
+                "TIMESTAMP": "EFI_VARIABLE_AUTHENTICATION_3_TIMESTAMP_TYPE",
+                "NONCE": "EFI_VARIABLE_AUTHENTICATION_3_NONCE_TYPE",
+            },
+        ),
+        "Authentication3Flag": _Spelling("EFI_VARIABLE_ENHANCED_AUTH_FLAG_"),  # UEFI 2.10 §8.2.3
+        "CertificateIdType": _Spelling("EFI_VARIABLE_AUTHENTICATION_3_CERT_ID_"),  # UEFI 2.10 §8.2.1
+        "CapsuleFlag": _Spelling("CAPSULE_FLAGS_"),  # UEFI 2.10 §8.5.3
         "Daylight": _Spelling("EFI_TIME_"),  # UEFI 2.10 §8.3.1
         "ResetType": _Spelling("EfiReset", camel=True),  # UEFI 2.10 §8.5.1
         "ScanCode": _Spelling("SCAN_"),  # as edk2 names them; UEFI 2.10 Appendix B.1 has numbers

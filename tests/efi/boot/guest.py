@@ -123,7 +123,7 @@ class FakeGuest:
 
     def text(self, text: str) -> Text:
         """Return a pointer to a string in a buffer."""
-        return Text(self.memory, self.put(f"{text}\0".encode("utf-16-le")))
+        return Text(self.memory, self.put(f"{text}\0".encode("utf-16-le", "surrogatepass")))
 
     def pointer(self, value: int = 0) -> InOut[Address]:
         """Return an InOut of a pointer or handle."""

@@ -110,7 +110,6 @@ def test_what_openssl_signs_is_taken(guest: FakeGuest, folder: Path, tool: Tool,
         ("-md", "sha1"),
         ("-md", "sha224"),
         ("-nocerts",),
-        ("-nodetach",),
     ],
 )
 def test_what_openssl_signs_otherwise_is_refused(
@@ -323,9 +322,3 @@ def test_a_descriptor_that_was_tampered_with_gets_a_status_and_nothing_else(data
     except EfiError as error:
         answer = error.status
     assert answer in ANSWERS or read(GUEST, "Mine") == b"value"
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_are_taken_for_creators_that_are_none(data: bytes) -> None:
-    creators = read_creators(len(data).to_bytes(4, "little") + data)
-    assert creators is None or sum(map(len, creators.values())) <= len(data)

@@ -232,9 +232,8 @@ def test_other_attributes_than_before_are_refused(guest: FakeGuest, attributes: 
         (NV | BS | RT | 0x100, "INVALID_PARAMETER"),
         (NV | BS | RT | 0x80000000, "INVALID_PARAMETER"),
         (NV | BS | RT | 0xA0, "INVALID_PARAMETER"),
-        (NV | BS | RT | 0x08, "UNSUPPORTED"),
+        (NV | BS | RT | 0x08, "INVALID_PARAMETER"),
         (NV | BS | RT | 0x10, "UNSUPPORTED"),
-        (NV | BS | RT | 0x80, "UNSUPPORTED"),
     ],
 )
 def test_attributes_that_no_variable_can_have_are_refused(
@@ -267,7 +266,7 @@ def test_the_firmware_s_own_variables_are_write_protected(guest: FakeGuest, name
         ("Boot0001", NV | BS | RT),
         ("BootOrder", NV | BS | RT),
         ("BootCurrent", BS | RT),
-        ("Key00fF", NV | BS | RT),
+        ("Key00FF", NV | BS | RT),
     ],
 )
 def test_variables_that_the_specification_defines_are_set(
@@ -283,6 +282,7 @@ def test_variables_that_the_specification_defines_are_set(
         ("Boot001", guids.GLOBAL_VARIABLE),
         ("Boot00010", guids.GLOBAL_VARIABLE),
         ("Boot000G", guids.GLOBAL_VARIABLE),
+        ("Boot000a", guids.GLOBAL_VARIABLE),
         ("Boot####x", guids.GLOBAL_VARIABLE),
         ("BootCurrent", guids.GLOBAL_VARIABLE),
         ("PK", guids.GLOBAL_VARIABLE),
@@ -298,6 +298,21 @@ def test_what_the_specification_s_vendors_do_not_have_is_refused(
         put(guest, name, vendor=vendor)
 
 
+@pytest.mark.parametrize(
+    ("name", "vendor", "status"),
+    [
+        ("HwErrRec000A", guids.HARDWARE_ERROR_VARIABLE, "UNSUPPORTED"),
+        ("HwErrRec00A", guids.HARDWARE_ERROR_VARIABLE, "INVALID_PARAMETER"),
+        ("HwErrRec000A", VENDOR, "INVALID_PARAMETER"),
+    ],
+)
+def test_a_hardware_error_record_has_its_own_name_and_there_is_none_all_the_same(
+    guest: FakeGuest, name: str, vendor: Guid, status: str
+) -> None:
+    with refused(status):
+        put(guest, name, attributes=NV | BS | RT | 0x8, vendor=vendor)
+
+
 # ---------------------------------------------------------------- room
 
 
@@ -311,6 +326,29 @@ def test_a_variable_of_the_largest_size_fits_and_none_larger(guest: FakeGuest) -
         with refused("INVALID_PARAMETER"):
             put(guest, data=text, attributes=attributes)
     assert read(guest) == data
+
+
+@pytest.mark.parametrize("attributes", [NV | BS | RT, BS, NV | BS | 0x20, NV | BS | 0x80])
+@pytest.mark.parametrize("size", [1 << 20, 1 << 32, (1 << 64) - 1])
+def test_a_size_that_nothing_has_is_refused_and_not_read(
+    guest: FakeGuest, attributes: int, size: int
+) -> None:
+    with refused("INVALID_PARAMETER"):
+        set_variable(guest.efi, "Test", VENDOR, VariableAttribute(attributes), size, guest.put(b"x"))
+
+
+@pytest.mark.parametrize("length", [0x1000, 0x7EFF, 0x7FFD])
+def test_a_long_name_counts_as_data_does(guest: FakeGuest, length: int) -> None:
+    name = "\ud800" * length
+    put(guest, name, b"d")
+    assert read(guest, name) == b"d"
+    with refused("INVALID_PARAMETER"):
+        put(guest, name, bytes(MAXIMUM_VARIABLE_SIZE - 2 * length - 1))
+    with refused("INVALID_PARAMETER"):
+        put(guest, "\ud800" * 0x7FFF, b"d")
+    found = guest.text(name)
+    with refused("NOT_FOUND"):
+        get_next_variable_name(guest.efi, guest.number(2 * length + 2), found, vendor_pointer(guest))
 
 
 @pytest.mark.parametrize("attributes", [NV | BS | RT, BS])

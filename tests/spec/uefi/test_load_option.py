@@ -9,7 +9,7 @@ import pytest
 
 from pvefi.spec.uefi.device_path import END
 from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
-from pvefi.spec.uefi.signature_list import CERT_SHA256, SignatureListError, signature_lists
+from pvefi.spec.uefi.signature_list import CERT_SHA256, SignatureListError, packed, signature_lists
 
 
 def test_a_load_option_survives_a_round_trip() -> None:
@@ -33,6 +33,9 @@ def test_lists_of_signatures_stand_one_after_the_other() -> None:
     found = list(signature_lists(one_list() + one_list(1)))
     assert [(one.kind, len(one.signatures)) for one in found] == [("SHA-256", 2), ("SHA-256", 1)]
     assert list(signature_lists(b"")) == []
+    with_header = CERT_SHA256.wire + struct.pack("<III", 28 + 5 + 48, 5, 48) + b"extra" + bytes(48)
+    for data in (one_list(), with_header):
+        assert b"".join(map(packed, signature_lists(data))) == data
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ CryptoPkg/Library/BaseCryptLib/Pk/CryptPkcs7VerifyCommon.c). Imported only for a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-__all__ = ["KEY_BITS", "chains_to", "der", "load_certificate", "rsa_key"]
+__all__ = ["KEY_BITS", "chains_to", "load_certificate", "rsa_key"]
 
 KEY_BITS = range(2048, 8193)
 """Sizes of an RSA key that count: smaller ones are not safe, larger ones cost the host too much."""
@@ -24,14 +25,16 @@ _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 def load_certificate(data: bytes) -> x509.Certificate:
     """Return the certificate in `data`; ValueError when it is none, or has names that cannot be read."""
     try:
-        certificate = x509.load_der_x509_certificate(data)
-        _ = certificate.subject, certificate.issuer  # which are only now taken apart
+        # The library speaks of odd ones on standard error, which a guest should not be able to cause.
+        with warnings.catch_warnings(action="ignore"):
+            certificate = x509.load_der_x509_certificate(data)
+            _ = certificate.subject, certificate.issuer  # which are only now taken apart
     except Exception as error:  # there are a dozen classes of those
         raise ValueError(str(error)) from error
     return certificate
 
 
-def der(certificate: x509.Certificate) -> bytes:
+def _der(certificate: x509.Certificate) -> bytes:
     """Return a certificate as it came."""
     return certificate.public_bytes(Encoding.DER)
 
@@ -39,7 +42,8 @@ def der(certificate: x509.Certificate) -> bytes:
 def rsa_key(certificate: x509.Certificate) -> RSAPublicKey | None:
     """Return a certificate's public key, None when it is of a kind or size that does not count."""
     try:
-        key = certificate.public_key()
+        with warnings.catch_warnings(action="ignore"):
+            key = certificate.public_key()
     except Exception:  # as of any other key
         return None
     return key if isinstance(key, RSAPublicKey) and key.key_size in KEY_BITS else None
@@ -49,17 +53,17 @@ def chains_to(
     signer: x509.Certificate, others: Sequence[x509.Certificate], trusted: Iterable[x509.Certificate]
 ) -> bool:
     """Whether `signer` is one of the `trusted`, or was issued by one, by way of `others` or not."""
-    anchors = {der(one): one for one in trusted}
+    anchors = {_der(one): one for one in trusted}
     tried = set()
     # Each certificate is gone on from once, so that there are never more steps than certificates.
     ahead = [(signer, 0)]
     while ahead:
         certificate, below = ahead.pop()
-        if der(certificate) in anchors:
+        if _der(certificate) in anchors:
             return True
-        if der(certificate) in tried:
+        if _der(certificate) in tried:
             continue
-        tried.add(der(certificate))
+        tried.add(_der(certificate))
         ahead += [
             (one, below + 1)
             for one in (*others, *anchors.values())
@@ -83,7 +87,8 @@ def _may_issue(issuer: x509.Certificate, below: int) -> bool:
     if issuer.version is x509.Version.v1:
         return issuer.subject == issuer.issuer
     try:
-        extensions = issuer.extensions
+        with warnings.catch_warnings(action="ignore"):
+            extensions = issuer.extensions
     except Exception:  # one that cannot be read may be one that forbids this
         return False
     authority, usage = None, None

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pvefi.efi.errors import EfiError
-from pvefi.efi.varstore.store import NO_TIME
 from pvefi.layout import Guid
 from pvefi.spec.authenticode import CertificateType
 from pvefi.spec.uefi.status import EfiStatus
@@ -91,7 +90,7 @@ def check_time(timestamp: bytes, current: bytes) -> None:
 
 def later(timestamp: bytes, current: bytes) -> bytes:
     """Return the later one of two timestamps."""
-    return max(timestamp, current or NO_TIME, key=_order)
+    return max(timestamp, current, key=_order)
 
 
 def _order(timestamp: bytes) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.x509.oid import NameOID
 
-from pvefi.efi.authentication.certificates import KEY_BITS, chains_to, der, load_certificate, rsa_key
+from pvefi.efi.authentication.certificates import KEY_BITS, chains_to, load_certificate, rsa_key
+from pvefi.efi.authentication.der import check_der
 from pvefi.efi.errors import EfiError
 from pvefi.image.pkcs7 import certificates_in
 from pvefi.spec.edk2.secure_boot import COMMON_NAME_SIZE
@@ -69,14 +70,14 @@ class SignedData:
     signature: bytes
     attributes: _Attributes | None
     signer: x509.Certificate
+    signer_der: bytes
     others: tuple[x509.Certificate, ...]
     content: bytes | None
 
     def check(self, text: bytes) -> None:
-        """Make sure that the signer signed `text`, which is not in here; EfiError SECURITY_VIOLATION."""
-        # "SignedData.contentInfo.content shall be absent"
-        if self.content is not None:
-            raise _violation("a SignedData with content of its own")
+        """Make sure that the signer signed `text`, whatever the content is; EfiError SECURITY_VIOLATION."""
+        # "SignedData.contentInfo.content shall be absent". But it is there in some of the updates of KEK that
+        # microsoft/secureboot_objects has of vendors, and edk2 does not look at it.
         if self.attributes is not None:
             if hashlib.new(self.digest, text).digest() != self.attributes.message_digest:
                 raise _violation("the signature is of other text than this")
@@ -89,9 +90,19 @@ class SignedData:
         except InvalidSignature as error:
             raise _violation("the signature is of other text than this") from error
 
+    def check_itself(self) -> None:
+        """Make sure that the signer signed the tbsCertificate of its own certificate, which is the content.
+
+        EfiError: SECURITY_VIOLATION.
+        """
+        text = self._to_be_signed
+        if self.content != text:
+            raise _violation("a SignedData whose content is not its signer's certificate")
+        self.check(text)
+
     def is_by(self, certificates: Iterable[bytes]) -> bool:
         """Whether the signer's certificate is one of these, byte for byte."""
-        return der(self.signer) in certificates
+        return self.signer_der in certificates
 
     def chains_to(self, certificates: Iterable[bytes]) -> bool:
         """Whether the signer's certificate leads to one of these, by those that came along."""
@@ -118,11 +129,17 @@ class SignedData:
         if size is not None and not fitting:
             raise _violation(f"{size} bytes, which are no digest, are all that is known of the creator")
         digest = fitting[0] if fitting else self.digest
-        return hashlib.new(digest, name + self.signer.tbs_certificate_bytes).digest()
+        return hashlib.new(digest, name + self._to_be_signed).digest()
 
     def certificate_hash(self) -> bytes:
         """Return the SHA-256 of the signer's tbsCertificate."""
-        return hashlib.sha256(self.signer.tbs_certificate_bytes).digest()
+        return hashlib.sha256(self._to_be_signed).digest()
+
+    @property
+    def _to_be_signed(self) -> bytes:
+        """The tbsCertificate of the signer, as it came."""
+        tbs: bytes = asn1_x509.Certificate.load(self.signer_der)["tbs_certificate"].dump()
+        return tbs
 
 
 def read_signed_data(data: bytes) -> SignedData:
@@ -136,10 +153,9 @@ def read_signed_data(data: bytes) -> SignedData:
 
 
 def _read(data: bytes) -> SignedData:
+    check_der(data)
     # "which shall be supported both with and without a DER-encoded ContentInfo structure"
-    *_, inside, trailer = parser.parse(data, strict=True)
-    if trailer:
-        raise _violation("a length that is left open, as DER has none")
+    *_, inside, _ = parser.parse(data, strict=True)
     if inside.startswith(_OBJECT_IDENTIFIER):
         outer = cms.ContentInfo.load(data, strict=True)
         if outer["content_type"].native != "signed_data":
@@ -160,6 +176,7 @@ def _read(data: bytes) -> SignedData:
         bytes(signers[0]["signature"].native),
         _attributes(signers[0]),
         load_certificate(signer.dump()),
+        signer.dump(),
         tuple(load_certificate(one.dump()) for one in certificates if one is not signer),
         inner["content"].native,
     )

@@ -26,7 +26,7 @@ from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.runtime.secure_boot import mode_of, remove_platform_key, set_platform_key
 from pvefi.efi.runtime.stores import find, put, remove, store_of
-from pvefi.efi.runtime.variable_rules import check_size
+from pvefi.efi.runtime.variable_rules import check_size, check_timestamps
 from pvefi.efi.varstore.store import Variable, name_size
 from pvefi.layout import Guid
 from pvefi.spec.edk2.secure_boot import CERTIFICATE_DATABASE, VOLATILE_CERTIFICATE_DATABASE
@@ -51,8 +51,7 @@ def write_authenticated(
     EfiError: SECURITY_VIOLATION, INVALID_PARAMETER, NOT_FOUND, UNSUPPORTED, and those of the store.
     """
     store = store_of(efi, attributes)
-    if not store.keeps_timestamps:
-        raise EfiError(EfiStatus.UNSUPPORTED, "the variable store has no place for timestamps")
+    check_timestamps(attributes, store)
     update = parse_update(data)
     largest = store.capacity().largest
     check_size(name, len(update.value), largest)

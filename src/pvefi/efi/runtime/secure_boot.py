@@ -102,17 +102,25 @@ def set_mode(efi: Environment, name: str, attributes: VariableAttribute, data: b
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{name} has attributes {int(_TOLD):#x}, and is 0 or 1")
     if data == bytes([False]):
         return  # which it is
+    try:
+        if asked is Mode.AUDIT:
+            _enter_audit_mode(efi)
+        else:
+            _store(efi, StoredMode.DEPLOYED)
+    finally:
+        provide_mode(efi)
+
+
+def _enter_audit_mode(efi: Environment) -> None:
     key = find(efi, *PK)
-    if asked is Mode.AUDIT and key is not None:
+    if key is not None:
         remove(efi, key)
-        try:
-            _store(efi, StoredMode.AUDIT)
-        except EfiError:
+    try:
+        _store(efi, StoredMode.AUDIT)
+    except EfiError:
+        if key is not None:
             put(efi, key)
-            raise
-    else:
-        _store(efi, StoredMode.AUDIT if asked is Mode.AUDIT else StoredMode.DEPLOYED)
-    provide_mode(efi)
+        raise
 
 
 def set_platform_key(efi: Environment, key: Variable) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.errors import EfiError
 from pvefi.efi.own_variables import is_own
-from pvefi.efi.varstore.store import name_size
+from pvefi.efi.varstore.store import VariableStore, name_size
 from pvefi.layout import Guid
 from pvefi.spec.edk2.secure_boot import (
     CERTIFICATE_DATABASE,
@@ -25,6 +25,7 @@ from pvefi.spec.uefi.variables import (
     DEFINED_VARIABLES,
     VariableAttribute,
     defined_attributes,
+    is_numbered,
     is_read_only,
 )
 
@@ -34,7 +35,9 @@ __all__ = [
     "check_combination",
     "check_definition",
     "check_offered",
+    "check_record",
     "check_size",
+    "check_timestamps",
     "check_writable",
 ]
 
@@ -67,10 +70,25 @@ def check_offered(attributes: VariableAttribute) -> None:
     # Deprecated: "platforms should return EFI_UNSUPPORTED" to a caller who specifies it.
     if attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS:
         raise EfiError(EfiStatus.UNSUPPORTED, "AUTHENTICATED_WRITE_ACCESS is deprecated")
-    if attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS:
-        raise EfiError(EfiStatus.UNSUPPORTED, "there are no variables with enhanced authenticated access")
     if attributes & VariableAttribute.HARDWARE_ERROR_RECORD:
         raise EfiError(EfiStatus.UNSUPPORTED, "there are no hardware error records")
+
+
+def check_record(name: str, vendor: Guid, attributes: VariableAttribute) -> None:
+    """Refuse a hardware error record under a name that none has; EfiError INVALID_PARAMETER."""
+    # "If the EFI_VARIABLE_HARDWARE_ERROR_RECORD attribute is set, VariableName and VendorGuid must comply
+    # with the rules stated in" UEFI 2.10 §8.2.7.2.
+    if attributes & VariableAttribute.HARDWARE_ERROR_RECORD and (
+        vendor != guids.HARDWARE_ERROR_VARIABLE or not is_numbered(name, "HwErrRec")
+    ):
+        raise EfiError(EfiStatus.INVALID_PARAMETER, f"{name} is no name of a hardware error record")
+
+
+def check_timestamps(attributes: VariableAttribute, store: VariableStore) -> None:
+    """Refuse time-based variables where their times would be lost; EfiError UNSUPPORTED."""
+    timed = attributes & VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
+    if timed and not store.keeps_timestamps:
+        raise EfiError(EfiStatus.UNSUPPORTED, "the variable store has no place for timestamps")
 
 
 def check_combination(attributes: VariableAttribute) -> None:

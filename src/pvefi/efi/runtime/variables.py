@@ -9,6 +9,7 @@ from pvefi.efi.authentication.descriptor import LARGEST_DESCRIPTOR
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.runtime.authenticated_variables import write_authenticated
+from pvefi.efi.runtime.enhanced_variables import write_enhanced
 from pvefi.efi.runtime.secure_boot import MODE_VARIABLES, provide_mode, set_mode
 from pvefi.efi.runtime.stores import find, put, remove, store_of
 from pvefi.efi.runtime.variable_rules import (
@@ -17,7 +18,9 @@ from pvefi.efi.runtime.variable_rules import (
     check_combination,
     check_definition,
     check_offered,
+    check_record,
     check_size,
+    check_timestamps,
     check_writable,
 )
 from pvefi.efi.service import UINT32, UINT64, UINTN, InOut, Out, Pointer, Text, service
@@ -138,8 +141,8 @@ def set_variable(
     signatures, and they are not in their form; or, after ExitBootServices(), it is not a non-volatile one
     with runtime access. SECURITY_VIOLATION: it is authenticated, and there is no signature, one of other
     content, of somebody who may not, or not later than the last; or only someone who is physically present
-    may change it. UNSUPPORTED: it is to have enhanced authenticated access, is a hardware error record, or
-    the store has no place for its timestamp. WRITE_PROTECTED: it is the firmware's own, or may no longer be
+    may change it. UNSUPPORTED: it is a hardware error record, is to be authenticated by a count, or the
+    store has no place for its timestamp. WRITE_PROTECTED: it is the firmware's own, or may no longer be
     changed after ExitBootServices(), or in this mode. NOT_FOUND: there is none to delete. OUT_OF_RESOURCES:
     the store is full. DEVICE_ERROR: the store could not be written; the variable is as it was, or as it was
     to be.
@@ -149,6 +152,7 @@ def set_variable(
     if data_size and not data:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "Data is NULL")
     check_combination(attributes)
+    check_record(variable_name, vendor_guid, attributes)
     check_offered(attributes)
     check_writable(variable_name, vendor_guid)
     largest = store_of(efi, attributes).capacity().largest
@@ -167,7 +171,9 @@ def set_variable(
             check_definition(variable_name, vendor_guid, wanted)
             _check_phase(efi, wanted)
     if attributes & AUTHENTICATED and attributes & ACCESS:
-        write_authenticated(efi, variable_name, vendor_guid, attributes, efi.memory.read(data, data_size))
+        enhanced = attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
+        write = write_enhanced if enhanced else write_authenticated
+        write(efi, variable_name, vendor_guid, attributes, efi.memory.read(data, data_size))
         return
     if not attributes & ACCESS or not (data_size or appends):
         _delete(efi, variable_name, found)
@@ -230,7 +236,9 @@ def query_variable_info(
         raise EfiError(EfiStatus.INVALID_PARAMETER, "variables without access are not stored")
     if efi.phase is Phase.RUNTIME and not attributes & VariableAttribute.RUNTIME_ACCESS:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "only variables with runtime access are left")
-    capacity = store_of(efi, attributes).capacity()
+    store = store_of(efi, attributes)
+    check_timestamps(attributes, store)
+    capacity = store.capacity()
     maximum_variable_storage_size.set(capacity.size)
     remaining_variable_storage_size.set(capacity.remaining)
     maximum_variable_size.set(capacity.room_for_one)

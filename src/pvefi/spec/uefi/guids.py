@@ -43,7 +43,7 @@ CC_MEASUREMENT_PROTOCOL = Guid.parse("96751a3d-72f4-41a6-a794-ed5d0e67ae6b")  # 
 
 # Tables, variables, events and media of UEFI 2.10.
 GLOBAL_VARIABLE = Guid.parse("8be4df61-93ca-11d2-aa0d-00e098032b8c")  # §3.3
-HARDWARE_ERROR_VARIABLE = Guid.parse("414e6bdd-e47b-47cc-b244-bb61020cf516")  # §8.2.4.2
+HARDWARE_ERROR_VARIABLE = Guid.parse("414e6bdd-e47b-47cc-b244-bb61020cf516")  # §8.2.7.2
 IMAGE_SECURITY_DATABASE = Guid.parse("d719b2cb-3d3a-4596-a3bc-dad00e67656f")  # §32.6.1
 ACPI_20_TABLE = Guid.parse("8868e871-e4f1-11d3-bc22-0080c73c8881")  # §4.6.1
 ACPI_TABLE = Guid.parse("eb9d2d30-2d88-11d3-9a16-0090273fc14d")  # §4.6.1

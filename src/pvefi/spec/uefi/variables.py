@@ -99,7 +99,7 @@ DEFINED_VARIABLES: Mapping[Guid, Mapping[str, VariableAttribute]] = MappingProxy
         IMAGE_SECURITY_DATABASE: MappingProxyType(
             dict.fromkeys(("db", "dbr", "dbt", "dbx", "devdb"), _NV_BS_RT_AT)
         ),
-        # UEFI 2.10 §8.2.4.2
+        # UEFI 2.10 §8.2.7.2
         HARDWARE_ERROR_VARIABLE: MappingProxyType(
             {"HwErrRec####": _NV_BS_RT | VariableAttribute.HARDWARE_ERROR_RECORD}
         ),
@@ -135,6 +135,11 @@ _READ_ONLY = frozenset(
 )
 
 
+# UEFI 2.10 §3.1.1: "printable hexadecimal representation using the digits 0-9, and the upper case versions of
+# the characters A-F (0000-FFFF)".
+_NUMBER = "[0-9A-F]{4}"
+
+
 def defined_attributes(name: str, vendor: Guid) -> VariableAttribute | None:
     """Return the attributes that the specification gives the variable, None when it defines none such."""
     variables = DEFINED_VARIABLES.get(vendor, {})
@@ -147,11 +152,11 @@ def is_read_only(name: str, vendor: Guid) -> bool:
 
 
 def is_numbered(name: str, prefix: str) -> bool:
-    """Whether `name` is `prefix` and four hexadecimal digits."""
-    return re.fullmatch(f"{prefix}[0-9A-Fa-f]{{4}}", name) is not None
+    """Whether `name` is `prefix` and a number as the specification writes it."""
+    return re.fullmatch(f"{prefix}{_NUMBER}", name) is not None
 
 
 def _pattern(name: str, known: Mapping[str, VariableAttribute]) -> str:
     """Return `name` as the specification writes it: Boot#### for Boot0001."""
-    numbered = re.sub("[0-9A-Fa-f]{4}$", "####", name)
+    numbered = re.sub(f"{_NUMBER}$", "####", name)
     return numbered if numbered in known else name
