@@ -113,6 +113,8 @@ class GuestMemory:
         self.blocks = tuple(sorted(blocks, key=lambda block: block.address))
         self._starts = [block.address for block in self.blocks]
         self.size = sum(len(block.view) for block in self.blocks)
+        first = self.blocks[0] if self.blocks else RamBlock(0, memoryview(b""))
+        self._recent = first, first.address, first.end
 
     def view(self, address: int, size: int) -> memoryview:
         """Return the `size` bytes at `address` themselves, writable; GuestFault unless all are RAM."""
@@ -121,13 +123,17 @@ class GuestMemory:
 
     def _place(self, address: int, size: int) -> tuple[RamBlock, int]:
         """Return the block that holds the `size` bytes at `address`, and their offset in it."""
-        index = bisect_right(self._starts, address) - 1
-        if index >= 0 and size >= 0:
+        block, start, end = self._recent
+        if not (start <= address and address + size <= end):
+            index = bisect_right(self._starts, address) - 1
+            if index < 0 or address + size > self.blocks[index].end:
+                raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
             block = self.blocks[index]
-            offset = address - block.address
-            if offset + size <= len(block.view):
-                return block, offset
-        raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
+            start = block.address
+            self._recent = block, start, block.end
+        if size < 0:
+            raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
+        return block, address - start
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at `address`; GuestFault unless all are RAM."""

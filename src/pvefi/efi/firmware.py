@@ -43,6 +43,7 @@ __all__ = ["Firmware"]
 
 _RUNTIME = frozenset(RUNTIME_SERVICES_SLOTS)
 _SLOTS = frozenset(BOOT_SERVICES_SLOTS) | _RUNTIME
+_ENDS = (ExitImage, EndRun)
 _PAGE_TABLE = 0x000F_FFFF_FFFF_F000  # the physical address in CR3, Intel SDM vol. 3A §2.5
 
 
@@ -239,7 +240,7 @@ class Firmware:
         if isinstance(result, EfiError):
             why = result.why
             status, value = (result.status, None) if service.returns_status else (None, 0)
-        elif isinstance(result, ExitImage | EndRun):
+        elif isinstance(result, _ENDS):
             pass
         elif service.returns_status:
             status = result if isinstance(result, EfiStatus) else EfiStatus.SUCCESS
