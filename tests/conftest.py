@@ -33,8 +33,9 @@ settings.register_profile(
 )
 settings.load_profile("ci" if CI else "default")
 
-# What nohup ignores, programs that tests start would ignore too, those that tests end by it among them.
+# What nohup or a shell's & ignores, programs that tests start would ignore too, and not end when they are to.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Tool = Callable[[str], str]
 
