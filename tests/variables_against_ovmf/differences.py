@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules by which two right answers may differ; docs/variables.md says the same of each."""
+"""The rules by which two answers to a random operation may differ; docs/variables.md has each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MEANINGLESS = "room for attributes that mean nothing"
 VOLATILE_RECORDS = "room for hardware error records that are volatile"
 ROOM_LATER = "room after ExitBootServices"
 VOLATILE_ROOM = "how large a volatile variable may be"
+WRONG = frozenset({MEANINGLESS})
+"""The rules by which OVMF's answer is not right; by the others both are."""
 RULES = frozenset({SEVERAL, ORDER, NOTHING, MEANINGLESS, VOLATILE_RECORDS, ROOM_LATER, VOLATILE_ROOM})
 
 
