@@ -212,7 +212,7 @@ def _difference(
         return "" if rule else f"pvefi: {ours}, OVMF: {theirs}"
     if isinstance(operation, QueryVariableInfo) and ours.status is EfiStatus.SUCCESS:
         return _different_sizes(model, operation, ours, theirs, baseline)
-    if isinstance(operation, GetVariable) and ours != theirs:
+    if isinstance(operation, GetVariable) and ours != theirs and not rule:
         return f"pvefi: {ours}, OVMF: {theirs}"
     if isinstance(operation, Walk):
         mine = {key[1] for key in model.variables} - {GLOBAL_VARIABLE}
