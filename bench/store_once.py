@@ -38,6 +38,7 @@ _LARGE = StoreLayout(
     spare_offset=0x210000,
     spare_size=0x200000,
     largest_variable=OVMF_4M.largest_variable,
+    largest_authenticated=OVMF_4M.largest_authenticated,
 )
 """A store with room for MANY variables: that of OVMF has some 1,800 of this size."""
 _VENDOR = Guid.parse("cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0")

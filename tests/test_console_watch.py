@@ -21,6 +21,7 @@ BOOT = (
     b"[    0.967262] reboot: Power down\r\n"
 )
 MARKS = (
+    ConsoleMark(MarkKind.KERNEL, "Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)"),
     ConsoleMark(MarkKind.USER_SPACE, "Run /init as init process"),
     ConsoleMark(MarkKind.PROBE, "PVEFI-PROBE up"),
     ConsoleMark(MarkKind.POWER_OFF, "reboot: Power down"),
@@ -101,6 +102,15 @@ def test_once_the_kernel_gave_a_time_stamp_lines_without_one_are_not_its_own() -
     assert kinds(b"[    0.000000] Linux version 6.1\r\n", quoted) == []
 
 
+@pytest.mark.parametrize("before", [b"", b"<5>", b"half of a line\r"])
+def test_a_kernel_begins_with_its_version_at_time_0(before: bytes) -> None:
+    banner = b"[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian) (gcc-12) #1 SMP\r\n"
+    assert kinds(before + banner) == [MarkKind.KERNEL]
+    assert kinds(BOOT, banner, b"PVEFI-PROBE up\r\n")[-2:] == [MarkKind.KERNEL, MarkKind.PROBE]
+    version = banner.removeprefix(b"[    0.000000] ")
+    assert kinds(before + version, b"[    3.000000] " + version, b"say [    0.000000] " + version) == []
+
+
 def test_after_a_restart_another_kernel_may_give_no_time_stamps() -> None:
     first = b"[    9.000000] reboot: Restarting system\r\n"
     assert kinds(BOOT, first, b"Run /init as init process\r\nPVEFI-PROBE up\r\n") == [
@@ -149,5 +159,5 @@ def test_a_real_kernel_without_root_file_system_panics_and_stays(corpus: RealFil
         serial.settimeout(60)
         while not any(mark.kind is MarkKind.PANIC_STAYS for mark in marks):
             marks += watch.feed(serial.recv(4096))
-    assert [mark.kind for mark in marks] == [MarkKind.PANIC, MarkKind.PANIC_STAYS]
-    assert marks[0].text.startswith("Kernel panic - not syncing: VFS: Unable to mount root fs")
+    assert [mark.kind for mark in marks] == [MarkKind.KERNEL, MarkKind.PANIC, MarkKind.PANIC_STAYS]
+    assert marks[1].text.startswith("Kernel panic - not syncing: VFS: Unable to mount root fs")

@@ -231,7 +231,7 @@ def test_the_golden_trace_of_a_boot_with_an_initrd(
 ENDS = {
     "HashTool.efi": (Outcome.BLOCKED, "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.WaitForKey"),
     "HelloWorld.efi": (Outcome.BLOCKED, "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.WaitForKey"),
-    "KeyTool.efi": (Outcome.EXITED, "EFI_SUCCESS"),
+    "KeyTool.efi": (Outcome.BLOCKED, "EFI_SIMPLE_TEXT_INPUT_PROTOCOL.WaitForKey"),
     "Loader.efi": (Outcome.EXITED, "EFI_UNSUPPORTED"),
     "LockDown.efi": (Outcome.EXITED, "EFI_SUCCESS"),
     "ReadVars.efi": (Outcome.EXITED, "EFI_SUCCESS"),

@@ -28,6 +28,8 @@ from pvefi.layout import (
     Structure,
     layout,
 )
+from pvefi.spec.edk2.firmware_volume import FirmwareVolumeHeader
+from pvefi.spec.edk2.variable_store import VariableHeader
 
 
 class Colour(OpenEnum):
@@ -176,3 +178,14 @@ def test_an_unknown_value_is_a_nameless_member_that_keeps_its_number(value: int)
 def test_an_enumeration_takes_numbers_only() -> None:
     with pytest.raises(ValueError, match="not a valid Colour"):
         Colour("red")  # type: ignore[arg-type]
+
+
+def test_a_picker_reads_single_fields_of_structures_in_a_row() -> None:
+    headers = [VariableHeader(0x55AA, state, 0, 7, 10 * state, 4, bytes(16)) for state in (1, 2)]
+    data = b"\xff" + b"".join(header.pack() for header in headers)
+    pick = VariableHeader.picker("name_size", "state")
+    assert [pick(data, 1 + at * VariableHeader.SIZE) for at in (0, 1)] == [(10, 1), (20, 2)]
+    with pytest.raises(TypeError, match="FirmwareVolumeHeader has fields of several words"):
+        FirmwareVolumeHeader.picker("signature", "attributes")
+    with pytest.raises(ValueError, match="'none' is not in list"):
+        VariableHeader.picker("state", "none")

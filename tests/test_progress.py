@@ -10,6 +10,7 @@ from pvefi.progress import InstructionTime, Progress
 from pvefi.verdict import Goal, Milestone, Outcome, Verdict
 
 RUN_INIT = b"[    0.941245] Run /init as init process\r\n"
+BANNER = b"[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian) (gcc) #1 SMP\r\n"
 PANIC = b"[    1.000000] Kernel panic - not syncing: VFS: no root\r\n"
 PANIC_STAYS = b"[    1.100000] ---[ end Kernel panic - not syncing: VFS: no root ]---\r\n"
 INIT_FAILED = b"[    0.950000] Failed to execute /init (error -2)\r\n"
@@ -155,6 +156,42 @@ def test_whatever_follows_a_panic_the_guest_has_panicked(outcome: Outcome) -> No
     amended = progress.amended(verdict)
     assert amended.outcome is Outcome.PANICKED
     assert amended.message.endswith("; then the end")
+
+
+def test_kernels_started_by_kexec_are_told_and_pass_no_milestone_again() -> None:
+    progress, _ = watched(Goal.EXIT)
+    progress.console(BANNER + RUN_INIT)
+    off = Verdict(Outcome.POWERED_OFF, "the guest switched itself off")
+    assert progress.amended(off) == off
+    first = dict(progress.milestones)
+    progress.console(BANNER + RUN_INIT + PROBE)
+    assert progress.milestones == first
+    assert progress.amended(off).message == f"{off.message}; 1 more kernel had been started by kexec"
+    progress.console(BANNER)
+    assert progress.amended(off).message == f"{off.message}; 2 more kernels had been started by kexec"
+    progress.boot()
+    assert progress.amended(off) == off
+
+
+def test_a_guest_whose_crash_kernel_ends_well_has_panicked() -> None:
+    progress, guest = watched(Goal.EXIT)
+    progress.console(BANNER + RUN_INIT + PANIC + BANNER + RUN_INIT)
+    verdict = progress.amended(Verdict(Outcome.POWERED_OFF, "the guest switched itself off"))
+    assert verdict.outcome is Outcome.PANICKED
+    assert verdict.message == (
+        "Kernel panic - not syncing: VFS: no root; "
+        "then the guest switched itself off; 1 more kernel had been started by kexec"
+    )
+    progress.boot()
+    assert guest.outcomes == []
+
+
+def test_a_crash_kernel_that_panics_ends_the_boot_with_its_own_words() -> None:
+    progress, guest = watched(Goal.EXIT)
+    progress.console(
+        BANNER + RUN_INIT + PANIC.replace(b"VFS: no root", b"sysrq") + BANNER + PANIC + PANIC_STAYS
+    )
+    assert [verdict.message for verdict in guest.verdicts] == ["Kernel panic - not syncing: VFS: no root"]
 
 
 def test_a_dead_machine_is_not_the_guests_panic() -> None:

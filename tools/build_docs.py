@@ -333,9 +333,9 @@ def _exit_statuses() -> str:
     )
 
 
-def _measured() -> str:
-    """Return the figures of docs/figures.json, which `make bench ARGS=--json` made."""
-    document = json.loads((DOCS / "figures.json").read_text(encoding="utf-8"))
+def _measured(name: str) -> str:
+    """Return the figures of a document in docs/, which `make bench ARGS=--json` made."""
+    document = json.loads((DOCS / name).read_text(encoding="utf-8"))
     figures = [
         Figure(
             one["name"],
@@ -390,7 +390,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "hypervisor-information-layout": _information_layout,
     "hypervisor-information-struct": _information_struct,
     "exit-statuses": _exit_statuses,
-    "figures": _measured,
+    "figures": lambda: _measured("figures.json"),
+    "figures-variables": lambda: _measured("figures-variables.json"),
 }
 """What makes each table, by the name in its mark."""
 

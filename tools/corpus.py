@@ -42,7 +42,7 @@ MODULES = (
     "lib/modules/*/kernel/drivers/virtio/*",
     "lib/modules/*/kernel/drivers/block/virtio_blk.ko*",
 )
-CAPSULE_LOADER = ("lib/modules/*/kernel/drivers/firmware/efi/capsule-loader.ko*",)
+EFI_MODULES = ("lib/modules/*/kernel/drivers/firmware/efi/*.ko*",)
 CLOUD_612 = r"linux-image-6\.12\.\d+\+deb12-cloud-amd64"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
 ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
@@ -92,9 +92,15 @@ ITEMS = (
         "newest",
     ),
     Item("cloud-modules", "linux-image-cloud-amd64", MODULES, "what the probe loads on `cloud`", "meta"),
-    Item("capsule-loader", "linux-image-cloud-amd64", CAPSULE_LOADER, "hands capsules to firmware", "meta"),
     Item("amd64-modules", "linux-image-amd64", MODULES, "what the probe loads on `amd64`", "meta"),
     Item("cloud-6.12-modules", CLOUD_612, MODULES, "what the probe loads on `cloud-6.12`", "newest"),
+    Item(
+        "cloud-efi-modules",
+        "linux-image-cloud-amd64",
+        EFI_MODULES,
+        "the users of EFI in `cloud`",
+        "meta",
+    ),
     Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),
     Item(
         "netboot",
@@ -132,11 +138,14 @@ ITEMS = (
     Item("efivar", "efivar", ("usr/bin/efivar",), "lists, reads and writes variables in a guest"),
     Item("efibootmgr", "efibootmgr", ("bin/efibootmgr",), "writes boot entries as installers do"),
     Item("efitools-programs", "efitools", ("usr/bin/*",), "keys and authenticated variables in a guest"),
+    Item("chattr", "e2fsprogs", ("usr/bin/chattr", "usr/bin/lsattr"), "lets a variable's file be changed"),
     Item("kexec", "kexec-tools", ("sbin/kexec",), "starts a kernel from a kernel"),
     _libraries("libc6", "ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0"),
     _libraries("libefivar1", "libefivar.so.1"),
     _libraries("libefiboot1", "libefiboot.so.1"),
     _libraries("libssl3", "libcrypto.so.3"),
+    _libraries("libext2fs2", "libe2p.so.2"),
+    _libraries("libcom-err2", "libcom_err.so.2"),
     _libraries("libxenmisc4.17", "libxenctrl.so.4.17"),
     *(
         _libraries(f"lib{name}1", f"lib{name}.so.1")

@@ -2,9 +2,10 @@
 """Tells by what a Linux guest says on its console how far it has come: user space, a panic, the end.
 
 Sources: Linux 6.1 init/main.c (run_init_process), kernel/panic.c (panic), kernel/reboot.c,
-arch/x86/kernel/reboot.c; kernel/printk/printk.c (info_print_prefix) for what a line begins with. A line that
-only quotes the kernel does not count: the text has to begin the line, behind a time stamp where the kernel
-gives one. Who forges a whole line is believed; nothing but the report rests on it.
+arch/x86/kernel/reboot.c, init/version.c (linux_banner); kernel/printk/printk.c (info_print_prefix) for what
+a line begins with. A line that only quotes the kernel does not count: the text has to begin the line, behind
+a time stamp where the kernel gives one. Who forges a whole line is believed; nothing but the report rests on
+it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class MarkKind(Enum):
     POWER_OFF = "power off"
     RESTART = "restart"
     HALT = "halt"
+    KERNEL = "kernel"
+    """A kernel begins; one that is told to be quiet, or to give no time stamps, does not say so."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ _LINES = (
         re.compile(rb"reboot: (?:System halted|Power off not available: System halted instead)$"),
     ),
 )
+_BANNER = re.compile(rb"(?:<[0-7]>)?\[ *0\.000000\](?:\[ *[TC]\d+\])? Linux version \S+ \(")
+"""A kernel's first line; programs print the same text, but without its time."""
 _BREAKS = re.compile(rb"[\r\n]+")
 
 
@@ -99,6 +104,8 @@ class ConsoleWatch:
             return ()
         if kind is MarkKind.RESTART:
             self._stamped = self._probed = False  # another kernel may follow
+        if kind is MarkKind.KERNEL:
+            self._probed = False
         return (ConsoleMark(kind, text.decode("utf-8", "replace")),)
 
     def _keep(self, part: bytes) -> None:
@@ -111,6 +118,8 @@ class ConsoleWatch:
         stamp = _STAMP.match(line)
         if stamp is not None:
             self._stamped = True
+            if _BANNER.match(line):
+                return MarkKind.KERNEL, line[stamp.end() :]
             line = line[stamp.end() :]
         elif self._stamped:
             return None, line  # not the kernel's: it gives every line a time stamp

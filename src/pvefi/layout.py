@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from operator import itemgetter
 from typing import (
     Annotated,
     Any,
@@ -130,6 +131,18 @@ class Structure:
             values.append(part.decode(words[at : at + part.words]))
             at += part.words
         return cls(*values)
+
+    @classmethod
+    def picker(cls, *names: str) -> Callable[[bytes | bytearray | memoryview, int], tuple[Any, ...]]:
+        """Return what reads only the fields `names`, at least two, of the structure at an offset.
+
+        It makes no structure, for those who read very many. TypeError unless each field is one word.
+        """
+        if not cls._plain:
+            raise TypeError(f"{cls.__name__} has fields of several words")
+        places = list(cls._offsets)
+        unpack, pick = cls._codec.unpack_from, itemgetter(*map(places.index, names))
+        return lambda data, offset: pick(unpack(data, offset))
 
     def pack(self) -> bytes:
         """Return the structure's SIZE bytes."""

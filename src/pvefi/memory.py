@@ -11,6 +11,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from pvefi.errors import GuestFault
@@ -61,7 +62,7 @@ class NamedRange:
     address: int
     size: int
 
-    @property
+    @cached_property
     def end(self) -> int:
         """The first address after the range."""
         return self.address + self.size
@@ -112,6 +113,8 @@ class GuestMemory:
         self.blocks = tuple(sorted(blocks, key=lambda block: block.address))
         self._starts = [block.address for block in self.blocks]
         self.size = sum(len(block.view) for block in self.blocks)
+        first = self.blocks[0] if self.blocks else RamBlock(0, memoryview(b""))
+        self._recent = first, first.address, first.end
 
     def view(self, address: int, size: int) -> memoryview:
         """Return the `size` bytes at `address` themselves, writable; GuestFault unless all are RAM."""
@@ -120,17 +123,22 @@ class GuestMemory:
 
     def _place(self, address: int, size: int) -> tuple[RamBlock, int]:
         """Return the block that holds the `size` bytes at `address`, and their offset in it."""
-        index = bisect_right(self._starts, address) - 1
-        if index >= 0 and size >= 0:
+        block, start, end = self._recent
+        if not (start <= address and address + size <= end):
+            index = bisect_right(self._starts, address) - 1
+            if index < 0 or address + size > self.blocks[index].end:
+                raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
             block = self.blocks[index]
-            offset = address - block.address
-            if offset + size <= len(block.view):
-                return block, offset
-        raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
+            start = block.address
+            self._recent = block, start, block.end
+        if size < 0:
+            raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
+        return block, address - start
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at `address`; GuestFault unless all are RAM."""
-        return bytes(self.view(address, size))
+        block, offset = self._place(address, size)
+        return block.view[offset : offset + size].tobytes()
 
     def word(self, address: int) -> int:
         """Return the 64-bit number at `address`; GuestFault unless it is RAM."""
@@ -188,13 +196,16 @@ _PAGE_SIZE_BIT = 1 << 7
 _FRAME = 0x000F_FFFF_FFFF_F000
 _CR4_LA57 = 1 << 12
 _PAGE_SHIFT = 12
+_TABLE_SHIFT = 21
+"""What one page table of the last level maps, or a large page in its stead; there are larger ones too."""
+_LARGE_PAGES = (_TABLE_SHIFT, 30)
 
 
 @dataclass(slots=True)
 class VirtualMemory:
     """A guest's memory by guest virtual address, through the page tables at `cr3` (4 or 5 levels).
 
-    With `steady`, for as long as the guest does nothing but wait, each page is looked up once.
+    With `steady`, for as long as the guest does nothing but wait, each page and page table is looked up once.
     """
 
     physical: GuestMemory
@@ -202,6 +213,7 @@ class VirtualMemory:
     cr4: int
     steady: bool = False
     _known: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _tables: dict[int, int] = field(default_factory=dict)
 
     def translate(self, address: int) -> tuple[int, int]:
         """Return the guest physical address and the bytes left in its page; GuestFault where unmapped."""
@@ -216,8 +228,11 @@ class VirtualMemory:
 
     def _look_up(self, address: int) -> tuple[int, int]:
         """Return where the page of `address` stands in guest physical memory, and its size."""
+        table = self._tables.get(address >> _TABLE_SHIFT)
+        if table is not None:
+            return self._last(table, address)
         table = self.cr3 & _FRAME
-        shifts = (48, 39, 30, 21, 12) if self.cr4 & _CR4_LA57 else (39, 30, 21, 12)
+        shifts = (48, 39, 30, _TABLE_SHIFT) if self.cr4 & _CR4_LA57 else (39, 30, _TABLE_SHIFT)
         # Intel SDM vol. 1 §3.3.7.1: all bits above the highest that is translated have to equal it.
         sign = address >> shifts[0] + 8
         if sign not in (0, (1 << 64 - shifts[0] - 8) - 1):
@@ -226,10 +241,19 @@ class VirtualMemory:
             entry = self.physical.word(table + 8 * (address >> shift & 511))
             if not entry & _PRESENT:
                 raise GuestFault(f"guest virtual {address:#x} is not mapped")
-            if shift == _PAGE_SHIFT or (shift in (30, 21) and entry & _PAGE_SIZE_BIT):
+            if entry & _PAGE_SIZE_BIT and shift in _LARGE_PAGES:
                 return entry & _FRAME & -(1 << shift), 1 << shift
             table = entry & _FRAME
-        raise AssertionError("unreachable: the last level always returns")
+        if self.steady:
+            self._tables[address >> _TABLE_SHIFT] = table
+        return self._last(table, address)
+
+    def _last(self, table: int, address: int) -> tuple[int, int]:
+        """Return what a page table of the last level has of `address`."""
+        entry = self.physical.word(table + 8 * (address >> _PAGE_SHIFT & 511))
+        if not entry & _PRESENT:
+            raise GuestFault(f"guest virtual {address:#x} is not mapped")
+        return entry & _FRAME, 1 << _PAGE_SHIFT
 
     def pieces(self, address: int, size: int) -> list[tuple[int, int]]:
         """Return guest physical address and size of the parts of `size` bytes at guest virtual `address`."""
@@ -247,10 +271,11 @@ class VirtualMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at guest virtual `address`; GuestFault where it is unmapped or not RAM."""
-        pieces = self.pieces(address, size)
-        if len(pieces) == 1:
-            return self.physical.read(*pieces[0])
-        return b"".join([self.physical.read(at, count) for at, count in pieces])
+        if size > 0:
+            physical, left = self.translate(address)
+            if size <= left:
+                return self.physical.read(physical, size)
+        return b"".join([self.physical.read(at, count) for at, count in self.pieces(address, size)])
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at guest virtual `address`; GuestFault, and nothing written, where it cannot."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
 from pvefi.errors import UsageError
 from pvefi.files import read_file
@@ -81,7 +82,9 @@ def prepare(options: BootOptions) -> PreparedBoot:
 def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
     """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
     if options.variables is not None:
-        raise UsageError(f"{way} boots with variables of its own: expected no --vars")
+        if way is not ForeignWay.OVMF:
+            raise UsageError(f"{way} boots without EFI variables: expected no --vars")
+        Edk2Store.open(options.variables, writable=False).close()  # or says what is wrong with it
     image, data, initrd = _read(options)
     kind = {
         ForeignWay.LINUX: EntryKind.LINUX16,
@@ -98,7 +101,7 @@ def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
         )
     kernel = _vmlinux(image, data) if way is ForeignWay.PVH else data
     request = EntryRequest(image, data, _command_line(options, image), BootInfo.NONE)
-    foreign = ForeignBoot(way, kernel, options.initrd, request.command_line)
+    foreign = ForeignBoot(way, kernel, options.initrd, request.command_line, options.variables)
     return PreparedBoot(replace(options, entry=way.value), image, request, None, initrd, foreign)
 
 

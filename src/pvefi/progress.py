@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
@@ -43,6 +44,8 @@ class Steered(Protocol):
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
+    A kernel that another one starts by kexec is part of the same boot and passes no milestone again.
+
     The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
@@ -54,6 +57,8 @@ class Progress:
         self._began = time.monotonic()
         self._console = ConsoleWatch()
         self._panic = ""
+        self._crashed = ""
+        self._kernels = 0
         self._announced = ""
         self._halted = 0
         self.milestones: dict[Milestone, float] = {}
@@ -71,6 +76,7 @@ class Progress:
         """Note that the trampoline has rung: at the start, or because the guest was reset."""
         self.boots += 1
         self._halted, self._announced, self._listens = 0, "", False
+        self._kernels = 0
         if self._panic:
             self._finish(Verdict(Outcome.PANICKED, f"{self._panic}; then the guest reset the machine"))
         self.milestones = {}
@@ -93,6 +99,10 @@ class Progress:
         match mark.kind:
             case MarkKind.PANIC:
                 self._panic = self._panic or mark.text
+            case MarkKind.KERNEL:
+                self._kernels += 1
+                if self._panic:
+                    self._crashed, self._panic = self._crashed or self._panic, ""
             case MarkKind.PANIC_STAYS:
                 self._finish(Verdict(Outcome.PANICKED, self._panic or "the kernel panicked"))
             case MarkKind.USER_SPACE:
@@ -142,9 +152,16 @@ class Progress:
         return self._span
 
     def amended(self, verdict: Verdict) -> Verdict:
-        """Return the verdict that counts: a guest that resets or switches off after a panic has panicked."""
-        if self._panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
-            return Verdict(Outcome.PANICKED, f"{self._panic}; then {verdict.message}")
+        """Return the verdict that counts, with the kernels that have followed the first by kexec.
+
+        A guest that resets or switches off after a panic has panicked, a crash kernel between them or not.
+        """
+        more = max(0, self._kernels - 1)
+        followed = f"; {more} more kernel{'s'[: more > 1]} had been started by kexec" if more else ""
+        verdict = replace(verdict, message=verdict.message + followed)
+        panic = self._panic or self._crashed
+        if panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
+            return Verdict(Outcome.PANICKED, f"{panic}; then {verdict.message}")
         return verdict
 
 

@@ -14,8 +14,10 @@ from pvefi.efi.environment import Environment, LoadedImage, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.service import UINTN, EndRun, ExitImage, Handle, Out, Pointer, Service, Steps, service
+from pvefi.efi.varstore.store import Variable
 from pvefi.errors import GuestFault, UsageError
 from pvefi.guest.mailbox import (
+    STAGING_SIZE,
     Answer,
     Commit,
     Copy,
@@ -34,6 +36,7 @@ from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
+from pvefi.spec.uefi.variables import VariableAttribute
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import Outcome, Verdict
 from tests.efi.boot.guest import SCRATCH, SIZE, FakeGuest
@@ -548,6 +551,25 @@ def test_after_boot_services_the_host_stores_nothing_itself(bell: Bell) -> None:
     bell.guest.memory.write(SCRATCH, bytes(64))
     bell.call("GetTime", SCRATCH, 0)
     assert bell.guest.memory.read(SCRATCH, 64) == bytes(64)
+
+
+def test_a_cpu_that_stops_before_it_has_stored_everything_holds_up_nobody(bell: Bell) -> None:
+    exit_boot_services(bell)
+    vendor, name, size = guids.GLOBAL_VARIABLE, "Large", 3 * STAGING_SIZE // 2
+    lasting = VariableAttribute.NON_VOLATILE | VariableAttribute.BOOTSERVICE_ACCESS
+    attributes = lasting | VariableAttribute.RUNTIME_ACCESS
+    bell.efi.surroundings.kept.variables.put(Variable(name, vendor, attributes, bytes(size)))
+    asked = f"{name}\0".encode("utf-16-le").ljust(0x20, b"\0") + vendor.wire + size.to_bytes(8, "little")
+    bell.guest.memory.write(SCRATCH, asked + bytes(8))
+    at = [SCRATCH, SCRATCH + 0x20, 0, SCRATCH + 0x30]
+    stack = SCRATCH + 0x100
+    bell.guest.memory.write(stack + 0x28, (SCRATCH + 0x1000).to_bytes(8, "little"))
+    first = bell.call("GetVariable", *at, stack=stack)
+    assert isinstance(first, Commit)
+    assert first.value is None  # more is to come, when the guest says that it has stored this
+    assert isinstance(bell.call("GetTime", SCRATCH, 0), Commit)
+    assert [call.depth for call in bell.calls[-2:]] == [1, 1]
+    refused(bell.ring(Function.DONE), "the end of what the guest was never asked to do")
 
 
 # ---------------------------------------------------------------- notify functions

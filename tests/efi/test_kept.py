@@ -41,7 +41,17 @@ def test_variables_in_memory_are_there_for_one_guest_only() -> None:
     [
         (None, (), "pvefi vars new makes one"),
         (b"no store", (), "expected a variable store, found 8 bytes"),
-        (empty_store(OVMF_2M), ("--firmware", "ovmf", "--machine", "qemu"), "expected no --vars"),
+        (empty_store(OVMF_2M), ("--entry", "qemu-linux", "--machine", "qemu"), "expected no --vars"),
+        (
+            b"no store",
+            ("--firmware", "ovmf", "--machine", "qemu"),
+            "expected a variable store, found 8 bytes",
+        ),
+        (
+            empty_store(OVMF_2M),
+            ("--firmware", "ovmf", "--machine", "qemu"),
+            "expected 540672 bytes, the size of",
+        ),
     ],
 )
 def test_a_boot_without_a_sound_store_is_refused_before_anything_runs(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +14,9 @@ from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.messages import efi_messages, efi_warnings, normalised
 from pvefi.probe.reading import probe_facts
 from tests.conftest import RealFiles
+from tests.ovmf import ovmf_flash
 
 Tool = Callable[[str], str]
-OVMF = "usr/share/OVMF"
 SECONDS = 180
 ALL_KERNELS = [
     "cloud",
@@ -44,11 +43,7 @@ def boot(tool: Tool, corpus: RealFiles, kernel: str, words: str, *options: str) 
 
 def ovmf(corpus: RealFiles, folder: Path) -> list[str]:
     """Return QEMU's options for OVMF with a variable store of its own in `folder`."""
-    store = folder / "store.fd"
-    shutil.copy(corpus.file("ovmf", f"{OVMF}/OVMF_VARS_4M.fd"), store)
-    code = corpus.file("ovmf", f"{OVMF}/OVMF_CODE_4M.fd")
-    drives = (f"if=pflash,format=raw,readonly=on,file={code}", f"if=pflash,format=raw,file={store}")
-    return ["-machine", "q35", *(word for drive in drives for word in ("-drive", drive))]
+    return ["-machine", "q35", *ovmf_flash(corpus, folder / "store.fd")]
 
 
 @pytest.mark.parametrize("kernel", ALL_KERNELS)

@@ -21,10 +21,11 @@ from pvefi.prepare import BootOptions, prepare, prepare_foreign
 from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.initrd import script_files, with_files
 from pvefi.probe.lines import probe_boots
-from pvefi.probe.reading import read_facts
+from pvefi.probe.reading import probe_facts, read_facts
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Goal
 from tests.conftest import RealFiles, Tool, lacks
+from tests.ovmf import boot_by_ovmf
 
 SECONDS = 180.0
 MIB = 1 << 20
@@ -143,12 +144,8 @@ class Boots:
         ways = {"qemu-linux": ForeignWay.LINUX, "qemu-pvh": ForeignWay.PVH}
         foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
         if image is None:
-            initrd = self._corpus.probe(kernel, programs)
+            initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
             image = kernel_file(kernel)
-            if given := {**files, **script_files(script)}:
-                whole = with_files(initrd.read_bytes(), given)
-                initrd = self._folder / "probe.cpio"
-                initrd.write_bytes(whole)
             arguments = f"console=ttyS0 panic=-1 {arguments} probe={words}"
         wish = QemuWish(
             program=self._tool("qemu-system-x86_64"),
@@ -194,6 +191,32 @@ class Boots:
             keyboard.close()
             typing.close()
         return Booted(result, bytes(keyboard.console), tuple(calls))
+
+    def by_ovmf(
+        self,
+        kernel: str,
+        words: str,
+        store: Path,
+        *,
+        disk: Path | None = None,
+        programs: tuple[str, ...] = (),
+        script: Mapping[str, str] = MappingProxyType({}),
+        files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> ProbeFacts:
+        """Return what the same probe found under OVMF, with a store of variables that stays."""
+        initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
+        line = f"console=ttyS0 quiet panic=-1 probe={words}"
+        image = kernel_file(kernel)
+        return probe_facts(boot_by_ovmf(self._corpus, self._tool, store, image, initrd, line, disk=disk))
+
+    def initrd(self, kernel: str, programs: tuple[str, ...], files: Mapping[str, bytes]) -> Path:
+        """Return the probe's initrd with these programs and files; the next one takes its place."""
+        plain = self._corpus.probe(kernel, programs)
+        if not files:
+            return plain
+        path = self._folder / "probe.cpio"
+        path.write_bytes(with_files(plain.read_bytes(), files))
+        return path
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_the_kernel_s_capsule_loader_hears_that_none_is_supported(boots: Boots, 
         "script,efivars,poweroff",
         script=script,
         files={
-            "given/capsule-loader.ko": corpus.file("capsule-loader").read_bytes(),
+            "given/capsule-loader.ko": corpus.file("cloud-efi-modules", "*/capsule-loader.ko*").read_bytes(),
             "given/capsule": header.pack() + data,
         },
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import corpus as corpus_module
-from corpus import Corpus, CorpusError, cache_folder, item_named, main, unpack
+from corpus import Corpus, CorpusError, cache_folder, item_named, library_item, main, unpack
 from debian_archive import ArchiveError, Download
 
 KERNEL = "boot/vmlinuz-6.1.0-1-cloud-amd64"
@@ -25,7 +25,8 @@ MODULES = (
     f"{FOLDER}/kernel/drivers/virtio/virtio.ko",
     f"{FOLDER}/kernel/drivers/block/virtio_blk.ko",
 )
-CAPSULE_LOADER = f"{FOLDER}/kernel/drivers/firmware/efi/capsule-loader.ko"
+
+EFI_MODULE = f"{FOLDER}/kernel/drivers/firmware/efi/efi-pstore.ko"
 
 
 def deb(path: Path, files: dict[str, bytes]) -> Path:
@@ -55,9 +56,8 @@ class Archive:
 
     def __init__(self) -> None:
         self.downloads = 0
-        self.files = {KERNEL: b"kernel", "lib/other": b"other"} | dict.fromkeys(
-            (*MODULES, CAPSULE_LOADER), b"module"
-        )
+        self.files = {KERNEL: b"kernel", "lib/other": b"other", EFI_MODULE: b"module"}
+        self.files |= dict.fromkeys(MODULES, b"module")
         self.broken = ""
 
     def resolve(self, package: str, how: str) -> str:
@@ -174,6 +174,19 @@ def test_a_pattern_that_names_no_or_several_files_is_refused(archive: Archive) -
     with pytest.raises(CorpusError, match="names nothing"):
         Corpus().file("ovmf", "C.fd")
     assert Corpus().file("ovmf", "A.fd").read_bytes() == b"a"
+
+
+def test_the_members_of_an_item_have_their_paths_in_the_package(archive: Archive) -> None:
+    (kernel,) = Corpus().files("cloud")
+    assert Corpus().members("cloud") == {KERNEL: kernel}
+
+
+@pytest.mark.parametrize(
+    ("name", "item"), [("libc.so.6", "libc6"), ("libefivar.so.1", "libefivar1"), ("libefivar.so", None)]
+)
+def test_a_library_is_looked_up_by_the_name_that_programs_know(name: str, item: str | None) -> None:
+    found = library_item(name)
+    assert (found.name if found else None) == item
 
 
 def test_an_unknown_item_names_those_there_are() -> None:

@@ -64,6 +64,21 @@ def test_programs_and_files_are_built_in_and_the_plain_initrd_stays_as_it_is(
     assert b"script/000-list\0" in built.read_bytes()
 
 
+def test_every_program_of_the_corpus_finds_its_libraries_there(corpus: RealFiles, tool: Tool) -> None:
+    items = ("chattr", "efibootmgr", "efitools-programs", "efivar", "kexec")
+    names = subprocess.run(
+        [tool("cpio"), "-it", "--quiet"],
+        input=corpus.probe("any", items).read_bytes(),
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    programs = ("bin/efibootmgr", "sbin/kexec", "usr/bin/chattr", "usr/bin/efi-readvar", "usr/bin/efivar")
+    assert {*programs, "lib64/ld-linux-x86-64.so.2"} <= set(names.split())
+    libraries = [name.removeprefix("lib/x86_64-linux-gnu/") for name in names.split() if ".so." in name]
+    assert len(libraries) == len(set(libraries))
+    assert {"libcrypto.so.3", "libe2p.so.2", "libefiboot.so.1", "libxenctrl.so.4.17"} <= set(libraries)
+
+
 def test_a_library_that_no_package_of_the_corpus_has_is_one_line(
     corpus: RealFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+from codecs import utf_16_le_decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from pvefi.efi.errors import EfiError
+from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.memory import Memory
+from pvefi.spec.uefi.memory import PAGE_SIZE
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import Address, Value
 
@@ -33,6 +36,7 @@ T = TypeVar("T")
 CHAR16_LIMIT = 0x8000
 """The longest string, in characters, that a service reads from a guest."""
 _NUL = b"\0\0"
+_CHUNK = 256  # bytes that are looked at together
 
 
 @dataclass(slots=True)
@@ -149,13 +153,16 @@ def read_char16(memory: Memory, address: int, limit: int = CHAR16_LIMIT) -> str:
     """
     data = bytearray()
     while len(data) < 2 * limit:
-        count = min(memory.contiguous(address), 256, 2 * limit - len(data)) & ~1
-        chunk = memory.read(address, count or 2)
+        count = min(PAGE_SIZE - address % PAGE_SIZE, _CHUNK, 2 * limit - len(data)) & ~1 or 2
+        try:
+            chunk = memory.read(address, count)
+        except GuestFault:  # memory that ends within a page
+            chunk = memory.read(address, min(count, memory.contiguous(address) & ~1 or 2))
         end = chunk.find(_NUL)
         while end > 0 and end % 2:  # the end of one character and the beginning of the next
             end = chunk.find(_NUL, end + 1)
         if end >= 0:
-            return (data + chunk[:end]).decode("utf-16-le", "surrogatepass")
+            return utf_16_le_decode(data + chunk[:end], "surrogatepass", True)[0]
         data += chunk
         address += len(chunk)
     raise EfiError(EfiStatus.INVALID_PARAMETER, f"a string without an end in {limit} characters")

@@ -43,6 +43,7 @@ __all__ = ["Firmware"]
 
 _RUNTIME = frozenset(RUNTIME_SERVICES_SLOTS)
 _SLOTS = frozenset(BOOT_SERVICES_SLOTS) | _RUNTIME
+_ENDS = (ExitImage, EndRun)
 _PAGE_TABLE = 0x000F_FFFF_FFFF_F000  # the physical address in CR3, Intel SDM vol. 3A §2.5
 
 
@@ -147,6 +148,8 @@ class Firmware:
         if efi is None or service is None:
             raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
         efi.memory = self._view(efi, request)
+        while efi.phase is Phase.RUNTIME and self._stack and self._stack[-1].ends_by is Function.DONE:
+            self._stack.pop().steps.close()  # the CPU that was to store this has stopped for good
         self._index += 1
         registers = (request.rcx, request.rdx, request.r8, request.r9)
         call = _Call(self._index, service, registers, len(self._stack), self._instructions())
@@ -237,7 +240,7 @@ class Firmware:
         if isinstance(result, EfiError):
             why = result.why
             status, value = (result.status, None) if service.returns_status else (None, 0)
-        elif isinstance(result, ExitImage | EndRun):
+        elif isinstance(result, _ENDS):
             pass
         elif service.returns_status:
             status = result if isinstance(result, EfiStatus) else EfiStatus.SUCCESS

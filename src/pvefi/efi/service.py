@@ -250,9 +250,11 @@ class Service(Generic[P, R]):
     def outputs(self, values: list[Any]) -> tuple[tuple[str, Value], ...]:
         """Return what the body stored through its Out parameters."""
         return tuple(
-            (parameter.spec_name, value.value)
-            for parameter, value in zip(self.parameters(), values, strict=True)
-            if isinstance(value, Out) and value.value is not None
+            [
+                (parameter.spec_name, value.value)
+                for parameter, value in zip(self.parameters(), values, strict=True)
+                if isinstance(value, Out) and value.value is not None
+            ]
         )
 
 

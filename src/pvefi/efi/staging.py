@@ -50,8 +50,8 @@ class StagedMemory:
 
     def take(self) -> tuple[Store, ...]:
         """Return what was written, in order, and forget it."""
-        stores, self._stores = tuple(store for store in self._stores if store.data), []
-        return stores
+        stores, self._stores = self._stores, []
+        return tuple([store for store in stores if store.data])
 
 
 def batches(stores: Sequence[Store]) -> list[tuple[Store, ...]]:

@@ -60,12 +60,16 @@ class ForeignWay(StrEnum):
 
 @dataclass(frozen=True)
 class ForeignBoot:
-    """A kernel, as the bytes of its file, that somebody else boots; `initrd` is a file."""
+    """A kernel, as the bytes of its file, that somebody else boots; `initrd` is a file.
+
+    `variables` is the file in which OVMF keeps its variables, None for a new store that goes with the guest.
+    """
 
     way: ForeignWay
     kernel: bytes
     initrd: Path | None
     command_line: str
+    variables: Path | None = None
 
 
 @dataclass(frozen=True)

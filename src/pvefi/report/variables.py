@@ -106,7 +106,7 @@ def variables_to_json(path: Path, variables: Iterable[Variable], capacity: Capac
         "store": str(path),
         "size": capacity.size,
         "remaining": capacity.remaining,
-        "maximum_variable_size": capacity.room_for_one,
+        "maximum_variable_size": capacity.room_for_one(0),
         "variables": [_to_json(one) for one in variables],
     }
 

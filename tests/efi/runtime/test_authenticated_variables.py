@@ -13,8 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from pvefi.efi.environment import Phase
+from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.store import StoreError, StoreFault, Variable
 from pvefi.layout import Guid
+from pvefi.spec.edk2.ovmf import OVMF_2M
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.variables import VariableAttribute
 from tests.build.signed_update import (
@@ -42,6 +44,7 @@ from tests.efi.runtime.test_variables import (
     refused,
     room,
 )
+from tests.efi.varstore.flash import Flash
 
 AT = VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
 LASTING = NV | BS | RT | AT
@@ -308,6 +311,21 @@ def test_a_value_that_is_too_large_is_refused_before_its_signature(guest: FakeGu
         put(guest, "Mine", SOUND + bytes(64 << 10), LASTING)
     with refused("INVALID_PARAMETER"):
         put(guest, "Mine", bytes(1 << 20), LASTING)
+
+
+def test_a_small_store_takes_larger_variables_where_they_are_authenticated(guest: FakeGuest) -> None:
+    # As OVMF of 2 MiB: 0x2000 and 0x2800 bytes with the header of 60.
+    guest.efi.surroundings.kept.variables = Edk2Store(Flash(bytearray(empty_store(OVMF_2M))))
+    plain, authenticated = 0x2000 - 60, 0x2800 - 60
+    assert room(guest)[2] == plain
+    assert room(guest, LASTING)[2] == authenticated
+    data = bytes(authenticated - 2 * len("Mine\0"))
+    with refused("INVALID_PARAMETER"):
+        put(guest, "Other", bytes(plain))
+    with refused("INVALID_PARAMETER"):
+        write(guest, value=data + b"x")
+    write(guest, value=data)
+    assert read(guest, "Mine") == data
 
 
 # ---------------------------------------------------------------- the keys of Secure Boot

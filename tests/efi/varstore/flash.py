@@ -15,7 +15,7 @@ from pvefi.spec.edk2.ovmf import StoreLayout
 from pvefi.spec.uefi.variables import VariableAttribute
 
 VENDOR = Guid.parse("11111111-2222-3333-4444-555555555555")
-SMALL = StoreLayout("small", 0x400 + 0x100 + 0x400, 0x100, 0x400, 0x400, 0x100, 0x500, 0x400, 0x300)
+SMALL = StoreLayout("small", 0x400 + 0x100 + 0x400, 0x100, 0x400, 0x400, 0x100, 0x500, 0x400, 0x300, 0x300)
 """A store so small that every byte of every write can be cut off: room for 924 bytes of variables."""
 LAYOUTS = (SMALL,)
 

@@ -110,7 +110,7 @@ def test_the_room_that_is_told_is_all_the_room_there_is() -> None:
     assert store.capacity().size == SMALL.store_size - FIRST
     store.put(variable("A", b"1" * 100))
     store.put(variable("A", b"2" * 100))
-    room = store.capacity().room_for_one
+    room = store.capacity().room_for_one(7)
     with pytest.raises(StoreError) as refused:
         store.put(variable("B", bytes(room - 3)))
     assert refused.value.fault is StoreFault.FULL

@@ -23,6 +23,7 @@ from pvefi.errors import ImageError, UsageError
 from pvefi.spec.edk2.ovmf import OVMF_2M, OVMF_4M
 from pvefi.spec.uefi.variables import VariableAttribute
 from tests.efi.boot.guest import FakeGuest
+from tests.efi.varstore.disks import only_read, system
 from tests.efi.varstore.flash import VENDOR, held, variable
 
 
@@ -31,17 +32,6 @@ def path(tmp_path: Path) -> Path:
     made = tmp_path / "vars.fd"
     made.write_bytes(empty_store(OVMF_4M))
     return made
-
-
-def system(*words: str) -> str:
-    """Run a program of the system; the test is skipped where it may not do its work."""
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip(f"{words[0]} is not installed")
-    if done.returncode:
-        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 # ---------------------------------------------------------------- while it is open
@@ -161,35 +151,17 @@ def test_a_full_disk_is_out_of_resources(path: Path) -> None:
 # ---------------------------------------------------------------- what can only be read
 
 
-@pytest.fixture
-def only_read(path: Path) -> Iterator[Path]:
-    """A store on a file system that is mounted for reading: root, too, may not write there."""
-    folder = path.parent / "mounted"
-    folder.mkdir()
-    if os.geteuid():
-        path.chmod(0o444)
-        yield path
-        return
-    system("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
-    try:
-        there = folder / path.name
-        there.write_bytes(path.read_bytes())
-        system("mount", "-o", "remount,ro", str(folder))
-        yield there
-    finally:
-        subprocess.run(["umount", str(folder)], check=False)
-
-
-def test_a_store_that_can_only_be_read_is_so_and_its_guest_is_told(guest: FakeGuest, only_read: Path) -> None:
-    with pytest.raises(ReadOnlyError, match="expected a variable store that can be written, found: "):
-        Edk2Store.open(only_read)
-    kept = Kept.open(only_read)
-    assert kept.only_read
-    guest.surroundings.kept.variables = kept.variables
-    with pytest.raises(EfiError, match="EFI_WRITE_PROTECTED"):
-        set_variable(guest.efi, "A", VENDOR, VariableAttribute(7), 4, guest.put(b"data"))
-    kept.close()
-    assert only_read.read_bytes() == empty_store(OVMF_4M)
+def test_a_store_that_can_only_be_read_is_so_and_its_guest_is_told(guest: FakeGuest, path: Path) -> None:
+    with only_read(path) as there:
+        with pytest.raises(ReadOnlyError, match="expected a variable store that can be written, found: "):
+            Edk2Store.open(there)
+        kept = Kept.open(there)
+        assert kept.only_read
+        guest.surroundings.kept.variables = kept.variables
+        with pytest.raises(EfiError, match="EFI_WRITE_PROTECTED"):
+            set_variable(guest.efi, "A", VENDOR, VariableAttribute(7), 4, guest.put(b"data"))
+        kept.close()
+        assert there.read_bytes() == empty_store(OVMF_4M)
     assert not Kept.open(None).only_read
 
 

@@ -53,7 +53,7 @@ def write_authenticated(
     store = store_of(efi, attributes)
     check_timestamps(attributes, store)
     update = parse_update(data)
-    largest = store.capacity().largest
+    largest = store.capacity().largest_with(attributes)
     check_size(name, len(update.value), largest)
     found, appends = find(efi, name, vendor), bool(attributes & _APPEND)
     if found is not None and not appends:
@@ -169,7 +169,7 @@ def _keep_creators(efi: Environment, attributes: int, known: Creators, new: Crea
     kept = {key: creator for key, creator in known.items() if _is_private(find(efi, *key), attributes)}
     data = pack_creators({**kept, **(new or {})})
     name, vendor = _database(attributes)
-    if name_size(name) + len(data) > store_of(efi, attributes).capacity().largest:
+    if name_size(name) + len(data) > store_of(efi, attributes).capacity().largest_authenticated:
         raise EfiError(EfiStatus.OUT_OF_RESOURCES, f"{name} has no room for one more variable")
     lasts = VariableAttribute(attributes) & VariableAttribute.NON_VOLATILE
     access = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS

@@ -31,7 +31,7 @@ def write_enhanced(
     EfiError: SECURITY_VIOLATION, INVALID_PARAMETER, NOT_FOUND, and those of the store.
     """
     update = parse_enhanced_update(data)
-    largest = store_of(efi, attributes).capacity().largest
+    largest = store_of(efi, attributes).capacity().largest_with(attributes)
     check_size(name, len(update.stamp) + len(update.value), largest)
     found, appends = find(efi, name, vendor), bool(attributes & _APPEND)
     held = read_held(found.data) if found is not None else None

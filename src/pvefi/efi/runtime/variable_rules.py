@@ -22,6 +22,7 @@ from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.variables import (
+    AUTHENTICATED,
     DEFINED_VARIABLES,
     VariableAttribute,
     defined_attributes,
@@ -31,7 +32,6 @@ from pvefi.spec.uefi.variables import (
 
 __all__ = [
     "ACCESS",
-    "AUTHENTICATED",
     "check_combination",
     "check_definition",
     "check_offered",
@@ -43,9 +43,6 @@ __all__ = [
 
 ACCESS = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
 _KNOWN = sum(VariableAttribute)
-AUTHENTICATED = (
-    VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS | VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
-)
 # Variables in which edk2 keeps what only a firmware may change (mAuthVarEntry in edk2
 # SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c).
 _FIRMWARE_S_OWN = frozenset(

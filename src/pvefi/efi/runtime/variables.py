@@ -14,7 +14,6 @@ from pvefi.efi.runtime.secure_boot import MODE_VARIABLES, provide_mode, set_mode
 from pvefi.efi.runtime.stores import find, put, remove, store_of
 from pvefi.efi.runtime.variable_rules import (
     ACCESS,
-    AUTHENTICATED,
     check_combination,
     check_definition,
     check_offered,
@@ -28,7 +27,7 @@ from pvefi.efi.varstore.store import Variable, name_size
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.variables import VARIABLE_ATTRIBUTES, VariableAttribute
+from pvefi.spec.uefi.variables import AUTHENTICATED, VARIABLE_ATTRIBUTES, VariableAttribute
 
 __all__ = [
     "get_next_variable_name",
@@ -155,7 +154,7 @@ def set_variable(
     check_record(variable_name, vendor_guid, attributes)
     check_offered(attributes)
     check_writable(variable_name, vendor_guid)
-    largest = store_of(efi, attributes).capacity().largest
+    largest = store_of(efi, attributes).capacity().largest_with(attributes)
     check_size(variable_name, data_size, largest + (LARGEST_DESCRIPTOR if attributes & AUTHENTICATED else 0))
     if (variable_name, vendor_guid) in MODE_VARIABLES:
         set_mode(efi, variable_name, attributes, efi.memory.read(data, data_size))
@@ -241,4 +240,4 @@ def query_variable_info(
     capacity = store.capacity()
     maximum_variable_storage_size.set(capacity.size)
     remaining_variable_storage_size.set(capacity.remaining)
-    maximum_variable_size.set(capacity.room_for_one)
+    maximum_variable_size.set(capacity.room_for_one(attributes))

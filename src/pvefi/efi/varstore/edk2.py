@@ -297,7 +297,13 @@ class Edk2Store:
         """Return what there is room for, once what no longer counts has been cleared away."""
         size = self._layout.store_size - FIRST
         header = self._listing.header_size
-        return Capacity(size, size - self._taken, header, self._layout.largest_variable - header)
+        return Capacity(
+            size,
+            size - self._taken,
+            header,
+            self._layout.largest_variable - header,
+            self._layout.largest_authenticated - header,
+        )
 
     def __iter__(self) -> Iterator[Variable]:
         """Yield every variable in the order of first arrival."""

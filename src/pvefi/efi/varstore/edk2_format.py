@@ -11,6 +11,7 @@ import struct
 from codecs import utf_16_le_decode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pvefi.efi.varstore.store import NO_TIME, Variable
 from pvefi.errors import ImageError
@@ -156,15 +157,28 @@ def read_variables(name: str, image: bytes | bytearray, layout: StoreLayout) -> 
     return reading.listing()
 
 
+class _Header(NamedTuple):
+    """What counts of a variable's header, of either kind."""
+
+    state: int
+    attributes: int
+    name_size: int
+    data_size: int
+    vendor: bytes
+    timestamp: bytes = NO_TIME
+
+
 class _Reading:
     """One walk along the variables of a store."""
 
     def __init__(self, name: str, image: bytes | bytearray, limit: int, authenticated: bool) -> None:
         self._name = name
-        self._image = image
+        self._image = bytes(image)
         self._limit = limit
         self._authenticated = authenticated
-        self._codec = AuthenticatedVariableHeader if authenticated else VariableHeader
+        self._size = AuthenticatedVariableHeader.SIZE if authenticated else VariableHeader.SIZE
+        names = _Header._fields if authenticated else _Header._fields[:-1]
+        self._pick = (AuthenticatedVariableHeader if authenticated else VariableHeader).picker(*names)
         self._vendors: dict[bytes, Guid] = {}
         self._attributes: dict[int, VariableAttribute] = {}
 
@@ -174,9 +188,9 @@ class _Reading:
         stale: list[int] = []
         at = torn = FIRST
         while at + 2 <= self._limit and self._image.startswith(START, at):
-            if at + self._codec.SIZE > self._limit:
+            if at + self._size > self._limit:
                 raise ImageError(self._name, at, "a variable within the store", "one that runs past its end")
-            header = self._codec.unpack(self._image, at)
+            header = _Header(*self._pick(self._image, at))
             end, torn = self._ends(at, header)
             if header.state in (ADDED, _IN_TRANSITION):
                 entry = self._entry(at, end, header)
@@ -194,10 +208,10 @@ class _Reading:
                 stale.append(entry.state_offset)
         return Listing(self._authenticated, live, stale, at, self._is_clean(at, max(at, torn)))
 
-    def _ends(self, at: int, header: VariableHeader | AuthenticatedVariableHeader) -> tuple[int, int]:
+    def _ends(self, at: int, header: _Header) -> tuple[int, int]:
         """Return where the variable at `at` ends, and how far one without a state may have been written."""
         # As edk2 has it: of a header that nobody finished to write, there is the header and nothing else.
-        end = at + header.SIZE
+        end = at + self._size
         if UNWRITTEN_WORD in (header.name_size, header.data_size, header.attributes):
             return end, end
         whole = end + header.name_size + header.data_size
@@ -208,13 +222,12 @@ class _Reading:
             raise ImageError(self._name, at, "a variable within the store", found)
         return whole, whole
 
-    def _entry(self, at: int, end: int, header: VariableHeader | AuthenticatedVariableHeader) -> Entry:
-        start = at + header.SIZE
-        raw = bytes(self._image[start : start + header.name_size])
-        name = utf_16_le_decode(raw, "surrogatepass")[0] if len(raw) % 2 == 0 else ""
+    def _entry(self, at: int, end: int, header: _Header) -> Entry:
+        start = at + self._size
+        raw = self._image[start : start + header.name_size]
+        name = utf_16_le_decode(raw, "surrogatepass", True)[0] if len(raw) % 2 == 0 else ""
         if name.find("\0") != len(name) - 1 or len(name) < 2:
             raise ImageError(self._name, start, "a variable's name that ends in NUL", f"{raw[:32].hex(' ')}")
-        timestamp = header.timestamp if isinstance(header, AuthenticatedVariableHeader) else NO_TIME
         # A store has many variables of few vendors: each is made once.
         vendor = self._vendors.get(header.vendor)
         if vendor is None:
@@ -226,8 +239,8 @@ class _Reading:
             name[:-1],
             vendor,
             attributes,
-            bytes(self._image[start + header.name_size : end]),
-            timestamp,
+            self._image[start + header.name_size : end],
+            header.timestamp,
         )
         return Entry(variable, at, end)
 
@@ -236,17 +249,17 @@ class _Reading:
 
         What stands before `torn` may be the data of a variable that a crash kept from getting its state.
         """
-        left = bytes(self._image[end : self._limit])
+        left = self._image[end : self._limit]
         if left.count(ERASED) == len(left):
             return True
         left = left[aligned(torn) - end :]
         at = left.find(START)
         while at >= 0:
-            if at % HEADER_ALIGNMENT == 0 and at + self._codec.SIZE <= len(left):
-                header = self._codec.unpack(left, at)
-                size = header.SIZE + header.name_size + header.data_size
+            if at % HEADER_ALIGNMENT == 0 and at + self._size <= len(left):
+                header = _Header(*self._pick(left, at))
+                size = self._size + header.name_size + header.data_size
                 if header.state == ADDED and at + size <= len(left) and header.name_size > 2:
-                    start = bytes(self._image[end : end + 4]).hex(" ")
+                    start = self._image[end : end + 4].hex(" ")
                     found = f"{start}, and a variable at {aligned(torn) + at:#x}"
                     raise ImageError(self._name, end, "a variable, or the end of all", found)
             at = left.find(START, at + 1)

@@ -46,7 +46,8 @@ class MemoryStore:
 
     def capacity(self) -> Capacity:
         """Return what there is room for."""
-        return Capacity(STORAGE_SIZE, STORAGE_SIZE - self._taken, _BOOKKEEPING, MAXIMUM_VARIABLE_SIZE)
+        remaining = STORAGE_SIZE - self._taken
+        return Capacity(STORAGE_SIZE, remaining, _BOOKKEEPING, MAXIMUM_VARIABLE_SIZE, MAXIMUM_VARIABLE_SIZE)
 
     def __iter__(self) -> Iterator[Variable]:
         """Yield every variable in the order of first arrival."""

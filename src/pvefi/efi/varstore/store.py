@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pvefi.errors import PvefiError
 from pvefi.layout import Guid
-from pvefi.spec.uefi.variables import VariableAttribute
+from pvefi.spec.uefi.variables import AUTHENTICATED, VariableAttribute
 
 __all__ = ["NO_TIME", "Capacity", "StoreError", "StoreFault", "Variable", "VariableStore", "name_size"]
 
@@ -45,18 +45,23 @@ class Capacity:
     """What a store has room for, in bytes.
 
     `size` is for all variables; `remaining` of it is free, or free as soon as it is needed. Each variable
-    takes `overhead` besides its name and data, and both together are never more than `largest`.
+    takes `overhead` besides its name and data, and both together are never more than `largest`, or for an
+    authenticated variable `largest_authenticated`.
     """
 
     size: int
     remaining: int
     overhead: int
     largest: int
+    largest_authenticated: int
 
-    @property
-    def room_for_one(self) -> int:
-        """How large name and data of one more variable may be."""
-        return min(self.largest, max(0, self.remaining - self.overhead))
+    def largest_with(self, attributes: int) -> int:
+        """Return how large name and data of a variable with these attributes may be."""
+        return self.largest_authenticated if attributes & AUTHENTICATED else self.largest
+
+    def room_for_one(self, attributes: int) -> int:
+        """Return how large name and data of one more variable with these attributes may be."""
+        return min(self.largest_with(attributes), max(0, self.remaining - self.overhead))
 
 
 class StoreFault(Enum):

@@ -109,7 +109,7 @@ def qemu_command(
         *("-mon", "chardev=monitor,mode=control"),
         *("-d", "cpu_reset", "-D", _path(descriptors.log)),
         *_doorbells(descriptors),
-        *_firmware(options, descriptors, ovmf),
+        *_firmware(options, descriptors, foreign, ovmf),
         *("-kernel", _path(descriptors.kernel)),
         *_command_line(hardware.command_line, foreign),
         *_disks(options.machine_type, hardware.disks),
@@ -164,11 +164,16 @@ def _doorbells(descriptors: Descriptors) -> list[str]:
     return words
 
 
-def _firmware(options: QemuOptions, descriptors: Descriptors, ovmf: Ovmf | None) -> list[str]:
+def _firmware(
+    options: QemuOptions, descriptors: Descriptors, foreign: ForeignBoot | None, ovmf: Ovmf | None
+) -> list[str]:
     if ovmf is None:
         return ["-bios", options.firmware] if options.firmware else []
     code = f"format={ovmf.code_format},readonly=on,file={_escaped(ovmf.code)}"
-    variables = f"format={ovmf.variables_format},file={_path(descriptors.variables)}"
+    if foreign is not None and foreign.variables is not None:
+        variables = f"format=raw,file={_escaped(foreign.variables)}"
+    else:
+        variables = f"format={ovmf.variables_format},file={_path(descriptors.variables)}"
     return ["-drive", f"if=pflash,{code}", "-drive", f"if=pflash,{variables}"]
 
 

@@ -281,6 +281,7 @@ class QemuGuest:
     def idle(self, seconds: float) -> None:
         """Let time pass, as long as the run lasts and QEMU lives; the guest waits longer for that."""
         self._serial.hear()
+        self._serial.drain()  # another CPU would wait for that
         left = self._left()
         self._bound.extend(self._mailbox, time.perf_counter() - self._began + seconds)
         if self._stop or self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:

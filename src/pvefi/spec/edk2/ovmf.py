@@ -20,7 +20,8 @@ class StoreLayout:
     """Sizes and offsets in bytes; `store_size` counts the firmware volume's header.
 
     `largest_variable` is the size of the largest variable that OVMF writes, its header, name and data
-    together: PcdMaxVariableSize in OvmfPkg/OvmfPkgX64.dsc.
+    together, and `largest_authenticated` that of an authenticated one: PcdMaxVariableSize and
+    PcdMaxAuthVariableSize in OvmfPkg/OvmfPkgX64.dsc.
     """
 
     name: str
@@ -32,10 +33,11 @@ class StoreLayout:
     spare_offset: int
     spare_size: int
     largest_variable: int
+    largest_authenticated: int
 
 
-OVMF_4M = StoreLayout("4M", 0x84000, 0x1000, 0x40000, 0x41000, 0x1000, 0x42000, 0x42000, 0x8400)
+OVMF_4M = StoreLayout("4M", 0x84000, 0x1000, 0x40000, 0x41000, 0x1000, 0x42000, 0x42000, 0x8400, 0x8400)
 """OVMF of 4 MiB, Debian's OVMF_VARS_4M.fd."""
-OVMF_2M = StoreLayout("2M", 0x20000, 0x1000, 0xE000, 0xF000, 0x1000, 0x10000, 0x10000, 0x2000)
+OVMF_2M = StoreLayout("2M", 0x20000, 0x1000, 0xE000, 0xF000, 0x1000, 0x10000, 0x10000, 0x2000, 0x2800)
 """OVMF of 1 or 2 MiB, Debian's OVMF_VARS.fd."""
 OVMF_LAYOUTS = (OVMF_4M, OVMF_2M)

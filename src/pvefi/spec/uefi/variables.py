@@ -13,6 +13,7 @@ from pvefi.layout import Guid, Scalar
 from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, HARDWARE_ERROR_VARIABLE, IMAGE_SECURITY_DATABASE
 
 __all__ = [
+    "AUTHENTICATED",
     "DEFINED_VARIABLES",
     "VARIABLE_ATTRIBUTES",
     "VariableAttribute",
@@ -34,6 +35,11 @@ class VariableAttribute(IntFlag):
     APPEND_WRITE = 0x40
     ENHANCED_AUTHENTICATED_ACCESS = 0x80
 
+
+AUTHENTICATED = (
+    VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS | VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
+)
+"""Either kind of authenticated access."""
 
 VARIABLE_ATTRIBUTES = Annotated[VariableAttribute, Scalar("I")]
 

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disks of a certain kind, as the system makes them; tests are skipped where it will not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def system(*words: str) -> str:
+    """Return what a program of the system prints."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip(f"{words[0]} is not installed")
+    if done.returncode:
+        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def only_read(path: Path) -> Iterator[Path]:
+    """Give the path of a copy of a file that can be read but not written, by root neither."""
+    if os.geteuid():
+        path.chmod(0o444)
+        yield path
+        return
+    folder = path.parent / "mounted"
+    folder.mkdir()
+    system("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder))
+    try:
+        there = folder / path.name
+        there.write_bytes(path.read_bytes())
+        system("mount", "-o", "remount,ro", str(folder))
+        yield there
+    finally:
+        subprocess.run(["umount", str(folder)], check=False)
