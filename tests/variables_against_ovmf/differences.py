@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules by which two right answers may differ; docs/variables.md says the same of each."""
+"""The rules by which two answers to a random operation may differ; docs/variables.md has each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pvefi.spec.uefi.status import EfiStatus
 from tests.variables_against_ovmf.model import DEFINED, HARDWARE_ERROR, Model
 from tests.variables_against_ovmf.operations import (
     GetNextVariableName,
+    GetVariable,
     Operation,
     QueryVariableInfo,
     SetVariable,
@@ -20,7 +21,10 @@ MEANINGLESS = "room for attributes that mean nothing"
 VOLATILE_RECORDS = "room for hardware error records that are volatile"
 ROOM_LATER = "room after ExitBootServices"
 VOLATILE_ROOM = "how large a volatile variable may be"
-RULES = frozenset({SEVERAL, ORDER, NOTHING, MEANINGLESS, VOLATILE_RECORDS, ROOM_LATER, VOLATILE_ROOM})
+REFUSED = "what GetVariable writes when Data is NULL and should not be"
+WRONG = frozenset({MEANINGLESS, REFUSED})
+"""The rules by which OVMF's answer is not right; by the others both are."""
+RULES = WRONG | {SEVERAL, ORDER, NOTHING, VOLATILE_RECORDS, ROOM_LATER, VOLATILE_ROOM}
 
 
 def rule_for(model: Model, operation: Operation, ours: EfiStatus, theirs: EfiStatus) -> str:
@@ -34,6 +38,8 @@ def rule_for(model: Model, operation: Operation, ours: EfiStatus, theirs: EfiSta
             operation.vendor == GLOBAL_VARIABLE and faults and not operation.data_size
         ):
             return NOTHING  # and nothing is made
+        case GetVariable() if told == (EfiStatus.INVALID_PARAMETER,) * 2 and operation.room is None:
+            return REFUSED
         case GetNextVariableName() if not faults:
             return ORDER  # each answer is checked by itself
         case QueryVariableInfo() if theirs is EfiStatus.SUCCESS and operation.attributes & ~DEFINED:

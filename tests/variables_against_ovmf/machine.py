@@ -59,6 +59,8 @@ ODD = (
 )
 HUGE = (1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 2, (1 << 64) - 1)
 """Sizes that no buffer has."""
+CHANGES = 5
+"""How many writes there are at least between two walks, which are long."""
 LOAD_OPTION = bytes.fromhex("01000000 0400") + wide("Test") + bytes.fromhex("7fff0400")
 """EFI_LOAD_OPTION — UEFI 2.10 §3.1.3 — with a device path that ends at once."""
 
@@ -83,7 +85,7 @@ class VariableMachine(RuleBasedStateMachine):
         self.model = Model()
         self.names: tuple[str, ...] = NAMES
         self.vendors = VENDORS
-        self.changed = False
+        self.changed = 0
 
     @abstractmethod
     def perform(self, operation: Operation) -> EfiStatus:
@@ -94,7 +96,7 @@ class VariableMachine(RuleBasedStateMachine):
         status = self.perform(operation)
         self.model.carry_out(operation, status)
         if isinstance(operation, SetVariable) and status is EfiStatus.SUCCESS:
-            self.changed = True
+            self.changed += 1
 
     @initialize(of_the_specification=st.integers(0, 3).map(lambda number: number == 3))
     def begin(self, of_the_specification: bool) -> None:
@@ -251,11 +253,11 @@ class VariableMachine(RuleBasedStateMachine):
                 call = replace(call, vendor=None)
         self.do(call)
 
-    @precondition(lambda self: self.changed)
+    @precondition(lambda self: self.changed >= CHANGES)
     @rule()
     def walk(self) -> None:
         self.do(Walk())
-        self.changed = False
+        self.changed = 0
 
     @rule(
         attributes=st.one_of(st.sampled_from(USUAL), st.sampled_from((*USUAL, *ODD, APPEND | BS))),

@@ -6,14 +6,10 @@ A run of OVMF costs seconds and a sequence nearly nothing, so all candidates of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from pvefi.spec.uefi.guids import GLOBAL_VARIABLE
-from tests.variables_against_ovmf.batch import Operations, is_shared
-from tests.variables_against_ovmf.model import GLOBALS
-from tests.variables_against_ovmf.operations import ExitBootServices, SetVariable, wide
-
-ROUNDS = 12
+from tests.variables_against_ovmf.batch import Operations
+from tests.variables_against_ovmf.operations import ExitBootServices, SetVariable
 
 Judge = Callable[[Sequence[Operations]], list[bool]]
 """Tells of each sequence whether two hosts see it differently."""
@@ -21,34 +17,27 @@ Judge = Callable[[Sequence[Operations]], list[bool]]
 
 def shortest(operations: Operations, differ: Judge) -> Operations:
     """Return the shortest part of `operations` found that differs still."""
-    for _ in range(ROUNDS):
-        candidates = [_tidy(one) for one in _parts(operations)]
-        verdicts = differ(candidates) if candidates else []
-        found = [one for one, bad in zip(_parts(operations), verdicts, strict=True) if bad]
-        if not found:
-            break
-        operations = min(found, key=len)
+    size = len(operations) // 2
+    while size:
+        candidates = list(_without(operations, size))
+        verdicts = differ([one + _tidied(one) for one in candidates])
+        found = [one for one, bad in zip(candidates, verdicts, strict=True) if bad]
+        if found:
+            operations = min(found, key=len)
+        size = min(size, len(operations)) if found and size < len(operations) else size // 2
     return operations
 
 
-def _parts(operations: Operations) -> list[Operations]:
-    """Return what is left of `operations` without each half, quarter, and so on to each single one."""
-    parts: list[Operations] = []
-    size = len(operations) // 2
-    while size:
-        for start in range(0, len(operations), size):
-            taken = operations[start : start + size]
-            kept = [one for one in taken if isinstance(one, ExitBootServices)]
-            if len(kept) < len(taken) and (left := operations[:start] + kept + operations[start + size :]):
-                parts.append(left)
-        size //= 2
-    return parts
+def _without(operations: Operations, size: int) -> Iterator[Operations]:
+    """Yield what is left of `operations` without each run of `size` of them, but for ExitBootServices."""
+    for start in range(0, len(operations), size):
+        taken = operations[start : start + size]
+        kept = [one for one in taken if isinstance(one, ExitBootServices)]
+        if len(kept) < len(taken) and len(taken) < len(operations):
+            yield operations[:start] + kept + operations[start + size :]
 
 
-def _tidy(operations: Operations) -> Operations:
-    """Return the operations, and what they may leave behind for other sequences deleted."""
-    if not any(is_shared(one) for one in operations):
-        return operations
-    return operations + [
-        SetVariable(wide(name), GLOBAL_VARIABLE, attributes, None) for name, attributes in GLOBALS.items()
-    ]
+def _tidied(operations: Operations) -> Operations:
+    """Return how to delete what the operations may have made, so that no other sequence finds it."""
+    made = {(one.name, one.vendor): None for one in operations if isinstance(one, SetVariable)}
+    return [SetVariable(name, vendor, 0, None) for name, vendor in made]

@@ -123,8 +123,8 @@ class Writer:
         wrong = self.dice.choice(WRONG)
         if name not in self.owners and wrong in ("older", "signer"):
             wrong = "nobody"  # nothing is wrong with the first write of a variable
-        if name in KEYS and "PK" not in self.owners and wrong not in ("older", "plain", "empty", "long"):
-            wrong = "short"  # in setup mode nobody looks at the signature
+        if name in KEYS and "PK" not in self.owners and wrong not in ("plain", "empty", "long"):
+            wrong = "short"  # in setup mode nobody looks at the signature, and OVMF not at the time
         if wrong in UNSIGNED:
             attributes = attributes & ~TIME_BASED if wrong == "plain" else attributes
             data = value if wrong == "plain" else b""

@@ -45,7 +45,7 @@ def _delete(number: int) -> SetVariable:
 
 def _look() -> list[Operation]:
     """Return how to see everything."""
-    gets = [GetVariable(_name(number), VENDOR, LARGE * 2, LARGE * 2) for number in range(COUNT)]
+    gets = [GetVariable(_name(number), VENDOR, LARGE + 1, LARGE + 1) for number in range(COUNT)]
     return [Walk(), *gets, QueryVariableInfo(USUAL)]
 
 

@@ -8,9 +8,13 @@ from typing import ClassVar
 from hypothesis import settings
 
 from pvefi.spec.uefi.status import EfiStatus
+from tests.variables_against_ovmf.batch import STEPS
 from tests.variables_against_ovmf.in_process import InProcess
 from tests.variables_against_ovmf.machine import VariableMachine
 from tests.variables_against_ovmf.operations import Operation
+
+EXAMPLES = 40
+"""Sequences of STEPS operations each."""
 
 
 class AgainstTheModel(VariableMachine):
@@ -30,6 +34,6 @@ class AfterBootServices(AgainstTheModel):
 
 
 TestBootServices = AgainstTheModel.TestCase
-TestBootServices.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestBootServices.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
 TestAfterBootServices = AfterBootServices.TestCase
-TestAfterBootServices.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestAfterBootServices.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)

@@ -26,7 +26,7 @@ from tests.variables_against_ovmf.operations import GetVariable, Operation, Outc
 from tests.variables_against_ovmf.signed import KEYS, LASTING, PRIVATE, Writer, update
 from tests.variables_against_ovmf.stores import Stored, read_by_pvefi, read_by_virt_firmware
 
-WRITES = 200
+WRITES = 150
 SECURE, PLAIN = "OVMF_CODE_4M.secboot.fd", "OVMF_CODE_4M.fd"
 NO_KEK = "databases without a KEK"
 MINE = {VENDORS[0], *KEYS.values()}
