@@ -39,6 +39,7 @@ from pvefi.machines import (
 from pvefi.prepare import PreparedBoot, not_started
 from pvefi.progress import InstructionTime, Progress
 from pvefi.serial import SerialDecoder, visible
+from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
@@ -90,6 +91,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
     trampoline = load_trampoline()
     calls = CallLog()
     progress = Progress(options.goal)
+    broken: list[str] = []
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
@@ -97,6 +99,11 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
     def record(event: CallEvent) -> None:
         calls.append(event)
         observer.call(event)
+        if event.status == EfiStatus.DEVICE_ERROR and not broken:
+            broken.append(event.why)
+            observer.notice(
+                f"the guest hears {EfiStatus.DEVICE_ERROR.efi_name} from {event.service}: {event.why}"
+            )
 
     def environment(start_info: int) -> Steps[tuple[Environment, int]]:
         progress.boot()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +77,8 @@ class PreparedBoot:
 
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
+    if options.variables is not None and BootInfo.TABLE not in ENTRIES[options.entry].boot_info:
+        raise _without_variables(options.entry)
     return _prepared(options, *_read(options))
 
 
@@ -83,8 +86,9 @@ def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
     """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
     if options.variables is not None:
         if way is not ForeignWay.OVMF:
-            raise UsageError(f"{way} boots without EFI variables: expected no --vars")
-        Edk2Store.open(options.variables, writable=False).close()  # or says what is wrong with it
+            raise _without_variables(way)
+        if not os.access(options.variables, os.W_OK):
+            raise UsageError(f"{options.variables}: OVMF expects a store that it can write to, found none")
     image, data, initrd = _read(options)
     kind = {
         ForeignWay.LINUX: EntryKind.LINUX16,
@@ -101,8 +105,22 @@ def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
         )
     kernel = _vmlinux(image, data) if way is ForeignWay.PVH else data
     request = EntryRequest(image, data, _command_line(options, image), BootInfo.NONE)
-    foreign = ForeignBoot(way, kernel, options.initrd, request.command_line, options.variables)
+    foreign = ForeignBoot(
+        way, kernel, options.initrd, request.command_line, options.variables, _store_size(options.variables)
+    )
     return PreparedBoot(replace(options, entry=way.value), image, request, None, initrd, foreign)
+
+
+def _without_variables(entry: str) -> UsageError:
+    return UsageError(f"{entry} boots without EFI variables: expected no --vars")
+
+
+def _store_size(variables: Path | None) -> int:
+    """Return the bytes that a store takes, 0 without one; ImageError when it is not sound."""
+    if variables is None:
+        return 0
+    with Edk2Store.open(variables, writable=False) as store:
+        return store.size
 
 
 def _vmlinux(image: Image, data: bytes) -> bytes:
@@ -241,6 +259,7 @@ def not_started(prepared: PreparedBoot, why: str) -> BootResult:
         cpus=options.cpus,
         command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),
+        variables=str(options.variables or ""),
         boot_info=prepared.request.boot_info.value,
         seed=options.seed,
         goal=options.goal,

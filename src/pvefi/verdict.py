@@ -186,6 +186,7 @@ class BootResult:
     cpus: int
     command_line: str
     initrd: str
+    variables: str
     boot_info: str
     seed: int | None
     goal: Goal

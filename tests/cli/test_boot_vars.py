@@ -8,11 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from pvefi.boot import Observer, boot
 from pvefi.cli.status import ExitStatus
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
+from pvefi.layout import Guid
+from pvefi.machines.embedded import EmbeddedMachine
+from pvefi.prepare import BootOptions, prepare
 from pvefi.spec.edk2.ovmf import OVMF_4M
+from pvefi.spec.uefi.status import EfiStatus
 from tests.cli.test_boot import program, pvefi, returning
+from tests.conftest import Tool
 from tests.efi.varstore.disks import only_read
+from tests.machines.made import Assembler
+from tests.variables_against_ovmf.operations import SetVariable, wide
+from tests.variables_against_ovmf.program import LINE_STATUS, SERIAL_PORT, build_program, read_outcomes
 
 
 @pytest.fixture
@@ -62,3 +71,25 @@ def test_a_trace_does_not_go_into_the_store(tmp_path: Path, store: Path) -> None
     assert (done.returncode, done.stdout) == (ExitStatus.BAD_INPUT, "")
     assert "expected a file to write the trace to, found the input itself" in done.stderr
     assert store.read_bytes() == empty_store(OVMF_4M)
+
+
+def test_a_store_that_goes_while_the_guest_runs_is_said_once(tmp_path: Path, store: Path, tool: Tool) -> None:
+    """The guest hears of each write that fails; whoever watches, of the first."""
+    assemble = Assembler(tool("as"), tool("ld"))
+    image = tmp_path / "program.efi"
+    name, vendor = wide("Lost"), Guid.parse("605dab50-e046-4300-abb6-3dd810dd8b23")
+    operations = [SetVariable(name, vendor, 7, data) for data in (b"one", b"two")]
+    image.write_bytes(build_program(assemble, operations, port=SERIAL_PORT, status=LINE_STATUS))
+    notices: list[str] = []
+    said = bytearray()
+    observer = Observer(
+        console=lambda _: None,
+        call=lambda _: None,
+        stage=lambda text: store.unlink() if "has control" in text else None,
+        serial=said.extend,
+        notice=notices.append,
+    )
+    boot(prepare(BootOptions(image, EmbeddedMachine(), variables=store, timeout=60)), observer)
+    assert [one.status for one in read_outcomes(bytes(said), operations)] == [EfiStatus.DEVICE_ERROR] * 2
+    (notice,) = notices
+    assert notice.startswith(f"the guest hears EFI_DEVICE_ERROR from SetVariable: {store}: ")

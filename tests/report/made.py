@@ -177,6 +177,7 @@ def result(
         cpus=1,
         command_line="console=ttyS0",
         initrd="",
+        variables="",
         boot_info="table",
         seed=1,
         goal=Goal.HANDOFF,

@@ -62,7 +62,8 @@ class ForeignWay(StrEnum):
 class ForeignBoot:
     """A kernel, as the bytes of its file, that somebody else boots; `initrd` is a file.
 
-    `variables` is the file in which OVMF keeps its variables, None for a new store that goes with the guest.
+    `variables` is the file or block device in which OVMF keeps its variables, a store of `store_size` bytes
+    at its start; None for a new one that goes with the guest.
     """
 
     way: ForeignWay
@@ -70,6 +71,7 @@ class ForeignBoot:
     initrd: Path | None
     command_line: str
     variables: Path | None = None
+    store_size: int = 0
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ def _facts(result: BootResult, width: int | None) -> list[Fact]:
         ("boot", [escaped(how)]),
         ("machine", [escaped(result.machine_about)]),
     ]
+    if result.variables:
+        facts.append(("variables", [escaped(result.variables)]))
     if handoff is not None:
         facts += path_facts(handoff, width)
     if passed := _milestones(result):
@@ -118,6 +120,7 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "cpus": result.cpus,
         "command_line": result.command_line,
         "initrd": result.initrd or None,
+        "variables": result.variables or None,
         "boot_info": result.boot_info,
         "seed": result.seed,
         "verdict": {"outcome": verdict.outcome.value, "message": verdict.message, "status": status},

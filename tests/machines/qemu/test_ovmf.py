@@ -146,3 +146,18 @@ def test_microvm_has_none(tmp_path: Path) -> None:
     describe(tmp_path, "40-a")
     with pytest.raises(MachineError, match=r"no build for the machine microvm \(take q35 or pc\)"):
         find_ovmf("microvm", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_the_one_whose_store_is_as_large_as_the_user_s_is_taken(tmp_path: Path, kind: str) -> None:
+    for name, size in (("40-large", 0x84000), ("50-small", 0x20000)):
+        describe(tmp_path, name)
+        header = b"QFI\xfb".ljust(24, b"\0") + size.to_bytes(8, "big")
+        contents = header if kind == "qcow2" else bytes(size)
+        (tmp_path / f"fw/{name}.vars").write_bytes(contents)
+        path = tmp_path / f"usr/share/qemu/firmware/{name}.json"
+        path.write_text(path.read_text().replace('"raw"', f'"{kind}"'))
+    assert find_ovmf("q35", tmp_path).code.name == "40-large.code"
+    assert find_ovmf("q35", tmp_path, store_size=0x20000).code.name == "50-small.code"
+    with pytest.raises(MachineError, match="no OVMF with a variable store of 4096 bytes for the machine q35"):
+        find_ovmf("q35", tmp_path, store_size=4096)

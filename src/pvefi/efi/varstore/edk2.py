@@ -293,6 +293,11 @@ class Edk2Store:
         """Take what is known of the medium as doubtful, until what is now written has been."""
         self._doubtful = True
 
+    @property
+    def size(self) -> int:
+        """How many bytes of the medium the store takes; a device may have more."""
+        return self._layout.size
+
     def capacity(self) -> Capacity:
         """Return what there is room for, once what no longer counts has been cleared away."""
         size = self._layout.store_size - FIRST

@@ -171,7 +171,7 @@ def _firmware(
         return ["-bios", options.firmware] if options.firmware else []
     code = f"format={ovmf.code_format},readonly=on,file={_escaped(ovmf.code)}"
     if foreign is not None and foreign.variables is not None:
-        variables = f"format=raw,file={_escaped(foreign.variables)}"
+        variables = f"format=raw,size={foreign.store_size},file={_escaped(foreign.variables)}"
     else:
         variables = f"format={ovmf.variables_format},file={_path(descriptors.variables)}"
     return ["-drive", f"if=pflash,{code}", "-drive", f"if=pflash,{variables}"]

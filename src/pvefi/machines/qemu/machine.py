@@ -16,7 +16,7 @@ from pvefi.guest.trampoline import Trampoline, load_trampoline
 from pvefi.machines.machine import ForeignBoot, ForeignWay, Hardware, Keyboard
 from pvefi.machines.qemu.command import BLOCKING_PORT, EXACT_EPOCH, MachineType, QemuOptions, qemu_command
 from pvefi.machines.qemu.guest import QemuGuest
-from pvefi.machines.qemu.ovmf import Ovmf, find_ovmf
+from pvefi.machines.qemu.ovmf import find_ovmf
 from pvefi.machines.qemu.process import QemuProcess, Shared, start_process
 from pvefi.machines.qemu.tsc import tsc_khz
 
@@ -110,9 +110,7 @@ class QemuMachine:
         if boot.way is ForeignWay.OVMF:
             if options.machine_type is MachineType.MICROVM:
                 raise UsageError("OVMF expects a PC, found microvm", "--qemu-machine q35 or pc")
-            ovmf = find_ovmf(options.machine_type)
-            if boot.variables is not None:
-                _check_store(boot.variables, ovmf)
+            ovmf = find_ovmf(options.machine_type, store_size=boot.store_size)
         elif boot.way is ForeignWay.LINUX:
             options = replace(options, firmware="")  # the 16-bit entry wants a whole BIOS
         process, shared = start_process(
@@ -159,20 +157,6 @@ def _check_disks(disks: tuple[Path, ...]) -> None:
             raise UsageError(f"{disk}: expected a file or a block device for a disk, found neither", "--disk")
         if not os.access(disk, os.R_OK | os.W_OK):
             raise UsageError(f"{disk}: no permission to read and write it", "--disk")
-
-
-def _check_store(path: Path, ovmf: Ovmf) -> None:
-    """Refuse a store that this OVMF has no flash memory for, which QEMU would have no good word for."""
-    if ovmf.variables_format != "raw":
-        return
-    with path.open("rb") as store:
-        found = store.seek(0, os.SEEK_END)
-    expected = ovmf.variables.stat().st_size
-    if found != expected:
-        raise UsageError(
-            f"{path}: expected {expected} bytes, the size of {ovmf.variables}, found {found}",
-            "pvefi vars new --size makes the other one",
-        )
 
 
 def _check_command_line(text: str) -> None:

@@ -29,6 +29,9 @@ _UNWANTED = frozenset(("requires-smm", "enrolled-keys"))  # firmware that runs o
 _FORMATS = frozenset(("raw", "qcow2"))
 _DESCRIPTION_LIMIT = 1 << 20  # bytes; they have 1 KB
 
+_QCOW2_SIZE = slice(24, 32)
+"""Where a QCOW2 file's header has the size of its contents, big-endian — QEMU's docs/interop/qcow2.txt."""
+
 _PLACES = (
     ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),  # Debian 11 and later, Ubuntu
     ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),
@@ -55,24 +58,40 @@ class Ovmf:
     variables_format: str = "raw"
 
 
-def find_ovmf(machine_type: str = "q35", root: Path = Path("/")) -> Ovmf:
-    """Return the OVMF for `machine_type`, without Secure Boot; MachineError when there is none."""
+def find_ovmf(machine_type: str = "q35", root: Path = Path("/"), *, store_size: int = 0) -> Ovmf:
+    """Return the OVMF for `machine_type`, without Secure Boot; MachineError when there is none.
+
+    With `store_size` it is one whose variable store has that many bytes.
+    """
     if machine_type not in _VERSIONED:
         raise MachineError(f"OVMF has no build for the machine {machine_type}", "take q35 or pc")
     for description in _descriptions(root):
         found = _described(description, machine_type, root)
-        if found is not None and _usable(found):
+        if found is not None and _usable(found, store_size):
             return found
     for code, variables in _PLACES:
         kind = "qcow2" if code.endswith(".qcow2") else "raw"
         found = Ovmf(root / code, root / variables, kind, kind)
-        if _usable(found):
+        if _usable(found, store_size):
             return found
-    raise MachineError(f"no OVMF for the machine {machine_type} found in the usual places", installing(OVMF))
+    which = f" with a variable store of {store_size} bytes" if store_size else ""
+    raise MachineError(
+        f"no OVMF{which} for the machine {machine_type} found in the usual places", installing(OVMF)
+    )
 
 
-def _usable(found: Ovmf) -> bool:
-    return all(path.is_file() and os.access(path, os.R_OK) for path in (found.code, found.variables))
+def _usable(found: Ovmf, store_size: int) -> bool:
+    if not all(path.is_file() and os.access(path, os.R_OK) for path in (found.code, found.variables)):
+        return False
+    return not store_size or store_size == _size(found)
+
+
+def _size(ovmf: Ovmf) -> int:
+    """Return how many bytes of variables the OVMF has."""
+    if ovmf.variables_format != "qcow2":
+        return ovmf.variables.stat().st_size
+    with ovmf.variables.open("rb") as file:
+        return int.from_bytes(file.read(_QCOW2_SIZE.stop)[_QCOW2_SIZE], "big")
 
 
 def _descriptions(root: Path) -> Iterator[object]:
