@@ -15,7 +15,8 @@ from pvefi.efi.varstore.store import Variable
 from pvefi.spec.edk2.firmware_variables import MTC, RTC, MonotonicCounter, RealTimeClock
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
 from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE, StoredMode
-from pvefi.spec.uefi import device_path
+from pvefi.spec.uefi import device_path_text
+from pvefi.spec.uefi.device_path import DevicePathError
 from pvefi.spec.uefi.guids import EDK2_CERT_DB, GLOBAL_VARIABLE, guid_name
 from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
 from pvefi.spec.uefi.signature_list import (
@@ -128,8 +129,8 @@ def _creators(data: bytes) -> Meaning | None:
 def _load_option(data: bytes) -> Meaning | None:
     try:
         option = LoadOption.parse(data)
-        path = device_path.text(option.device_path)
-    except (LoadOptionError, device_path.DevicePathError):
+        path = device_path_text.text(option.device_path)
+    except (LoadOptionError, DevicePathError):
         return None
     active = "" if option.is_active else ", not active"
     rest = _guess(option.optional_data)
@@ -149,8 +150,8 @@ def _load_option(data: bytes) -> Meaning | None:
 
 def _device_path(data: bytes) -> Meaning | None:
     try:
-        path = device_path.text(data)
-    except device_path.DevicePathError:
+        path = device_path_text.text(data)
+    except DevicePathError:
         return None
     return Meaning(path, value=path)
 
