@@ -89,7 +89,7 @@ class Ieee1394Node(Structure):
 
 @layout(size=4)
 class I2oNode(Structure):
-    """I2O device — UEFI 2.10 §10.3.4.8."""
+    """I2O device — UEFI 2.10 §10.3.4.9."""
 
     target: U32
 
@@ -118,7 +118,7 @@ class UartNode(Structure):
 
 @layout(size=1)
 class LogicalUnitNode(Structure):
-    """Device logical unit — UEFI 2.10 §10.3.4.7."""
+    """Device logical unit — UEFI 2.10 §10.3.4.8."""
 
     lun: U8
 
@@ -134,7 +134,7 @@ class SataNode(Structure):
 
 @layout(size=20)
 class SasExNode(Structure):
-    """SAS Ex, whose address and unit are bytes in order — UEFI 2.10 §10.3.4.17."""
+    """SAS Ex, whose address and unit are bytes in order — UEFI 2.10 §10.3.4.19."""
 
     address: Annotated[bytes, Bytes(8)]
     lun: Annotated[bytes, Bytes(8)]
@@ -144,7 +144,7 @@ class SasExNode(Structure):
 
 @layout(size=24)
 class SasNode(Structure):
-    """SAS, what follows its vendor's GUID — UEFI 2.10 §10.3.4.16."""
+    """SAS, what follows its vendor's GUID — UEFI 2.10 §10.3.4.18."""
 
     reserved: U32
     address: U64
@@ -155,7 +155,7 @@ class SasNode(Structure):
 
 @layout(size=12)
 class NvmeNode(Structure):
-    """NVM Express namespace — UEFI 2.10 §10.3.4.20."""
+    """NVM Express namespace — UEFI 2.10 §10.3.4.21."""
 
     namespace: U32
     eui: Annotated[bytes, Bytes(8)]
@@ -163,7 +163,7 @@ class NvmeNode(Structure):
 
 @layout(size=2)
 class UfsNode(Structure):
-    """Universal Flash Storage — UEFI 2.10 §10.3.4.22."""
+    """Universal Flash Storage — UEFI 2.10 §10.3.4.23."""
 
     target: U8
     lun: U8
@@ -171,7 +171,7 @@ class UfsNode(Structure):
 
 @layout(size=1)
 class SlotNode(Structure):
-    """SD and eMMC — UEFI 2.10 §10.3.4.23, §10.3.4.26."""
+    """SD and eMMC — UEFI 2.10 §10.3.4.24, §10.3.4.27."""
 
     number: U8
 
@@ -184,7 +184,7 @@ class NvmeOfNode(Structure):
     identifier: Annotated[bytes, Bytes(16)]
 
 
-# UEFI 2.10 §10.3.4.16: vendors of messaging nodes that the specification defines, and their text.
+# UEFI 2.10 §10.3.4.16 to §10.3.4.18: vendors of messaging nodes that the specification defines.
 _TERMINALS = {
     Guid.parse("e0c14753-f9be-11d2-9a0c-0090273fc14d"): "VenPcAnsi()",
     Guid.parse("dfa66065-b419-11d3-9a2d-0090273fc14d"): "VenVt100()",
@@ -197,7 +197,7 @@ _FLOW_CONTROLS = {0: "None", 1: "Hardware", 2: "XonXoff"}
 _SAS = Guid.parse("d487ddb4-008b-11d9-afdc-001083ffca4d")
 _PARITIES = "DNEOMS"  # by number: default, none, even, odd, mark, space
 _STOP_BITS = ("D", "1", "1.5", "2")
-_MORE_TOPOLOGY = 1 << 7  # UEFI 2.10 §10.3.4.16: bits of the topology
+_MORE_TOPOLOGY = 1 << 7  # UEFI 2.10 §10.3.4.18: bits of the topology
 _SATA_DRIVE, _EXTERNAL, _EXPANDED = 1 << 4, 1 << 5, 1 << 6
 _TOPOLOGY_BYTES = 0xF
 

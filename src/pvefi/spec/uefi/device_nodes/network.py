@@ -31,18 +31,18 @@ class NetworkSubtype(OpenEnum):
 
 
 _PROTOCOLS = {6: "TCP", 17: "UDP"}  # RFC 1700
-_ORIGINS = {0: "Static", 1: "StatelessAutoConfigure"}  # UEFI 2.10 §10.3.4.11; others are stateful
+_ORIGINS = {0: "Static", 1: "StatelessAutoConfigure"}  # UEFI 2.10 §10.3.4.12; others are stateful
 _ETHERNET = (0, 1)  # RFC 3232: types of interfaces whose addresses have six bytes
 _ETHERNET_BYTES = 6
-_HEADER_DIGEST, _DATA_DIGEST = 1 << 1, 1 << 3  # UEFI 2.10 §10.3.4.18: login options of iSCSI
+_HEADER_DIGEST, _DATA_DIGEST = 1 << 1, 1 << 3  # UEFI 2.10 §10.3.4.20: login options of iSCSI
 _NO_AUTHENTICATION, _CHAP_ONE_WAY = 1 << 11, 1 << 12
-_IP_BYTES = 16  # UEFI 2.10 §10.3.4.27: each address, of either kind
+_IP_BYTES = 16  # UEFI 2.10 §10.3.4.29: each address, of either kind
 _VENDOR_SERVICE = 0xFF  # UEFI 2.10 §10.3.4.31
 
 
 @layout(size=33)
 class MacAddressNode(Structure):
-    """MAC address — UEFI 2.10 §10.3.4.9."""
+    """MAC address — UEFI 2.10 §10.3.4.10."""
 
     address: Annotated[bytes, Bytes(32)]
     interface_type: U8
@@ -50,7 +50,7 @@ class MacAddressNode(Structure):
 
 @layout(size=15)
 class Ipv4Node(Structure):
-    """IPv4; gateway and mask follow since UEFI 2.3.1 — UEFI 2.10 §10.3.4.10."""
+    """IPv4; newer nodes go on with Ipv4Route — UEFI 2.10 §10.3.4.11."""
 
     local: Annotated[bytes, Bytes(4)]
     remote: Annotated[bytes, Bytes(4)]
@@ -62,7 +62,7 @@ class Ipv4Node(Structure):
 
 @layout(size=8)
 class Ipv4Route(Structure):
-    """What follows in an IPv4 node."""
+    """What follows in an IPv4 node — UEFI 2.10 §10.3.4.11."""
 
     gateway: Annotated[bytes, Bytes(4)]
     mask: Annotated[bytes, Bytes(4)]
@@ -70,7 +70,7 @@ class Ipv4Route(Structure):
 
 @layout(size=39)
 class Ipv6Node(Structure):
-    """IPv6; prefix and gateway follow since UEFI 2.3.1 — UEFI 2.10 §10.3.4.11."""
+    """IPv6; newer nodes go on with Ipv6Route — UEFI 2.10 §10.3.4.12."""
 
     local: Annotated[bytes, Bytes(16)]
     remote: Annotated[bytes, Bytes(16)]
@@ -82,7 +82,7 @@ class Ipv6Node(Structure):
 
 @layout(size=17)
 class Ipv6Route(Structure):
-    """What follows in an IPv6 node."""
+    """What follows in an IPv6 node — UEFI 2.10 §10.3.4.12."""
 
     prefix_length: U8
     gateway: Annotated[bytes, Bytes(16)]
@@ -90,7 +90,7 @@ class Ipv6Route(Structure):
 
 @layout(size=14)
 class IscsiNode(Structure):
-    """An iSCSI target; its name follows — UEFI 2.10 §10.3.4.18."""
+    """An iSCSI target; its name follows — UEFI 2.10 §10.3.4.20."""
 
     protocol: U16
     login_option: U16
@@ -115,14 +115,14 @@ class BluetoothLeNode(Structure):
 
 @layout(size=6)
 class BluetoothNode(Structure):
-    """Bluetooth — UEFI 2.10 §10.3.4.24."""
+    """Bluetooth — UEFI 2.10 §10.3.4.25."""
 
     address: Annotated[bytes, Bytes(6)]
 
 
 @layout(size=32)
 class WiFiNode(Structure):
-    """Wi-Fi — UEFI 2.10 §10.3.4.25."""
+    """Wi-Fi — UEFI 2.10 §10.3.4.26."""
 
     ssid: Annotated[bytes, Bytes(32)]
 
@@ -179,7 +179,7 @@ def _iscsi(node: IscsiNode, name: bytes) -> str:
 
 
 def _dns(data: bytes) -> str | None:
-    """Return the servers' addresses — UEFI 2.10 §10.3.4.27: one byte tells whether they are of IPv6."""
+    """Return the servers' addresses — UEFI 2.10 §10.3.4.29: one byte tells whether they are of IPv6."""
     if len(data) % _IP_BYTES != 1:
         return None
     addresses = [data[at : at + _IP_BYTES] for at in range(1, len(data), _IP_BYTES)]

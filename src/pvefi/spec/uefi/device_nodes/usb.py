@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""USB nodes of device paths — UEFI 2.10 §10.3.4.5."""
+"""USB nodes of device paths — UEFI 2.10 §10.3.4.5 and §10.3.4.7."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SPELLINGS", "UsbSubtype"]
 
 
 class UsbSubtype(OpenEnum):
-    """Subtypes of messaging nodes for USB — UEFI 2.10 §10.3.4.5."""
+    """Subtypes of messaging nodes for USB — UEFI 2.10 §10.3.4."""
 
     PORT = 5
     CLASS = 15
@@ -41,7 +41,7 @@ class UsbClassNode(Structure):
 
 @layout(size=6)
 class UsbWwidNode(Structure):
-    """USB WWID; the end of the serial number follows, in UTF-16 — UEFI 2.10 §10.3.4.5."""
+    """USB WWID; the end of the serial number follows, in UTF-16 — UEFI 2.10 §10.3.4.7."""
 
     interface: U16
     vendor: U16
