@@ -13,7 +13,7 @@ from pvefi.efi.pages import PageMap
 from pvefi.errors import ImageError, UsageError
 from pvefi.image.pe import parse_pe
 from pvefi.memory import NamedRange
-from pvefi.spec.uefi import device_path, guids
+from pvefi.spec.uefi import device_path, device_path_text, guids
 from pvefi.spec.uefi.memory import AllocateType, MemoryType
 from pvefi.spec.uefi.protocols import LoadedImageProtocol
 from pvefi.spec.xen.start_info import MemmapType
@@ -197,7 +197,7 @@ def test_the_image_comes_from_a_device_with_a_path(guest: FakeGuest) -> None:
     assert device
     assert whole
     file = path_at(guest, told.file_path)
-    assert device_path.text(file) == "\\test.efi"
+    assert device_path_text.text(file) == "\\test.efi"
     # UEFI 2.10 §9.2: the device's path, then the file's.
     end = len(device_path.END)
     assert path_at(guest, whole) == path_at(guest, device)[:-end] + file

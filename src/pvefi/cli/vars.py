@@ -243,7 +243,7 @@ def _key(store: Edk2Store, name: str, vendor: str | None) -> tuple[str, Guid]:
     for guid in DEFINED_VARIABLES:
         if defined_attributes(name, guid) is not None:
             return name, guid
-    raise UsageError(f"expected the vendor of {name}, found no variable of that name", "--vendor GUID")
+    raise UsageError(f"expected a variable {name}, found none", "a new one needs --vendor GUID")
 
 
 def _data(as_hex: str | None, text: str | None, as_ascii: str | None, file: Path | None) -> bytes:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pvefi.trace.columns import Cell, flow, print_lines, width_of
 
-__all__ = ["Fact", "fact_lines", "hex_bytes", "print_lines", "section", "size_text", "width_of"]
+__all__ = ["Fact", "byte_count", "fact_lines", "hex_bytes", "print_lines", "section", "size_text", "width_of"]
 
 _LABEL_WIDTH = 14  # a SHA-256 beside it ends in column 80
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -18,10 +18,15 @@ Fact = tuple[str, Sequence[Cell]]
 """A label and the lines that stand beside it."""
 
 
+def byte_count(count: int) -> str:
+    """Return how many bytes, whole: 1 byte, 4096 bytes."""
+    return f"{count} byte{'' if count == 1 else 's'}"
+
+
 def size_text(size: int) -> str:
     """Return a size in the largest unit that leaves at most one decimal: 4 KiB, 1.5 MiB, 1001 bytes."""
     if size < 1024 or (size % 1024 and size < 10240):
-        return f"{size} bytes"
+        return byte_count(size)
     value, unit = size / 1024, 0
     while value >= 1024 and unit + 1 < len(_UNITS):
         value, unit = value / 1024, unit + 1

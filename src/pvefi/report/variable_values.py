@@ -12,12 +12,24 @@ from asn1crypto import x509
 from pvefi.efi.authentication.creators import read_creators
 from pvefi.efi.own_variables import is_own
 from pvefi.efi.varstore.store import Variable
-from pvefi.spec.edk2.firmware_variables import MTC, RTC, MonotonicCounter, RealTimeClock
+from pvefi.report.text import size_text
+from pvefi.spec.edk2.firmware_variables import (
+    MEMORY_TYPE_INFORMATION,
+    MTC,
+    RTC,
+    MemoryTypeInformation,
+    MonotonicCounter,
+    RealTimeClock,
+)
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
 from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE, StoredMode
-from pvefi.spec.uefi import device_path
-from pvefi.spec.uefi.guids import EDK2_CERT_DB, GLOBAL_VARIABLE, guid_name
+from pvefi.spec.uefi import device_path_text
+from pvefi.spec.uefi.device_path import DevicePathError
+from pvefi.spec.uefi.guids import EDK2_CERT_DB, EDK2_MEMORY_TYPE_INFORMATION, GLOBAL_VARIABLE, guid_name
+from pvefi.spec.uefi.key_option import KeyOption, KeyOptionError
+from pvefi.spec.uefi.keys import InputKey, ScanCode
 from pvefi.spec.uefi.load_option import LoadOption, LoadOptionError
+from pvefi.spec.uefi.memory import PAGE_SIZE, MemoryType
 from pvefi.spec.uefi.signature_list import (
     CERT_X509,
     SignatureList,
@@ -26,11 +38,13 @@ from pvefi.spec.uefi.signature_list import (
 )
 from pvefi.spec.uefi.time import EFI_UNSPECIFIED_TIMEZONE, NANOSECONDS_PER_SECOND
 from pvefi.spec.uefi.variables import VariableAttribute
+from pvefi.trace.spelling import spell
 from pvefi.trace.values import Json
 
 __all__ = ["Meaning", "attribute_text", "meaning_of"]
 
 _LOAD_OPTION = re.compile(r"(?:Boot|Driver|SysPrep|PlatformRecovery)[0-9A-Fa-f]{4}")
+_KEY_OPTION = re.compile(r"Key[0-9A-Fa-f]{4}")
 _ORDER = frozenset({"BootOrder", "DriverOrder", "SysPrepOrder", "BootNext", "BootCurrent"})
 _PATHS = frozenset({"ConIn", "ConOut", "ErrOut", "ConInDev", "ConOutDev", "ErrOutDev"})
 _LATIN = frozenset({"Lang", "LangCodes", "PlatformLang", "PlatformLangCodes"})
@@ -46,6 +60,7 @@ _SHORT = {
     VariableAttribute.APPEND_WRITE: "AP",
     VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS: "EA",
 }
+_COMMON_NAME_AT_MOST = 64  # characters: RFC 5280 Appendix A.1, ub-common-name
 _TEXT_AT_LEAST = 3  # characters: fewer bytes are rather a number
 
 
@@ -71,8 +86,12 @@ def meaning_of(variable: Variable) -> Meaning | None:
     name, data = variable.name, variable.data
     if variable.vendor == GLOBAL_VARIABLE and _LOAD_OPTION.fullmatch(name):
         return _load_option(data)
+    if variable.vendor == GLOBAL_VARIABLE and _KEY_OPTION.fullmatch(name):
+        return _key_option(data)
     if variable.vendor == EDK2_CERT_DB:
         return _creators(data)
+    if (name, variable.vendor) == (MEMORY_TYPE_INFORMATION, EDK2_MEMORY_TYPE_INFORMATION):
+        return _memory_types(data)
     if is_own(name, variable.vendor):
         return _own(name, data)
     if name in _SIGNATURES | _SIGNATURES_BY_DEFAULT:
@@ -128,8 +147,8 @@ def _creators(data: bytes) -> Meaning | None:
 def _load_option(data: bytes) -> Meaning | None:
     try:
         option = LoadOption.parse(data)
-        path = device_path.text(option.device_path)
-    except (LoadOptionError, device_path.DevicePathError):
+        path = device_path_text.text(option.device_path)
+    except (LoadOptionError, DevicePathError):
         return None
     active = "" if option.is_active else ", not active"
     rest = _guess(option.optional_data)
@@ -147,10 +166,51 @@ def _load_option(data: bytes) -> Meaning | None:
     )
 
 
+def _key_option(data: bytes) -> Meaning | None:
+    try:
+        option = KeyOption.parse(data)
+    except KeyOptionError:
+        return None
+    keys = [_key_text(key) for key in option.keys]
+    pressed = "+".join([*option.modifiers, *keys])
+    number = f"{option.boot_option:04X}"
+    value: dict[str, Json] = {
+        "boot_option": number,
+        "boot_option_crc": option.boot_option_crc,
+        "modifiers": list(option.modifiers),
+        "keys": list(keys),
+    }
+    return Meaning(f"Boot{number} on {pressed or 'no key'}", value=value)
+
+
+def _key_text(key: InputKey) -> str:
+    if not key.unicode_char:
+        code = ScanCode(key.scan_code)
+        return code.name if code.known else f"scan code {key.scan_code:#x}"
+    character = chr(key.unicode_char)
+    return character if character.isprintable() and character != " " else f"U+{key.unicode_char:04X}"
+
+
+def _memory_types(data: bytes) -> Meaning | None:
+    """Return how much memory the firmware sets aside for each type, as edk2 found in earlier boots."""
+    size = MemoryTypeInformation.SIZE
+    if not data or len(data) % size:
+        return None
+    found = [MemoryTypeInformation.unpack(data, at) for at in range(0, len(data), size)]
+    if not found[-1].pages:  # the one that ends the list
+        found.pop()
+    names = [spell(MemoryType(one.type)) for one in found]
+    sizes = [size_text(one.pages * PAGE_SIZE) for one in found]
+    values: list[Json] = [{"type": one.type, "pages": one.pages} for one in found]
+    total = size_text(sum(one.pages for one in found) * PAGE_SIZE)
+    more = tuple(f"{name}: {size}" for name, size in zip(names, sizes, strict=True))
+    return Meaning(f"{total} set aside for {len(found)} memory types", more, values)
+
+
 def _device_path(data: bytes) -> Meaning | None:
     try:
-        path = device_path.text(data)
-    except device_path.DevicePathError:
+        path = device_path_text.text(data)
+    except DevicePathError:
         return None
     return Meaning(path, value=path)
 
@@ -173,10 +233,15 @@ def _signatures(data: bytes) -> Meaning | None:
 
 
 def _counted(lists: list[SignatureList]) -> str:
+    """Return how many signatures there are of each kind, and whose the first certificate is."""
     kinds: dict[str, int] = {}
     for one in lists:
         kinds[one.kind] = kinds.get(one.kind, 0) + len(one.signatures)
-    return ", ".join(f"{count} of {kind}" for kind, count in kinds.items()) or "no signatures"
+    certificates = [data for one in lists if one.type == CERT_X509 for _, data in one.signatures]
+    name = _common_name(certificates[0]) if certificates else None
+    others = ", ..." if len(certificates) > 1 else ""
+    whose = f": {name}{others}" if name else ""
+    return (", ".join(f"{count} of {kind}" for kind, count in kinds.items()) or "no signatures") + whose
 
 
 def _subject(of: SignatureList, signature: bytes) -> str:
@@ -187,6 +252,14 @@ def _subject(of: SignatureList, signature: bytes) -> str:
         return str(x509.Certificate.load(signature).subject.human_friendly)
     except (ValueError, TypeError):
         return f"{len(signature)} bytes that are no certificate"
+
+
+def _common_name(certificate: bytes) -> str | None:
+    try:
+        name = x509.Certificate.load(certificate).subject.native.get("common_name")
+    except (ValueError, TypeError):
+        return None
+    return name if isinstance(name, str) and len(name) <= _COMMON_NAME_AT_MOST else None
 
 
 def _guess(data: bytes) -> Meaning | None:

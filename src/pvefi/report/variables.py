@@ -12,7 +12,7 @@ from pvefi.efi.varstore.store import NO_TIME, Capacity, Variable
 from pvefi.errors import UsageError
 from pvefi.layout import Guid
 from pvefi.report.json_node import Node, load_json
-from pvefi.report.text import Fact, fact_lines, section, size_text
+from pvefi.report.text import Fact, byte_count, fact_lines, section, size_text
 from pvefi.report.variable_values import attribute_text, meaning_of
 from pvefi.spec.uefi.guids import GUID_NAMES, guid_name
 from pvefi.spec.uefi.variables import VariableAttribute
@@ -24,7 +24,6 @@ __all__ = [
     "SCHEMA",
     "VERSION",
     "export_to_json",
-    "hex_dump",
     "listing_lines",
     "read_export",
     "variable_lines",
@@ -35,28 +34,69 @@ SCHEMA = "pvefi/variables"
 VERSION = 1
 _EXPORT_VERSION = 2  # of virt-firmware's document
 _SHOWN_BYTES = 16
-_ROW = 16
-_LEAST_VALUE = 20  # columns
+_ROWS = (16, 8, 4)  # bytes of a hexadecimal dump's row: the longest that fits
+_NAME_AT_MOST = 40  # columns
+_LEAST_NAME = 16
+_SHORT_VENDOR = 24
+_LEAST_VALUE = 20
+_VALUE_SHARE = 5  # a value has a fifth of a narrow terminal at least
+_GAP = 2
+_ELLIPSIS = "…"
 
 
 def listing_lines(variables: Iterable[Variable], capacity: Capacity, width: int | None) -> list[Text]:
-    """Return a line for each variable, and what room there is."""
+    """Return a line for each variable, and what room there is.
+
+    Names and, within `width`, values that are too long end in an ellipsis. Where that is not enough,
+    attributes and sizes are left out, and vendors become shorter: of a GUID its beginning is left.
+    """
+    listed = list(variables)
+    names = [_cut(Text(escaped(one.name)), _NAME_AT_MOST) for one in listed]
+    vendors = [Text(guid_name(one.vendor)) for one in listed]
+    least = _LEAST_VALUE
+    if width is not None:
+        least = min(least, width // _VALUE_SHARE)
+        room = width - least - 2 * _GAP
+        if _widest(names) + _widest(vendors) > room:
+            vendors = [_short_vendor(one.vendor) for one in listed]
+        room -= _widest(vendors)
+        names = [_cut(name, max(room, _LEAST_NAME)) for name in names]
     rows = [
-        (
-            escaped(one.name),
-            guid_name(one.vendor),
-            attribute_text(one.attributes),
-            str(len(one.data)),
-            _value(one),
-        )
-        for one in variables
+        (name, vendor, attribute_text(one.attributes), str(len(one.data)), _value(one))
+        for name, vendor, one in zip(names, vendors, listed, strict=True)
     ]
     head = ("name", "vendor", "attributes", "size", "value")
-    lines = columns([head, *rows], "<<<><", width=width, spare=(2, 1), least=_LEAST_VALUE)
+    lines = columns(
+        [head, *rows],
+        "<<<><",
+        gap=_GAP,
+        width=width,
+        spare=(2, 3),
+        least=least,
+        fold=lambda value, left: [_cut(value, left)],
+    )
     lines[0].stylize("dim")
-    room = f"{size_text(capacity.remaining)} of {size_text(capacity.size)} free"
+    free = f"{size_text(capacity.remaining)} of {size_text(capacity.size)} free"
     count = f"{len(rows)} variable{'' if len(rows) == 1 else 's'}"
-    return [*lines, Text(), Text(f"{count}, {room}")] if rows else [Text(f"no variables, {room}")]
+    return [*lines, Text(), Text(f"{count}, {free}")] if rows else [Text(f"no variables, {free}")]
+
+
+def _cut(text: Text, width: int) -> Text:
+    """Return `text`, with an ellipsis at its end where it is wider than `width`."""
+    text = text.copy()
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def _widest(texts: Iterable[Text]) -> int:
+    return max((text.cell_len for text in texts), default=0)
+
+
+def _short_vendor(vendor: Guid) -> Text:
+    """Return the vendor's name, or the first of its GUID's groups."""
+    if vendor in GUID_NAMES:
+        return _cut(Text(GUID_NAMES[vendor]), _SHORT_VENDOR)
+    return Text(str(vendor).partition("-")[0] + _ELLIPSIS)
 
 
 def _value(variable: Variable) -> str:
@@ -71,13 +111,13 @@ def variable_lines(variable: Variable, width: int | None) -> list[Text]:
     meaning = meaning_of(variable)
     facts: list[Fact] = [("vendor", [_vendor_text(variable.vendor)])]
     facts.append(("attributes", [attribute_text(variable.attributes)]))
-    facts.append(("size", [f"{len(variable.data)} bytes"]))
+    facts.append(("size", [byte_count(len(variable.data))]))
     if variable.timestamp != NO_TIME:
         facts.append(("signed", [_time_text(variable.timestamp)]))
     if meaning is not None:
         facts.append(("value", [escaped(line) for line in (meaning.line, *meaning.more)]))
     head = Text(escaped(variable.name), "bold")
-    return [head, *fact_lines(facts, width), *section("bytes", map(Text, hex_dump(variable.data)))]
+    return [head, *fact_lines(facts, width), *section("bytes", map(Text, _hex_dump(variable.data, width)))]
 
 
 def _vendor_text(vendor: Guid) -> str:
@@ -90,12 +130,15 @@ def _time_text(timestamp: bytes) -> str:
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
 
 
-def hex_dump(data: bytes) -> Iterator[str]:
-    """Yield `data` in rows of sixteen bytes, each with its offset and its characters."""
-    for at in range(0, len(data), _ROW):
-        row = data[at : at + _ROW]
+def _hex_dump(data: bytes, width: int | None) -> Iterator[str]:
+    """Yield `data` in rows of sixteen bytes or as many as fit, each with its offset and its characters."""
+    digits = max(4, len(f"{len(data):x}"))
+    fitting = (size for size in _ROWS if width is None or digits + 4 * size + 5 <= width)
+    size = next(fitting, _ROWS[-1])
+    for at in range(0, len(data), size):
+        row = data[at : at + size]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
-        yield f"  {at:04x}  {row.hex(' '):<{3 * _ROW - 1}}  {text}"
+        yield f"  {at:0{digits}x}  {row.hex(' '):<{3 * size - 1}}  {text}"
 
 
 def variables_to_json(path: Path, variables: Iterable[Variable], capacity: Capacity) -> dict[str, Json]:

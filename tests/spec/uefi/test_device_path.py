@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvefi.errors import GuestFault
-from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.uefi.device_path import (
     END,
@@ -22,9 +21,9 @@ from pvefi.spec.uefi.device_path import (
     memory_mapped,
     nodes,
     read_device_path,
-    text,
     vendor_media,
 )
+from pvefi.spec.uefi.device_path_text import text
 from pvefi.spec.uefi.guids import LINUX_INITRD_MEDIA
 
 INITRD = vendor_media(LINUX_INITRD_MEDIA)
@@ -40,47 +39,6 @@ def test_the_initrd_node_has_the_bytes_that_linux_has() -> None:
 def test_nodes_come_back_as_they_were_packed() -> None:
     path = MEMORY + INITRD + file_path("\\EFI\\a.efi") + END
     assert b"".join(node.pack() for node in nodes(path + b"more")) == path
-
-
-@pytest.mark.parametrize(
-    ("path", "spelling"),
-    [
-        (END, ""),
-        (INITRD + END, "VenMedia(5568e427-68fc-4f3d-ac74-ca555231cc68)"),
-        (vendor_media(LINUX_INITRD_MEDIA, b"\x01\xab") + END, f"VenMedia({LINUX_INITRD_MEDIA},01ab)"),
-        (
-            MEMORY + file_path("\\EFI\\BOOT\\x.efi") + END,
-            "MemoryMapped(0x1,0x100000,0x1fffff)/\\EFI\\BOOT\\x.efi",
-        ),
-        (Node(DevicePathType.ACPI, 1, bytes.fromhex("d041030a00000000")).pack() + END, "PciRoot(0x0)"),
-        (Node(DevicePathType.ACPI, 1, bytes.fromhex("d041010501000000")).pack() + END, "Acpi(PNP0501,0x1)"),
-        (
-            Node(DevicePathType.ACPI, 1, bytes.fromhex("0102030405000000")).pack() + END,
-            "Acpi(0x04030201,0x5)",
-        ),
-        (Node(DevicePathType.HARDWARE, 1, b"\x02\x1f").pack() + END, "Pci(0x1f,0x2)"),
-        (Node(DevicePathType.HARDWARE, 4, bytes(16)).pack() + END, f"VenHw({Guid(bytes(16))})"),
-        (Node(DevicePathType.MESSAGING, 9, b"\x07").pack() + END, "Msg(9,07)"),
-        (Node(DevicePathType(0x20), 1).pack() + END, "Path(32,1)"),
-        (MEMORY + INSTANCE + MEMORY + END, ",".join(["MemoryMapped(0x1,0x100000,0x1fffff)"] * 2)),
-        (
-            Node(
-                DevicePathType.MEDIA,
-                1,
-                bytes.fromhex("01000000" + "0008000000000000" + "0000100000000000") + bytes(16) + b"\2\2",
-            ).pack()
-            + END,
-            f"HD(1,GPT,{Guid(bytes(16))},0x800,0x100000)",
-        ),
-    ],
-)
-def test_text_is_what_the_specification_spells(path: bytes, spelling: str) -> None:
-    assert text(path) == spelling
-
-
-def test_a_node_too_short_for_its_kind_is_spelled_as_bytes() -> None:
-    assert text(Node(DevicePathType.HARDWARE, 3, b"\x01").pack() + END) == "HardwarePath(3,01)"
-    assert text(Node(DevicePathType.MEDIA, 3, b"\x01").pack() + END) == "MediaPath(3,01)"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.service import UINTN, Handle, In, InOut, Out, Pointer, service
 from pvefi.layout import Guid, Scalar
-from pvefi.spec.uefi.device_path import DevicePathError, read_device_path, text
+from pvefi.spec.uefi.device_path import DevicePathError, read_device_path
+from pvefi.spec.uefi.device_path_text import text
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.handles import LocateSearchType
 from pvefi.spec.uefi.status import EfiStatus

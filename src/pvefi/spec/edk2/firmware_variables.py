@@ -5,8 +5,17 @@ from __future__ import annotations
 
 from pvefi.layout import S16, U8, U32, Structure, layout
 
-__all__ = ["MTC", "RTC", "MonotonicCounter", "RealTimeClock"]
+__all__ = [
+    "MEMORY_TYPE_INFORMATION",
+    "MTC",
+    "RTC",
+    "MemoryTypeInformation",
+    "MonotonicCounter",
+    "RealTimeClock",
+]
 
+MEMORY_TYPE_INFORMATION = "MemoryTypeInformation"
+"""Of vendor EDK2_MEMORY_TYPE_INFORMATION — edk2 MdeModulePkg/Include/Guid/MemoryTypeInformation.h."""
 MTC = "MTC"
 """Of vendor EDK2_MONOTONIC_COUNTER — edk2 MdeModulePkg/Include/Guid/MtcVendor.h."""
 RTC = "RTC"
@@ -30,3 +39,14 @@ class RealTimeClock(Structure):
     time_zone: S16
     daylight: U8
     _pad: U8 = 0
+
+
+@layout(size=8)
+class MemoryTypeInformation(Structure):
+    """One element of MemoryTypeInformation's data: how many pages the firmware sets aside for a type.
+
+    The last one has a type that is none and no pages.
+    """
+
+    type: U32
+    pages: U32

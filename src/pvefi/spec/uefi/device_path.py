@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Device paths: nodes of checked length, and their text — UEFI 2.10 §10.
+"""Device paths: nodes of checked length — UEFI 2.10 §10.
 
 A device path comes from a guest or a file: no length in it is believed before it is checked.
 """
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pvefi.layout import U8, U16, U32, U64, Guid, OpenEnum, Structure, layout
+from pvefi.layout import U8, U16, Guid, OpenEnum, Structure, layout
+from pvefi.spec.uefi.device_nodes.hardware import HardwareSubtype, MemoryMappedNode
+from pvefi.spec.uefi.device_nodes.media import MediaSubtype
 
 __all__ = [
     "END",
@@ -22,9 +24,6 @@ __all__ = [
     "DevicePathError",
     "DevicePathHeader",
     "DevicePathType",
-    "HardwareSubtype",
-    "MediaSubtype",
-    "MemoryMappedNode",
     "Node",
     "ReadableMemory",
     "file_path",
@@ -32,7 +31,6 @@ __all__ = [
     "nodes",
     "read_at_most",
     "read_device_path",
-    "text",
     "vendor_media",
 ]
 
@@ -58,29 +56,6 @@ class DevicePathType(OpenEnum):
     END = 0x7F
 
 
-class HardwareSubtype(OpenEnum):
-    """Subtypes of hardware nodes — UEFI 2.10 §10.3.2."""
-
-    PCI = 1
-    MEMORY_MAPPED = 3
-    VENDOR = 4
-
-
-class MediaSubtype(OpenEnum):
-    """Subtypes of media nodes — UEFI 2.10 §10.3.5."""
-
-    HARD_DRIVE = 1
-    CD_ROM = 2
-    VENDOR = 3
-    FILE_PATH = 4
-
-
-_ACPI = 1  # UEFI 2.10 §10.3.3: the subtype of an ACPI node with _HID and _UID
-_MESSAGING_VENDOR = 10  # UEFI 2.10 §10.3.4
-_PNP = 0x41D0  # UEFI 2.10 §10.3.3: "PNP" as a compressed EISA identifier
-_PNP_NAMES = {0x0A03: "PciRoot", 0x0A08: "PcieRoot"}  # UEFI 2.10 §10.6.1
-
-
 @layout(size=4)
 class DevicePathHeader(Structure):
     """EFI_DEVICE_PATH_PROTOCOL, the first four bytes of every node — UEFI 2.10 §10.2."""
@@ -91,31 +66,6 @@ class DevicePathHeader(Structure):
 
 
 _HEADER = struct.Struct("<BBH")  # the same, for walks along a path
-
-
-@layout(size=20)
-class MemoryMappedNode(Structure):
-    """What follows the header of a memory mapped node — UEFI 2.10 §10.3.2.3; the end is inclusive."""
-
-    memory_type: U32
-    start_address: U64
-    end_address: U64
-
-
-@layout(size=8)
-class _AcpiNode(Structure):
-    hid: U32
-    uid: U32
-
-
-@layout(size=38)
-class _HardDriveNode(Structure):
-    partition_number: U32
-    partition_start: U64
-    partition_size: U64
-    signature: Guid
-    partition_format: U8
-    signature_type: U8
 
 
 class DevicePathError(ValueError):
@@ -284,70 +234,3 @@ def _common_size(one: bytes, other: bytes) -> int:
         else:
             high = middle - 1
     return low
-
-
-def text(data: bytes) -> str:
-    """Return the device path in text form — UEFI 2.10 §10.6.1; DevicePathError when it is none."""
-    parts: list[str] = []
-    for node in nodes(data):
-        if node.is_end:
-            break
-        if node.type == DevicePathType.END:
-            parts.append(",")
-        else:
-            parts.append(f"/{_node_text(node)}" if parts and parts[-1] != "," else _node_text(node))
-    return "".join(parts)
-
-
-_VENDORS = {
-    (DevicePathType.HARDWARE, HardwareSubtype.VENDOR): "VenHw",
-    (DevicePathType.MESSAGING, _MESSAGING_VENDOR): "VenMsg",
-    (DevicePathType.MEDIA, MediaSubtype.VENDOR): "VenMedia",
-}
-# UEFI 2.10 §10.6.1: the generic forms, for nodes of any subtype.
-_GENERIC = {
-    DevicePathType.HARDWARE: "HardwarePath",
-    DevicePathType.ACPI: "AcpiPath",
-    DevicePathType.MESSAGING: "Msg",
-    DevicePathType.MEDIA: "MediaPath",
-    DevicePathType.BBS: "BbsPath",
-}
-
-
-def _node_text(node: Node) -> str:
-    kind, size = (node.type, node.subtype), len(node.data)
-    if kind in _VENDORS and size >= Guid.SIZE:
-        rest = node.data[Guid.SIZE :].hex()
-        return f"{_VENDORS[kind]}({Guid(node.data[: Guid.SIZE])}{',' if rest else ''}{rest})"
-    if kind == (DevicePathType.HARDWARE, HardwareSubtype.MEMORY_MAPPED) and size == MemoryMappedNode.SIZE:
-        mapped = MemoryMappedNode.unpack(node.data)
-        return f"MemoryMapped({mapped.memory_type:#x},{mapped.start_address:#x},{mapped.end_address:#x})"
-    if kind == (DevicePathType.HARDWARE, HardwareSubtype.PCI) and size == 2:
-        return f"Pci({node.data[1]:#x},{node.data[0]:#x})"
-    if kind == (DevicePathType.ACPI, _ACPI) and size == _AcpiNode.SIZE:
-        return _acpi_text(_AcpiNode.unpack(node.data))
-    if kind == (DevicePathType.MEDIA, MediaSubtype.FILE_PATH) and size % 2 == 0:
-        return node.data.decode("utf-16-le", "replace").partition("\0")[0]
-    if kind == (DevicePathType.MEDIA, MediaSubtype.HARD_DRIVE) and size == _HardDriveNode.SIZE:
-        return _hard_drive_text(_HardDriveNode.unpack(node.data))
-    rest = f",{node.data.hex()}" if node.data else ""
-    if node.type in _GENERIC:
-        return f"{_GENERIC[node.type]}({node.subtype}{rest})"
-    return f"Path({int(node.type)},{node.subtype}{rest})"
-
-
-def _acpi_text(node: _AcpiNode) -> str:
-    if node.hid & 0xFFFF != _PNP:
-        return f"Acpi({node.hid:#010x},{node.uid:#x})"
-    number = node.hid >> 16
-    if number in _PNP_NAMES:
-        return f"{_PNP_NAMES[number]}({node.uid:#x})"
-    return f"Acpi(PNP{number:04X},{node.uid:#x})"
-
-
-def _hard_drive_text(node: _HardDriveNode) -> str:
-    signature = {
-        1: f"MBR,{int.from_bytes(node.signature.wire[:4], 'little'):#010x}",
-        2: f"GPT,{node.signature}",
-    }.get(node.signature_type, f"{node.signature_type},0")
-    return f"HD({node.partition_number},{signature},{node.partition_start:#x},{node.partition_size:#x})"

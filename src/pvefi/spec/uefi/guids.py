@@ -73,6 +73,9 @@ SHIM_LOCK = Guid.parse("605dab50-e046-4300-abb6-3dd810dd8b23")  # shim/lib/guid.
 # edk2 MdeModulePkg/MdeModulePkg.dec, PcAtChipsetPkg/PcatRealTimeClockRuntimeDxe: vendors of variables.
 EDK2_MONOTONIC_COUNTER = Guid.parse("eb704011-1402-11d3-8e77-00a0c969723b")  # gMtcVendorGuid
 EDK2_REAL_TIME_CLOCK = Guid.parse("378d7b65-8da9-4773-b6e4-a47826a833e1")  # the driver's own, FILE_GUID
+EDK2_MEMORY_TYPE_INFORMATION = Guid.parse(
+    "4c19049f-4137-4dd3-9c10-8b97a83ffdfa"
+)  # gEfiMemoryTypeInformationGuid
 # Owners of signatures.
 MICROSOFT_OWNER = Guid.parse("77fa9abd-0359-4d32-bd60-28f4e78f784b")  # edk2/OvmfPkg/OvmfPkg.dec
 OVMF_ENROLL_DEFAULT_KEYS = Guid.parse(
