@@ -16,7 +16,9 @@ from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.plan import Plan
 from pvefi.errors import UsageError
 from pvefi.probe.reading import probe_facts
+from pvefi.spec.edk2.firmware_variables import RTC
 from pvefi.spec.edk2.ovmf import OVMF_4M
+from pvefi.spec.uefi.guids import EDK2_REAL_TIME_CLOCK
 from pvefi.spec.uefi.signature_list import signature_lists
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND, Daylight
 from tests.conftest import RealFiles, Tool
@@ -54,11 +56,14 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(tmp_path: Path, there_and_b
     with Edk2Store.open(store) as opened:
         keep_clock_setting(opened, setting)
         assert [next_high_count(opened) for _ in range(3)] == [1, 2, 3]
+        for_ovmf = opened.get(RTC, EDK2_REAL_TIME_CLOCK)
+        assert for_ovmf is not None
     boot_by_pvefi(store, LINE, "--firmware", "ovmf")
     assert count_in(store) == b"2"
     with Edk2Store.open(store) as opened:
         assert {"BootOrder", "Boot0000", "Timeout"} <= {one.name for one in opened}
-        # OVMF has found the clock's setting and the counter, and went on from there.
+        # OVMF has found the time zone and the counter, and went on from there.
+        assert opened.get(RTC, EDK2_REAL_TIME_CLOCK) == for_ovmf
         assert read_clock_setting(opened) == setting
         assert next_high_count(opened) == 5
     if there_and_back:

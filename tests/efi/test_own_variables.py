@@ -56,14 +56,23 @@ def test_an_offset_is_kept_to_the_nanosecond(offset: int) -> None:
 
 def test_the_offset_has_the_documented_form() -> None:
     store = MemoryStore()
-    keep_clock_setting(store, ClockSetting(-1))
+    keep_clock_setting(store, ClockSetting(-1, -60, 3))
     found = store.get(CLOCK_OFFSET, PVEFI_VARIABLE)
     assert found == Variable(
         CLOCK_OFFSET,
         PVEFI_VARIABLE,
         USUAL,
-        (-1).to_bytes(8, "little", signed=True) + (999_999_999).to_bytes(4, "little"),
+        (-1).to_bytes(8, "little", signed=True) + (999_999_999).to_bytes(4, "little") + b"\xc4\xff\3\0",
     )
+
+
+def test_what_ovmf_keeps_of_the_clock_counts_until_pvefi_has_set_it() -> None:
+    store = MemoryStore()
+    store.put(Variable(*OWN[1], USUAL, b"\x3c\0\1\0"))
+    assert read_clock_setting(store) == ClockSetting(0, 60, 1)
+    keep_clock_setting(store, ClockSetting(5, -60, 2))
+    store.put(Variable(*OWN[1], USUAL, b"\x3c\0\1\0"))
+    assert read_clock_setting(store) == ClockSetting(5, -60, 2), "the hour was set with this time zone"
 
 
 @pytest.mark.parametrize(
@@ -74,8 +83,10 @@ def test_the_offset_has_the_documented_form() -> None:
         (OWN[1], b"\x3c\0\3\0\0"),
         (OWN[1], b"\xfe\x07\0\0"),
         (OWN[1], b"\x3c\0\4\0"),
-        (OWN[2], bytes(11)),
-        (OWN[2], b"\1" * 7 + b"\0" + (10**9).to_bytes(4, "little")),
+        (OWN[2], bytes(12)),
+        (OWN[2], b"\1" * 7 + b"\0" + (10**9).to_bytes(4, "little") + bytes(4)),
+        (OWN[2], b"\1" * 12 + b"\xfe\x07\0\0"),
+        (OWN[2], b"\1" * 12 + b"\x3c\0\4\0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_counts_as_none(key: tuple[str, Guid], data: bytes) -> None:

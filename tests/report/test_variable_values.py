@@ -35,13 +35,19 @@ from pvefi.trace.values import Json
     [
         (
             ClockSetting(3_600_000_000_001, 60, 3),
-            ["the host's clock +3600.000000001 s", "time zone 60 minutes, daylight 3"],
-            3_600_000_000_001,
+            [
+                "the host's clock +3600.000000001 s, time zone 60 minutes, daylight 3",
+                "time zone 60 minutes, daylight 3",
+            ],
+            {"nanoseconds": 3_600_000_000_001, "time_zone": 60, "daylight": 3},
         ),
         (
             ClockSetting(-500_000_000, EFI_UNSPECIFIED_TIMEZONE, 1),
-            ["the host's clock -0.500000000 s", "time zone unspecified, daylight 1"],
-            -500_000_000,
+            [
+                "the host's clock -0.500000000 s, time zone unspecified, daylight 1",
+                "time zone unspecified, daylight 1",
+            ],
+            {"nanoseconds": -500_000_000, "time_zone": EFI_UNSPECIFIED_TIMEZONE, "daylight": 1},
         ),
     ],
 )
@@ -80,7 +86,10 @@ def test_who_made_private_variables_is_told_by_name() -> None:
     assert meaning_of(Variable("certdb", EDK2_CERT_DB, VariableAttribute(0x27), b"12345")) is None
 
 
-@pytest.mark.parametrize(("data", "line"), [(b"\1", "audit mode"), (b"\2", "deployed mode"), (b"\3", None)])
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [(b"\1", "audit mode"), (b"\2", "deployed mode"), (b"\3", "to audit mode"), (b"\4", None)],
+)
 def test_the_mode_of_secure_boot_is_told(data: bytes, line: str | None) -> None:
     found = meaning_of(Variable("SecureBootMode", PVEFI_VARIABLE, VariableAttribute(0x23), data))
     assert (found.line if found else None) == line

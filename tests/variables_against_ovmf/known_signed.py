@@ -74,6 +74,15 @@ def known_signed(people: dict[str, Identity]) -> tuple[Known, ...]:
             "SUCCESS SUCCESS",
         ),
         Known(
+            "timestamps that are no date and time",
+            (
+                _write("Late", b"x", a, time(1, year=10_000)),
+                _write("Early", b"x", a, time(1, year=126)),
+            ),
+            "SECURITY_VIOLATION SUCCESS",
+            "SUCCESS SUCCESS",
+        ),
+        Known(
             "timestamps of keys in setup mode",
             (
                 _write("KEK", own, owner, time(1, nanosecond=1)),

@@ -105,7 +105,9 @@ class Environment:
     the initial ramdisk: the user's, or else the machine's first module. `restarted` tells that the guest has
     been reset: anything in its memory may be code that ran before. `virtual_map` is there while
     SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on. `monotonic_count` is the last
-    count given out, None before the first. `memory_attributes` is None where nothing stays in the guest.
+    count given out, None before the first. `variable_order` has for each variable which one follows, and for
+    None the first, as far as that has been looked up. `memory_attributes` is None where nothing stays in the
+    guest.
     """
 
     physical: GuestMemory
@@ -136,6 +138,7 @@ class Environment:
     final_memory_map: tuple[MemoryDescriptor, ...] = ()
     restarted: bool = False
     monotonic_count: int | None = None
+    variable_order: dict[tuple[str, Guid] | None, tuple[str, Guid]] = field(default_factory=dict)
 
     def why_absent(self, protocol: Guid) -> str:
         """Return the trace's reason when no handle has `protocol`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pvefi.spec.uefi.status import EfiStatus
 
-__all__ = ["EfiError"]
+__all__ = ["EfiError", "invalid", "violation"]
 
 
 class EfiError(Exception):
@@ -15,3 +15,13 @@ class EfiError(Exception):
         super().__init__(f"{status.efi_name}: {why}")
         self.status = status
         self.why = why
+
+
+def invalid(why: str) -> EfiError:
+    """Return an INVALID_PARAMETER."""
+    return EfiError(EfiStatus.INVALID_PARAMETER, why)
+
+
+def violation(why: str) -> EfiError:
+    """Return a SECURITY_VIOLATION."""
+    return EfiError(EfiStatus.SECURITY_VIOLATION, why)

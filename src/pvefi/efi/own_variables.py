@@ -4,6 +4,10 @@
 Those of edk2 have edk2's names and formats, so that OVMF goes on where pvefi left off, and the other way
 round. A guest sees all of them, and changes none. What a store holds under these names may be anything:
 what makes no sense counts as absent.
+
+How the clock is set is one variable, so that it changes as a whole. edk2's RTC repeats the half of it that
+OVMF understands. It is read only where ours is absent: what differs may be OVMF's, or left over by a crash,
+and a time zone without the hour that was set with it would tell another time.
 """
 
 from __future__ import annotations
@@ -15,6 +19,13 @@ from typing import TypeVar
 from pvefi.efi.varstore.store import StoreError, Variable, VariableStore
 from pvefi.layout import Guid, Structure
 from pvefi.spec.edk2.firmware_variables import MTC, RTC, MonotonicCounter, RealTimeClock
+from pvefi.spec.edk2.secure_boot import (
+    CERTIFICATE_DATABASE,
+    CUSTOM_MODE,
+    SECURE_BOOT_ENABLE,
+    VENDOR_KEYS_NV,
+    VOLATILE_CERTIFICATE_DATABASE,
+)
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.time import (
@@ -23,17 +34,39 @@ from pvefi.spec.uefi.time import (
     is_daylight,
     is_time_zone,
 )
-from pvefi.spec.uefi.variables import VariableAttribute
+from pvefi.spec.uefi.variables import ACCESS, VariableAttribute
 
-__all__ = ["ClockSetting", "is_own", "keep_clock_setting", "next_high_count", "read_clock_setting"]
+__all__ = [
+    "ClockSetting",
+    "is_own",
+    "keep_clock_setting",
+    "needs_presence",
+    "next_high_count",
+    "read_clock_setting",
+]
 
 _MTC = (MTC, guids.EDK2_MONOTONIC_COUNTER)
 _RTC = (RTC, guids.EDK2_REAL_TIME_CLOCK)
 _OFFSET = (CLOCK_OFFSET, guids.PVEFI_VARIABLE)
-_OWN = frozenset({_MTC, _RTC, _OFFSET})
-_ATTRIBUTES = (
-    VariableAttribute.NON_VOLATILE | VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
+_OWN = frozenset(
+    {
+        _MTC,
+        _RTC,
+        # mAuthVarEntry in edk2 SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c
+        (CERTIFICATE_DATABASE, guids.EDK2_CERT_DB),
+        (VOLATILE_CERTIFICATE_DATABASE, guids.EDK2_CERT_DB),
+        (VENDOR_KEYS_NV, guids.EDK2_VENDOR_KEYS_NV),
+    }
 )
+# What edk2 changes only for a user who is physically present (NeedPhysicallyPresent in edk2
+# SecurityPkg/Library/AuthVariableLib/AuthService.c), which nobody is here.
+_NEEDS_PRESENCE = frozenset(
+    {
+        (SECURE_BOOT_ENABLE, guids.EDK2_SECURE_BOOT_ENABLE),
+        (CUSTOM_MODE, guids.EDK2_CUSTOM_MODE),
+    }
+)
+_ATTRIBUTES = VariableAttribute.NON_VOLATILE | ACCESS
 _HIGHEST = (1 << 32) - 1
 
 S = TypeVar("S", bound=Structure)
@@ -42,6 +75,11 @@ S = TypeVar("S", bound=Structure)
 def is_own(name: str, vendor: Guid) -> bool:
     """Whether the variable is kept for what the firmware itself has to remember."""
     return (name, vendor) in _OWN or vendor == guids.PVEFI_VARIABLE
+
+
+def needs_presence(name: str, vendor: Guid) -> bool:
+    """Whether only a user who is physically present may change the variable."""
+    return (name, vendor) in _NEEDS_PRESENCE
 
 
 @dataclass(frozen=True)
@@ -55,32 +93,29 @@ class ClockSetting:
 
 def read_clock_setting(store: VariableStore) -> ClockSetting:
     """Return how the guest's clock is set; that of a guest that never did shows the host's."""
-    ahead = _read(store, _OFFSET, ClockOffset)
-    offset = 0
-    if ahead is not None and ahead.nanoseconds < NANOSECONDS_PER_SECOND:
-        offset = ahead.seconds * NANOSECONDS_PER_SECOND + ahead.nanoseconds
-    rest = _read(store, _RTC, RealTimeClock)
-    if rest is None or not is_time_zone(rest.time_zone) or not is_daylight(rest.daylight):
-        return ClockSetting(offset)
-    return ClockSetting(offset, rest.time_zone, rest.daylight)
+    ours = _read(store, _OFFSET, ClockOffset)
+    if ours is not None and ours.nanoseconds < NANOSECONDS_PER_SECOND and _is_sound(ours):
+        offset = ours.seconds * NANOSECONDS_PER_SECOND + ours.nanoseconds
+        return ClockSetting(offset, ours.time_zone, ours.daylight)
+    theirs = _read(store, _RTC, RealTimeClock)
+    if theirs is not None and _is_sound(theirs):
+        return ClockSetting(0, theirs.time_zone, theirs.daylight)
+    return ClockSetting()
+
+
+def _is_sound(clock: ClockOffset | RealTimeClock) -> bool:
+    return is_time_zone(clock.time_zone) and is_daylight(clock.daylight)
 
 
 def keep_clock_setting(store: VariableStore, setting: ClockSetting) -> None:
-    """Keep how the clock is set from now on; StoreError when that fails, and it stays as it was."""
-    before = store.get(*_OFFSET)
-    _put(store, _OFFSET, ClockOffset(*divmod(setting.offset, NANOSECONDS_PER_SECOND)))
-    try:
+    """Keep how the clock is set from now on; StoreError when that fails: it is as before, or as asked."""
+    ahead = divmod(setting.offset, NANOSECONDS_PER_SECOND)
+    _put(store, _OFFSET, ClockOffset(*ahead, setting.time_zone, setting.daylight))
+    with suppress(StoreError):  # the clock is set; OVMF alone would tell another time zone
         if (setting.time_zone, setting.daylight) != (EFI_UNSPECIFIED_TIMEZONE, 0):
             _put(store, _RTC, RealTimeClock(setting.time_zone, setting.daylight))
         elif store.get(*_RTC) is not None:
             store.remove(*_RTC)
-    except StoreError:
-        with suppress(StoreError):  # a store that fails once more has nothing better to offer
-            if before is None:
-                store.remove(*_OFFSET)
-            else:
-                store.put(before)
-        raise
 
 
 def next_high_count(store: VariableStore) -> int | None:

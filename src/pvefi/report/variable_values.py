@@ -21,6 +21,7 @@ from pvefi.spec.edk2.firmware_variables import (
     MonotonicCounter,
     RealTimeClock,
 )
+from pvefi.spec.edk2.secure_boot import VENDOR_KEYS_NV
 from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
 from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE, StoredMode
 from pvefi.spec.uefi import device_path_text
@@ -114,21 +115,25 @@ def _own(name: str, data: bytes) -> Meaning | None:
         return Meaning(f"counts up to {high + 1:#x}00000000 are used up", value=high)
     if name == RTC and len(data) == RealTimeClock.SIZE:
         clock = RealTimeClock.unpack(data)
-        zone = "unspecified" if clock.time_zone == EFI_UNSPECIFIED_TIMEZONE else f"{clock.time_zone} minutes"
-        return Meaning(
-            f"time zone {zone}, daylight {clock.daylight}",
-            value={"time_zone": clock.time_zone, "daylight": clock.daylight},
-        )
+        return Meaning(_zone(clock), value={"time_zone": clock.time_zone, "daylight": clock.daylight})
     if name == CLOCK_OFFSET and len(data) == ClockOffset.SIZE:
         offset = ClockOffset.unpack(data)
         nanoseconds = offset.seconds * NANOSECONDS_PER_SECOND + offset.nanoseconds
         sign, ahead = ("-", -nanoseconds) if nanoseconds < 0 else ("+", nanoseconds)
         whole, rest = divmod(ahead, NANOSECONDS_PER_SECOND)
-        return Meaning(f"the host's clock {sign}{whole}.{rest:09} s", value=nanoseconds)
+        return Meaning(
+            f"the host's clock {sign}{whole}.{rest:09} s, {_zone(offset)}",
+            value={"nanoseconds": nanoseconds, "time_zone": offset.time_zone, "daylight": offset.daylight},
+        )
     if name == SECURE_BOOT_MODE and data in {bytes([mode]) for mode in StoredMode}:
-        mode = StoredMode(data[0]).name.lower()
+        mode = StoredMode(data[0]).name.lower().replace("_", " ")
         return Meaning(f"{mode} mode", value=mode)
-    return None
+    return _guess(data) if name == VENDOR_KEYS_NV else None
+
+
+def _zone(clock: ClockOffset | RealTimeClock) -> str:
+    zone = "unspecified" if clock.time_zone == EFI_UNSPECIFIED_TIMEZONE else f"{clock.time_zone} minutes"
+    return f"time zone {zone}, daylight {clock.daylight}"
 
 
 def _creators(data: bytes) -> Meaning | None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 
 from pvefi.efi.environment import Phase
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
-from pvefi.efi.varstore.store import StoreError, StoreFault, Variable
+from pvefi.efi.varstore.store import StoreFault, Variable
 from pvefi.layout import Guid
 from pvefi.spec.edk2.ovmf import OVMF_2M
 from pvefi.spec.uefi import guids
@@ -31,6 +31,7 @@ from tests.build.signed_update import (
     update,
 )
 from tests.efi.boot.guest import FakeGuest
+from tests.efi.failing_store import FailingStore
 from tests.efi.runtime.test_variables import (
     APPEND,
     BS,
@@ -210,6 +211,29 @@ def test_a_timestamp_is_date_and_time_and_no_more(guest: FakeGuest, change: str)
     data = update("Mine", VENDOR, LASTING, b"value", STRANGER, time(**{change: 1}))
     with refused("SECURITY_VIOLATION"):
         put(guest, "Mine", data, LASTING)
+
+
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ((0, 0, 0, 0, 0, 1), True),
+        ((126, 0, 31, 23, 59, 59), True),  # as sbvarsign counts: years from 1900, months from 0
+        ((9999, 12, 31, 23, 59, 59), True),
+        ((10000, 1, 1, 0, 0, 0), False),
+        ((65535, 1, 1, 0, 0, 0), False),
+        ((2031, 13, 1, 0, 0, 0), False),
+        ((2031, 1, 32, 0, 0, 0), False),
+        ((2031, 1, 1, 24, 0, 0), False),
+        ((2031, 1, 1, 0, 60, 0), False),
+        ((2031, 1, 1, 0, 0, 60), False),
+    ],
+)
+def test_a_timestamp_is_in_the_range_of_its_fields(
+    guest: FakeGuest, fields: tuple[int, ...], taken: bool
+) -> None:
+    stamp = struct.pack("<H5B9x", *fields)
+    with nullcontext() if taken else refused("SECURITY_VIOLATION"):
+        put(guest, "Mine", update("Mine", VENDOR, LASTING, b"value", STRANGER, stamp), LASTING)
 
 
 # ---------------------------------------------------------------- what is no descriptor
@@ -486,6 +510,18 @@ def test_a_platform_key_is_one_certificate(guest: FakeGuest, value: bytes) -> No
         )
 
 
+def test_nothing_may_be_appended_to_keys_and_only_by_their_owner(guest: FakeGuest) -> None:
+    enrol(guest)
+    for name in ("PK", "KEK"):
+        before = read(guest, name, GLOBAL)
+        with refused("SECURITY_VIOLATION"):
+            write(guest, name, b"", STRANGER, 5, vendor=GLOBAL, attributes=LASTING | APPEND)
+        write(guest, name, b"", OWNER_OF_PK, 5, vendor=GLOBAL, attributes=LASTING | APPEND)
+        assert read(guest, name, GLOBAL) == before
+    with refused("SECURITY_VIOLATION"):
+        write(guest, "KEK", signature_list(LEAF.der), OWNER_OF_PK, 5, vendor=GLOBAL)
+
+
 def test_signatures_that_are_there_already_are_not_appended(guest: FakeGuest) -> None:
     hash_of = [bytes([number]) * 32 for number in range(5)]
     before = signature_list(*hash_of[:3], kind=CERT_SHA256)
@@ -538,43 +574,18 @@ def test_vendor_keys_are_what_ovmf_last_said(guest: FakeGuest) -> None:
     guest.efi.surroundings.kept.variables.put(kept)
     guest.reset()
     assert read(guest, "VendorKeys", GLOBAL) == b"\1"
+    enrol(guest)  # as edk2 has it: only its custom mode makes a difference
+    assert read(guest, "VendorKeys", GLOBAL) == b"\1"
 
 
 # ---------------------------------------------------------------- when the store fails
 
 
-class Failing:
-    """A store that fails at a chosen change, as for want of room, or as if the host had crashed there."""
-
-    keeps_timestamps = True
-
-    def __init__(self, guest: FakeGuest, good: int) -> None:
-        self.store = guest.efi.surroundings.kept.variables
-        self.left = good
-        self.get, self.capacity = self.store.get, self.store.capacity
-
-    def __iter__(self) -> Any:
-        return iter(self.store)
-
-    def _change(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise StoreError(StoreFault.DEVICE, "no more")
-
-    def put(self, variable: Variable) -> None:
-        self._change()
-        self.store.put(variable)
-
-    def remove(self, name: str, vendor: Guid) -> None:
-        self._change()
-        self.store.remove(name, vendor)
-
-
-def broken_off(guest: FakeGuest, good: int) -> Any:
+def broken_off(guest: FakeGuest, good: int, **how: Any) -> Any:
     """Let the store take so many changes more; call what this returns to have a sound one again."""
     kept = guest.efi.surroundings.kept
     sound = kept.variables
-    kept.variables = Failing(guest, good)
+    FailingStore(kept).fail(StoreFault.DEVICE, after=good, **how)
 
     def restart() -> None:
         kept.variables = sound
@@ -600,6 +611,23 @@ def test_a_variable_that_was_being_made_is_its_maker_s_or_nobody_s(guest: FakeGu
     assert len(read(guest, *CERTDB)) == 4 + 28 + 8 + 32
 
 
+@pytest.mark.parametrize("times", [1, 9])
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_variable_whose_making_failed_when_it_was_done_is_its_maker_s(
+    guest: FakeGuest, good: int, times: int
+) -> None:
+    restart = broken_off(guest, good, times=times, done=True)
+    with refused("DEVICE_ERROR"):
+        write(guest)
+    restart()
+    if good == 1:
+        assert read(guest, "Mine") == b"value"
+        with refused("SECURITY_VIOLATION"):
+            write(guest, at=1, signer=LEAF)
+    write(guest, value=b"again", at=2)
+    assert read(guest, "Mine") == b"again"
+
+
 @pytest.mark.parametrize("good", [0, 1, 2])
 def test_a_variable_that_was_being_deleted_is_there_or_anybody_s(guest: FakeGuest, good: int) -> None:
     write(guest)
@@ -618,8 +646,7 @@ def test_a_variable_that_was_being_deleted_is_there_or_anybody_s(guest: FakeGues
 
 
 def test_a_store_without_timestamps_takes_no_authenticated_variables(guest: FakeGuest) -> None:
-    broken_off(guest, 9)
-    guest.efi.surroundings.kept.variables.keeps_timestamps = False  # type: ignore[misc]
+    FailingStore(guest.efi.surroundings.kept).keeps_timestamps = False
     for act in (lambda: write(guest), lambda: room(guest, LASTING)):
         with refused("UNSUPPORTED"):
             act()

@@ -8,11 +8,10 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pvefi.efi.errors import EfiError
-from pvefi.efi.kept import Kept
 from pvefi.efi.varstore.store import Variable
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
@@ -208,28 +207,49 @@ def test_keys_are_never_of_this_kind(guest: FakeGuest) -> None:
         put(guest, "PK", payload(b"value", STRANGER, time()), LASTING, GLOBAL)
 
 
-SOUND = payload(b"value", STRANGER, time(1), heir=new_certificate(HEIR))
-HELD = held(NONCED, b"nonce", STRANGER, b"value")
-GUEST = FakeGuest()
+TIMED_PAIR = (
+    held(TIMED, time(), STRANGER, b"value"),
+    payload(b"value", STRANGER, time(1), heir=new_certificate(HEIR)),
+)
+NONCED_PAIR = (
+    held(NONCED, b"nonce", STRANGER, b"value"),
+    payload(b"value", STRANGER, b"next", kind=NONCED, current=b"nonce"),
+)
 
 
-@given(st.data())
-def test_whatever_stands_in_a_write_or_in_the_store_gets_a_status(data: st.DataObject) -> None:
-    GUEST.surroundings.kept.variables = Kept().variables
-    answers, GUEST._next = [], SCRATCH
-    for whole in (HELD, SOUND):
+TIMED_AFTER = held(TIMED, time(1), HEIR, b"value")
+NONCED_AFTER = held(NONCED, b"next", STRANGER, b"value")
+
+
+def written(guest: FakeGuest, before: bytes, data: bytes) -> EfiStatus:
+    """Return what a write answers to where the store has `before`."""
+    kept = guest.surroundings.kept.variables
+    kept.put(Variable("Mine", VENDOR, VariableAttribute(LASTING), before))
+    try:
+        put(guest, "Mine", data, LASTING)
+    except EfiError as error:
+        assert kept.get("Mine", VENDOR) == Variable("Mine", VENDOR, VariableAttribute(LASTING), before)
+        return error.status
+    return EfiStatus.SUCCESS
+
+
+@pytest.mark.parametrize("pair", [TIMED_PAIR, NONCED_PAIR], ids=["time", "nonce"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_stands_in_a_write_or_in_the_store_gets_a_status(
+    guest: FakeGuest, pair: tuple[bytes, bytes], data: st.DataObject
+) -> None:
+    made = []
+    for whole in pair:
         bytes_ = bytearray(whole)
         for _ in range(data.draw(st.integers(0, 2))):
-            at = data.draw(st.integers(0, len(bytes_) - 1))
-            bytes_[at] = data.draw(st.integers(0, 255))
-        cut = data.draw(st.integers(0, len(bytes_)))
-        made = bytes(bytes_[:cut] if data.draw(st.booleans()) else bytes_)
-        if whole is HELD:
-            GUEST.surroundings.kept.variables.put(Variable("Mine", VENDOR, VariableAttribute(LASTING), made))
-            continue
-        try:
-            put(GUEST, "Mine", made, LASTING)
-        except EfiError as error:
-            answers.append(error.status)
-    assert set(answers) <= {EfiStatus.SECURITY_VIOLATION, EfiStatus.INVALID_PARAMETER}
-    assert answers, "the type of the variable is another, so nothing is ever taken"
+            bytes_[data.draw(st.integers(0, len(bytes_) - 1))] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.integers(0, len(bytes_))) if data.draw(st.booleans()) else len(bytes_)
+        made.append(bytes(bytes_[:cut]))
+    guest._next = SCRATCH
+    answer = written(guest, *made)
+    if answer is EfiStatus.SUCCESS:  # what no signature covers may be another, and makes no difference
+        assert read(guest, "Mine") == (TIMED_AFTER if pair is TIMED_PAIR else NONCED_AFTER)
+    else:
+        assert answer in (EfiStatus.SECURITY_VIOLATION, EfiStatus.INVALID_PARAMETER)
+        assert tuple(made) != pair

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from virt.firmware.varstore.edk2 import Edk2VarStore
 
@@ -289,7 +289,6 @@ def test_a_guest_that_only_reads_changes_nothing_in_its_store(
 # ---------------------------------------------------------------- whatever comes
 
 SOUND = update("Mine", VENDOR, LASTING, b"value", SIGNER)
-GUEST = FakeGuest()
 ANSWERS = {EfiStatus.SECURITY_VIOLATION, EfiStatus.INVALID_PARAMETER}
 
 
@@ -312,13 +311,15 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@given(mutated())
-def test_a_descriptor_that_was_tampered_with_gets_a_status_and_nothing_else(data: bytes) -> None:
-    GUEST.reset()
-    GUEST.surroundings.kept.variables = Kept().variables
-    answer, GUEST._next = EfiStatus.SUCCESS, SCRATCH
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=mutated())
+def test_a_descriptor_that_was_tampered_with_gets_a_status_and_nothing_else(
+    guest: FakeGuest, data: bytes
+) -> None:
+    guest.surroundings.kept.variables = Kept().variables
+    answer, guest._next = EfiStatus.SUCCESS, SCRATCH
     try:
-        put(GUEST, "Mine", data, LASTING)
+        put(guest, "Mine", data, LASTING)
     except EfiError as error:
         answer = error.status
-    assert answer in ANSWERS or read(GUEST, "Mine") == b"value"
+    assert answer in ANSWERS or read(guest, "Mine") == b"value"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -133,22 +134,26 @@ def test_time_without_a_place_is_refused(guest: FakeGuest) -> None:
 
 
 @pytest.mark.parametrize("fault", StoreFault)
-@pytest.mark.parametrize("works", [0, 1])
-def test_a_clock_whose_setting_cannot_be_kept_stays_as_it_was(
-    guest: FakeGuest, fault: StoreFault, works: int
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("times", [1, 9])
+@pytest.mark.parametrize("works", [0, 1, 2])
+def test_a_clock_is_set_as_a_whole_or_not_at_all(
+    guest: FakeGuest, fault: StoreFault, works: int, times: int, done: bool
 ) -> None:
     store = FailingStore(guest.surroundings.kept)
-    before = Time(2030, 1, 2, 3, 4, 5, 0, 6, 60, 1, 0)
+    before, after = Time(2030, 1, 2, 3, 4, 5, 0, 6, 60, 1, 0), Time(2040, 1, 1, 0, 0, 0, 0, 0, -60, 2, 0)
     set_to(guest, before)
-    store.fail(fault, after=works, times=1)
-    with pytest.raises(EfiError, match="EFI_DEVICE_ERROR"):
-        set_to(guest, Time(2040, 1, 1, 0, 0, 0, 0, 0, -60, 2, 0))
-    assert now(guest) == before
+    store.fail(fault, after=works, times=times, done=done)
+    with nullcontext() if works else pytest.raises(EfiError, match="EFI_DEVICE_ERROR"):
+        set_to(guest, after)
+    assert now(guest) == (after if works or done else before)
+    guest.reset()
+    assert now(guest) == (after if works or done else before)
 
 
 def test_nothing_is_left_of_a_first_setting_that_failed(guest: FakeGuest) -> None:
     store = FailingStore(guest.surroundings.kept)
-    store.fail(StoreFault.FULL, after=1, times=1)
+    store.fail(StoreFault.FULL)
     with pytest.raises(EfiError, match="EFI_DEVICE_ERROR"):
         set_to(guest, replace(WALL, year=2040, time_zone=60))
     assert list(store) == []

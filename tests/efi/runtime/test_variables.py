@@ -15,6 +15,7 @@ from pvefi.efi.runtime.variables import (
 )
 from pvefi.efi.service import InOut
 from pvefi.efi.varstore.memory import MAXIMUM_VARIABLE_SIZE, STORAGE_SIZE
+from pvefi.efi.varstore.store import Variable
 from pvefi.errors import GuestFault
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
@@ -23,6 +24,7 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.variables import VariableAttribute
 from pvefi.trace.events import Address
 from tests.efi.boot.guest import SIZE, FakeGuest, value_of
+from tests.efi.failing_store import FailingStore
 
 NULL = Address(0)
 VENDOR = Guid.parse("11111111-2222-3333-4444-555555555555")
@@ -448,3 +450,96 @@ def test_non_volatile_variables_outlive_a_reset_and_volatile_ones_do_not(guest: 
 def test_two_guests_do_not_share_variables(guest: FakeGuest) -> None:
     put(guest)
     assert names(FakeGuest()) == OWN
+
+
+@pytest.mark.parametrize("prefix", ["Boot", "Driver", "Key", "SysPrep", "PlatformRecovery"])
+def test_the_pattern_of_numbered_names_is_no_name(guest: FakeGuest, prefix: str) -> None:
+    with refused("INVALID_PARAMETER"):
+        put(guest, f"{prefix}####", vendor=guids.GLOBAL_VARIABLE)
+
+
+# ---------------------------------------------------------------- what a file may have
+
+
+@pytest.mark.parametrize("attributes", [0, BS | RT])
+def test_a_volatile_variable_in_the_guest_s_store_counts_as_absent(guest: FakeGuest, attributes: int) -> None:
+    kept = guest.surroundings.kept.variables
+    kept.put(Variable("Test", VENDOR, VariableAttribute(BS | RT), b"old"))
+    before = names(guest)
+    assert ("Test", VENDOR) not in before
+    for act in (lambda: read(guest), lambda: put(guest, data=b"", attributes=attributes)):
+        with refused("NOT_FOUND"):
+            act()
+    put(guest, attributes=BS | RT)
+    put(guest, data=b"", attributes=BS | RT)
+    with refused("NOT_FOUND"):
+        read(guest)
+    put(guest)
+    assert read(guest) == b"data"
+    assert names(guest) == [*before, ("Test", VENDOR)]
+
+
+def test_the_firmware_s_own_are_found_once_whatever_the_guest_s_store_has(guest: FakeGuest) -> None:
+    kept = guest.surroundings.kept.variables
+    for name in ("SetupMode", "Last"):
+        kept.put(Variable(name, guids.GLOBAL_VARIABLE, NV | BS | RT, b"\7"))
+    assert names(guest) == [*OWN, ("Last", guids.GLOBAL_VARIABLE)]
+    assert read(guest, "SetupMode", guids.GLOBAL_VARIABLE) == b"\1"
+
+
+@pytest.mark.parametrize("attributes", [NV | BS, NV | BS | VariableAttribute.AUTHENTICATED_WRITE_ACCESS])
+def test_keys_and_what_is_counted_are_not_deleted_without_a_signature(
+    guest: FakeGuest, attributes: int
+) -> None:
+    vendor, status = (
+        (VENDOR, "WRITE_PROTECTED")
+        if attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS
+        else (guids.IMAGE_SECURITY_DATABASE, "SECURITY_VIOLATION")
+    )
+    held = Variable("db", vendor, VariableAttribute(attributes), b"x")
+    guest.surroundings.kept.variables.put(held)
+    with refused(status):
+        put(guest, "db", b"", 0, vendor)
+    assert guest.surroundings.kept.variables.get("db", vendor) == held
+
+
+# ---------------------------------------------------------------- going through many
+
+
+def test_going_through_many_variables_lists_them_a_few_times_only(guest: FakeGuest) -> None:
+    store = FailingStore(guest.surroundings.kept)
+    for number in range(200):
+        put(guest, f"N{number}")
+    assert len(names(guest)) == len(OWN) + 200
+    assert store.walks <= 3
+
+
+def test_what_changes_on_the_way_is_met_as_it_then_is(guest: FakeGuest) -> None:
+    kept = guest.surroundings.kept.variables
+    for name in "ABC":
+        put(guest, name)
+    walked: list[str] = []
+    place = guest.text("")
+    guest.put(bytes(64))
+    vendor = vendor_pointer(guest)
+    while True:
+        try:
+            get_next_variable_name(guest.efi, guest.number(64), place, vendor)
+        except EfiError as error:
+            if error.status is EfiStatus.NOT_FOUND:
+                break
+            raise
+        walked.append(place.get(64))
+        match walked[-1]:
+            case "A":
+                kept.remove("B", VENDOR)  # as the firmware itself may
+                put(guest, "D")
+            case "D":
+                kept.put(Variable("E", VENDOR, NV | BS, b"x"))
+            case "E":
+                guest.efi.phase = Phase.RUNTIME
+                kept.put(Variable("F", VENDOR, NV | BS, b"x"))
+                with refused("INVALID_PARAMETER"):
+                    get_next_variable_name(guest.efi, guest.number(64), place, vendor)
+                guest.efi.phase = Phase.BOOT
+    assert walked[len(OWN) :] == ["A", "C", "D", "E", "F"]

@@ -265,3 +265,10 @@ def test_the_properties_table_promises_what_is_tested_here(guest: FakeGuest) -> 
     (mask,) = struct.unpack("<I", guest.memory.read(address + 4, 4))
     assert mask & RuntimeServicesSupported.SET_VIRTUAL_ADDRESS_MAP
     assert mask & RuntimeServicesSupported.CONVERT_POINTER
+
+
+@pytest.mark.parametrize("size", [257, 1 << 20])
+def test_descriptors_are_not_read_when_they_are_larger_than_any_are(booted: FakeGuest, size: int) -> None:
+    with pytest.raises(EfiError, match="EFI_INVALID_PARAMETER"):
+        set_map(booted, runtime_map(booted), size=size)
+    set_map(booted, runtime_map(booted), size=256)

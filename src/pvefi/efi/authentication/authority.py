@@ -49,7 +49,7 @@ def authority_of(name: str, vendor: Guid) -> Authority:
 
 def holds_signatures(name: str, vendor: Guid) -> bool:
     """Whether the variable is a database of signatures."""
-    return (name, vendor) in (PK, KEK) or vendor == guids.IMAGE_SECURITY_DATABASE
+    return authority_of(name, vendor) in (Authority.PLATFORM, Authority.EXCHANGE)
 
 
 def check_authority(signed: SignedData, authority: Authority, databases: Databases) -> None:

@@ -19,6 +19,9 @@ __all__ = ["KEY_BITS", "chains_to", "load_certificate", "rsa_key"]
 
 KEY_BITS = range(2048, 8193)
 """Sizes of an RSA key that count: smaller ones are not safe, larger ones cost the host too much."""
+_EXPONENT_BITS = 64  # a verification takes as long as the exponent; all that are in use are 65537 or less
+_VERIFICATIONS = 64  # of certificates, for one signature
+_LONGEST_PATH = 8  # certificates between a signer and whom it leads to
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -40,35 +43,44 @@ def _der(certificate: x509.Certificate) -> bytes:
 
 
 def rsa_key(certificate: x509.Certificate) -> RSAPublicKey | None:
-    """Return a certificate's public key, None when it is of a kind or size that does not count."""
+    """Return a certificate's public key, None when it is none that counts, by kind, size or exponent."""
     try:
         with warnings.catch_warnings(action="ignore"):
             key = certificate.public_key()
     except Exception:  # as of any other key
         return None
-    return key if isinstance(key, RSAPublicKey) and key.key_size in KEY_BITS else None
+    if not isinstance(key, RSAPublicKey) or key.key_size not in KEY_BITS:
+        return None
+    return key if key.public_numbers().e.bit_length() <= _EXPONENT_BITS else None
 
 
 def chains_to(
     signer: x509.Certificate, others: Sequence[x509.Certificate], trusted: Iterable[x509.Certificate]
 ) -> bool:
-    """Whether `signer` is one of the `trusted`, or was issued by one, by way of `others` or not."""
+    """Whether `signer` is one of the `trusted`, or was issued by one, by way of `others` or not.
+
+    A way that is longer, or that takes more verifications, than any in use is not found.
+    """
     anchors = {_der(one): one for one in trusted}
-    tried = set()
-    # Each certificate is gone on from once, so that there are never more steps than certificates.
-    ahead = [(signer, 0)]
-    while ahead:
-        certificate, below = ahead.pop()
-        if _der(certificate) in anchors:
+    # Those of the shortest way first: an authority's path length limits how far below it a signer may be.
+    ahead = {_der(one): one for one in (*anchors.values(), *others)}
+    reached, verifications = [signer], 0
+    for below in range(_LONGEST_PATH + 1):
+        if any(_der(one) in anchors for one in reached):
             return True
-        if _der(certificate) in tried:
-            continue
-        tried.add(_der(certificate))
-        ahead += [
-            (one, below + 1)
-            for one in (*others, *anchors.values())
-            if one.subject == certificate.issuer and _may_issue(one, below) and _issued(certificate, one)
-        ]
+        for one in reached:
+            ahead.pop(_der(one), None)
+        issuers: dict[bytes, x509.Certificate] = {}
+        for certificate in reached:
+            for der, one in ahead.items():
+                if der in issuers or one.subject != certificate.issuer or not _may_issue(one, below):
+                    continue
+                verifications += 1
+                if verifications > _VERIFICATIONS:
+                    return False
+                if _issued(certificate, one):
+                    issuers[der] = one
+        reached = list(issuers.values())
     return False
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pvefi.efi.errors import EfiError
+from pvefi.efi.errors import violation
 from pvefi.layout import Guid
 from pvefi.spec.authenticode import CertificateType
-from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.time import Time
+from pvefi.spec.uefi.time import YEARS, Time
 from pvefi.spec.uefi.variable_authentication import (
     CERT_TYPE_PKCS7,
     VariableAuthentication2,
@@ -46,7 +45,7 @@ def parse_update(data: bytes) -> SignedUpdate:
     EfiError: SECURITY_VIOLATION.
     """
     if len(data) < VariableAuthentication2.SIZE:
-        raise _violation(f"{len(data)} bytes, fewer than a descriptor's {VariableAuthentication2.SIZE}")
+        raise violation(f"{len(data)} bytes, fewer than a descriptor's {VariableAuthentication2.SIZE}")
     check_timestamp(data[: Time.SIZE])
     signature, end = certificate_data(data, Time.SIZE)
     return SignedUpdate(data[: Time.SIZE], signature, data[end:])
@@ -58,18 +57,18 @@ def certificate_data(data: bytes, at: int) -> tuple[bytes, int]:
     EfiError: SECURITY_VIOLATION.
     """
     if at + WinCertificateUefiGuid.SIZE > len(data):
-        raise _violation(f"a certificate at {at:#x} in {len(data)} bytes")
+        raise violation(f"a certificate at {at:#x} in {len(data)} bytes")
     certificate = WinCertificateUefiGuid.unpack(data, at)
     header = certificate.header
     # "Only a CertType of EFI_CERT_TYPE_PKCS7_GUID is accepted."
     if header.certificate_type != CertificateType.EFI_GUID or certificate.type != CERT_TYPE_PKCS7:
-        raise _violation(
+        raise violation(
             f"expected a certificate of type {CERT_TYPE_PKCS7}, "
             f"found {certificate.type}, {int(header.certificate_type):#x}"
         )
     end = at + header.length
     if header.length < WinCertificateUefiGuid.SIZE or end > len(data):
-        raise _violation(f"a certificate of {header.length} bytes in {len(data) - at}")
+        raise violation(f"a certificate of {header.length} bytes in {len(data) - at}")
     return data[at + WinCertificateUefiGuid.SIZE : end], end
 
 
@@ -79,13 +78,24 @@ def check_timestamp(timestamp: bytes) -> None:
     # "For the TimeStamp value, components Pad1, Nanosecond, TimeZone, Daylight and Pad2 shall be set to 0."
     plain = Time(time.year, time.month, time.day, time.hour, time.minute, time.second, 0, 0, 0, 0, 0)
     if plain.pack() != timestamp:
-        raise _violation("a timestamp with more than date and time")
+        raise violation("a timestamp with more than date and time")
+    # Not before 1900, and never month 0, would be right (UEFI 2.10 §8.3.1). But sbvarsign 0.9.4 counts years
+    # from 1900, and months from 0.
+    if (
+        time.year not in range(YEARS.stop)
+        or time.month > 12
+        or time.day > 31
+        or time.hour > 23
+        or time.minute > 59
+        or time.second > 59
+    ):
+        raise violation("a timestamp that is no date and time")
 
 
 def check_time(timestamp: bytes, current: bytes) -> None:
     """Refuse a timestamp that is not later than the variable's; EfiError SECURITY_VIOLATION."""
     if _order(timestamp) <= _order(current):
-        raise _violation("the timestamp is not later than that of the variable")
+        raise violation("the timestamp is not later than that of the variable")
 
 
 def later(timestamp: bytes, current: bytes) -> bytes:
@@ -103,7 +113,3 @@ def signed_text(name: str, vendor: Guid, attributes: int, timestamp: bytes, valu
     # "The NULL character terminating the VariableName value shall not be included in the hash computation."
     text = name.encode("utf-16-le", "surrogatepass")
     return text + vendor.wire + attributes.to_bytes(4, "little") + timestamp + value
-
-
-def _violation(why: str) -> EfiError:
-    return EfiError(EfiStatus.SECURITY_VIOLATION, why)

@@ -10,9 +10,8 @@ import struct
 from dataclasses import dataclass
 
 from pvefi.efi.authentication.descriptor import certificate_data, check_time, check_timestamp
-from pvefi.efi.errors import EfiError
+from pvefi.efi.errors import invalid, violation
 from pvefi.layout import Guid
-from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import Time
 from pvefi.spec.uefi.variable_authentication import (
     AUTHENTICATION_3_VERSION,
@@ -76,11 +75,11 @@ class EnhancedUpdate:
     def check_against(self, held: Held) -> None:
         """Refuse what cannot follow on what is there; EfiError SECURITY_VIOLATION, INVALID_PARAMETER."""
         if self.type is not held.type:
-            raise _violation(f"the variable is of type {held.type.name}, not {self.type.name}")
+            raise violation(f"the variable is of type {held.type.name}, not {self.type.name}")
         if self.type is Authentication3Type.TIMESTAMP:
             check_time(self.stamp, held.stamp)
         elif self.stamp == held.stamp:
-            raise _invalid("the nonce is the variable's already")
+            raise invalid("the nonce is the variable's already")
 
     def signed_text(self, name: str, vendor: Guid, attributes: int, held: Held | None) -> bytes:
         """Return what the signature is over."""
@@ -97,7 +96,7 @@ def parse_enhanced_update(data: bytes) -> EnhancedUpdate:
     """Return the parts of `data`; EfiError SECURITY_VIOLATION, INVALID_PARAMETER."""
     header, stamp, at = _read_head(data)
     if int(header.flags) & ~int(Authentication3Flag.UPDATE_CERT):
-        raise _violation(f"flags {int(header.flags):#x}, of which some mean nothing")
+        raise violation(f"flags {int(header.flags):#x}, of which some mean nothing")
     _check_kind(data, at)
     new_certificate, first = b"", at
     signature, at = certificate_data(data, at)
@@ -106,7 +105,7 @@ def parse_enhanced_update(data: bytes) -> EnhancedUpdate:
         _check_kind(data, at)
         signature, at = certificate_data(data, at)
     if header.metadata_size != at:
-        raise _violation(f"{at} bytes of metadata, where {header.metadata_size} are announced")
+        raise violation(f"{at} bytes of metadata, where {header.metadata_size} are announced")
     return EnhancedUpdate(header.type, stamp, new_certificate, signature, data[at:])
 
 
@@ -116,12 +115,12 @@ def read_held(data: bytes) -> Held:
     value_at = header.metadata_size
     authority_at = at + CertificateId.SIZE
     if authority_at > len(data):
-        raise _violation("a variable without the identity of who may write it")
+        raise violation("a variable without the identity of who may write it")
     identifier = CertificateId.unpack(data, at)
     if identifier.type is not CertificateIdType.SHA256 or authority_at + identifier.size != value_at:
-        raise _violation("a variable without the identity of who may write it")
+        raise violation("a variable without the identity of who may write it")
     if value_at > len(data):
-        raise _violation(f"{value_at} bytes of metadata in {len(data)}")
+        raise violation(f"{value_at} bytes of metadata in {len(data)}")
     return Held(header.type, stamp, data[authority_at:value_at], data[value_at:])
 
 
@@ -129,20 +128,20 @@ def _read_head(data: bytes) -> tuple[VariableAuthentication3, bytes, int]:
     """Return the first structure, the time or nonce of the second, and where the next begins."""
     at = VariableAuthentication3.SIZE
     if len(data) < at:
-        raise _violation(f"{len(data)} bytes, fewer than a descriptor's {at}")
+        raise violation(f"{len(data)} bytes, fewer than a descriptor's {at}")
     header = VariableAuthentication3.unpack(data)
     if header.version != AUTHENTICATION_3_VERSION or not header.type.known:
-        raise _violation(f"a descriptor of version {header.version}, type {int(header.type)}")
+        raise violation(f"a descriptor of version {header.version}, type {int(header.type)}")
     size = Time.SIZE
     if header.type is Authentication3Type.NONCE:
         if len(data) < at + Nonce.SIZE:
-            raise _violation("a nonce without a size")
+            raise violation("a nonce without a size")
         size = Nonce.unpack(data, at).size
         at += Nonce.SIZE
         if not size:
-            raise _invalid("a nonce of no bytes")
+            raise invalid("a nonce of no bytes")
     if at + size > len(data):
-        raise _violation(f"a time or nonce of {size} bytes in {len(data) - at}")
+        raise violation(f"a time or nonce of {size} bytes in {len(data) - at}")
     stamp = data[at : at + size]
     if header.type is Authentication3Type.TIMESTAMP:
         check_timestamp(stamp)
@@ -153,16 +152,8 @@ def _check_kind(data: bytes, at: int) -> None:
     # Step 2 of the firmware's: another CertType is EFI_INVALID_PARAMETER, in either certificate.
     end = at + WinCertificateUefiGuid.SIZE
     if end <= len(data) and WinCertificateUefiGuid.unpack(data, at).type != CERT_TYPE_PKCS7:
-        raise _invalid(f"expected a certificate of type {CERT_TYPE_PKCS7}")
+        raise invalid(f"expected a certificate of type {CERT_TYPE_PKCS7}")
 
 
 def _packed_stamp(kind: Authentication3Type, stamp: bytes) -> bytes:
     return (Nonce(len(stamp)).pack() if kind is Authentication3Type.NONCE else b"") + stamp
-
-
-def _violation(why: str) -> EfiError:
-    return EfiError(EfiStatus.SECURITY_VIOLATION, why)
-
-
-def _invalid(why: str) -> EfiError:
-    return EfiError(EfiStatus.INVALID_PARAMETER, why)

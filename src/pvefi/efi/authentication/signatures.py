@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pvefi.efi.errors import EfiError
+from pvefi.efi.errors import invalid
 from pvefi.spec.uefi.signature_list import (
     CERT_X509,
     SIGNATURE_SIZES,
@@ -14,7 +14,6 @@ from pvefi.spec.uefi.signature_list import (
     packed,
     signature_lists,
 )
-from pvefi.spec.uefi.status import EfiStatus
 
 __all__ = ["certificates", "check_signatures", "without_known"]
 
@@ -27,17 +26,17 @@ def check_signatures(data: bytes, *, single: bool) -> None:
     lists = _lists(data)
     for one in lists:
         if one.type not in SIGNATURE_SIZES:
-            raise _invalid(f"signatures of type {one.type}, which is not known")
+            raise invalid(f"signatures of type {one.type}, which is not known")
         size = SIGNATURE_SIZES[one.type]
         if one.header or any(len(text) != size for _, text in one.signatures if size is not None):
-            raise _invalid(f"a list of {one.kind} signatures of another size than those have")
+            raise invalid(f"a list of {one.kind} signatures of another size than those have")
         if one.type == CERT_X509:
             for _, text in one.signatures:
                 _check_certificate(text)
     # UEFI 2.10 §32.3.1: PK has the format of a signature database "with exactly one entry". Where that is no
     # certificate, nobody could ever sign another one.
     if single and ([one.type for one in lists] != [CERT_X509] or len(lists[0].signatures) != 1):
-        raise _invalid("expected one certificate")
+        raise invalid("expected one certificate")
 
 
 def _check_certificate(data: bytes) -> None:
@@ -46,9 +45,9 @@ def _check_certificate(data: bytes) -> None:
     try:
         certificate = load_certificate(data)
     except ValueError as error:
-        raise _invalid("a certificate that cannot be read") from error
+        raise invalid("a certificate that cannot be read") from error
     if rsa_key(certificate) is None:
-        raise _invalid("a certificate without an RSA key of 2048 bits or more")
+        raise invalid("a certificate whose key is no RSA key of a size and exponent that count")
 
 
 def without_known(new: bytes, known: bytes) -> bytes:
@@ -77,8 +76,4 @@ def _lists(data: bytes) -> list[SignatureList]:
     try:
         return list(signature_lists(data))
     except SignatureListError as error:
-        raise _invalid(f"no list of signatures: {error}") from error
-
-
-def _invalid(why: str) -> EfiError:
-    return EfiError(EfiStatus.INVALID_PARAMETER, why)
+        raise invalid(f"no list of signatures: {error}") from error

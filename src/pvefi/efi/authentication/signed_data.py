@@ -22,10 +22,9 @@ from cryptography.x509.oid import NameOID
 
 from pvefi.efi.authentication.certificates import KEY_BITS, chains_to, load_certificate, rsa_key
 from pvefi.efi.authentication.der import check_der
-from pvefi.efi.errors import EfiError
+from pvefi.efi.errors import EfiError, violation
 from pvefi.image.pkcs7 import certificates_in
 from pvefi.spec.edk2.secure_boot import COMMON_NAME_SIZE
-from pvefi.spec.uefi.status import EfiStatus
 
 __all__ = ["SignedData", "read_signed_data"]
 
@@ -80,15 +79,17 @@ class SignedData:
         # microsoft/secureboot_objects has of vendors, and edk2 does not look at it.
         if self.attributes is not None:
             if hashlib.new(self.digest, text).digest() != self.attributes.message_digest:
-                raise _violation("the signature is of other text than this")
+                raise violation("the signature is of other text than this")
             text = self.attributes.text
         key = rsa_key(self.signer)
         if key is None:
-            raise _violation(f"expected a signer's RSA key of {KEY_BITS[0]} to {KEY_BITS[-1]} bits")
+            raise violation(
+                f"expected a signer's RSA key of {KEY_BITS[0]} to {KEY_BITS[-1]} bits, and a usual exponent"
+            )
         try:
             key.verify(self.signature, text, PKCS1v15(), _DIGESTS[self.digest].hash)
         except InvalidSignature as error:
-            raise _violation("the signature is of other text than this") from error
+            raise violation("the signature is of other text than this") from error
 
     def check_itself(self) -> None:
         """Make sure that the signer signed the tbsCertificate of its own certificate, which is the content.
@@ -97,7 +98,7 @@ class SignedData:
         """
         text = self._to_be_signed
         if self.content != text:
-            raise _violation("a SignedData whose content is not its signer's certificate")
+            raise violation("a SignedData whose content is not its signer's certificate")
         self.check(text)
 
     def is_by(self, certificates: Iterable[bytes]) -> bool:
@@ -123,11 +124,11 @@ class SignedData:
         """
         names = self.signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         if not names or not isinstance(names[0].value, str):
-            raise _violation("the signer's certificate has no common name")
+            raise violation("the signer's certificate has no common name")
         name = names[0].value.encode()[: COMMON_NAME_SIZE - 1].partition(b"\0")[0]
         fitting = [one for one, digest in _DIGESTS.items() if digest.hash.digest_size == size]
         if size is not None and not fitting:
-            raise _violation(f"{size} bytes, which are no digest, are all that is known of the creator")
+            raise violation(f"{size} bytes, which are no digest, are all that is known of the creator")
         digest = fitting[0] if fitting else self.digest
         return hashlib.new(digest, name + self._to_be_signed).digest()
 
@@ -149,7 +150,7 @@ def read_signed_data(data: bytes) -> SignedData:
     except EfiError:
         raise
     except Exception as error:  # asn1crypto and cryptography let out nearly any for bytes that are no DER
-        raise _violation(f"no SignedData: {str(error)[:_MESSAGE_LENGTH]!r}") from error
+        raise violation(f"no SignedData: {str(error)[:_MESSAGE_LENGTH]!r}") from error
 
 
 def _read(data: bytes) -> SignedData:
@@ -159,15 +160,15 @@ def _read(data: bytes) -> SignedData:
     if inside.startswith(_OBJECT_IDENTIFIER):
         outer = cms.ContentInfo.load(data, strict=True)
         if outer["content_type"].native != "signed_data":
-            raise _violation(f"content of type {outer['content_type'].native}")
+            raise violation(f"content of type {outer['content_type'].native}")
         signed = outer["content"]
     else:
         signed = cms.SignedData.load(data, strict=True)
     inner, signers = signed["encap_content_info"], signed["signer_infos"]
     if signed["version"].native != "v1" or inner["content_type"].native != "data":
-        raise _violation("a SignedData of another version, or of other content than data")
+        raise violation("a SignedData of another version, or of other content than data")
     if len(signers) != 1:
-        raise _violation(f"{len(signers)} signers, where there has to be one")
+        raise violation(f"{len(signers)} signers, where there has to be one")
     digest = _digest(signed, signers[0])
     certificates = certificates_in(signed)
     signer = _signer(signers[0]["sid"].chosen, certificates)
@@ -186,12 +187,12 @@ def _digest(signed: cms.SignedData, signer: cms.SignerInfo) -> str:
     """Return the name of the hash by which `signer` signed."""
     digest = str(signer["digest_algorithm"]["algorithm"].native)
     if digest not in _DIGESTS or {one["algorithm"].native for one in signed["digest_algorithms"]} != {digest}:
-        raise _violation(f"expected a digest of {', '.join(_DIGESTS)}, found {digest}")
+        raise violation(f"expected a digest of {', '.join(_DIGESTS)}, found {digest}")
     algorithm = signer["signature_algorithm"]["algorithm"]
     if algorithm.dotted not in (_RSA, _DIGESTS[digest].with_rsa):
-        raise _violation(f"expected a signature by RSA over {digest}, found {algorithm.native}")
+        raise violation(f"expected a signature by RSA over {digest}, found {algorithm.native}")
     if signer["version"].native != "v1" or len(signer["unsigned_attrs"]):
-        raise _violation("a signer with attributes that are not signed, or of another version")
+        raise violation("a signer with attributes that are not signed, or of another version")
     return digest
 
 
@@ -202,10 +203,10 @@ def _attributes(signer: cms.SignerInfo) -> _Attributes | None:
         return None
     found = {one["type"].native: one["values"].native for one in attributes}
     if len(found) != len(attributes) or found.get("content_type") != ["data"]:
-        raise _violation("signed attributes that are there twice, or of other content than data")
+        raise violation("signed attributes that are there twice, or of other content than data")
     digests = found.get("message_digest", [])
     if len(digests) != 1:
-        raise _violation("signed attributes without the digest of what is signed")
+        raise violation("signed attributes without the digest of what is signed")
     # RFC 2315 §9.3: the signature is over them as a SET OF, which is not how they are tagged.
     return _Attributes(_SET_OF + attributes.dump()[1:], bytes(digests[0]))
 
@@ -213,13 +214,9 @@ def _attributes(signer: cms.SignerInfo) -> _Attributes | None:
 def _signer(identifier: object, certificates: Sequence[asn1_x509.Certificate]) -> asn1_x509.Certificate:
     # "SignerInfo.issuerAndSerial shall be present and as in the signer's certificate"
     if not isinstance(identifier, cms.IssuerAndSerialNumber):
-        raise _violation("a signer who is not named by issuer and serial number")
+        raise violation("a signer who is not named by issuer and serial number")
     issuer, number = identifier["issuer"].dump(), identifier["serial_number"].native
     for one in certificates:
         if (one.issuer.dump(), one.serial_number) == (issuer, number):
             return one
-    raise _violation("the signer's certificate did not come along")
-
-
-def _violation(why: str) -> EfiError:
-    return EfiError(EfiStatus.SECURITY_VIOLATION, why)
+    raise violation("the signer's certificate did not come along")

@@ -32,7 +32,7 @@ from pvefi.layout import Guid
 from pvefi.spec.edk2.secure_boot import CERTIFICATE_DATABASE, VOLATILE_CERTIFICATE_DATABASE
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.variables import VariableAttribute
+from pvefi.spec.uefi.variables import ACCESS, VariableAttribute
 
 if TYPE_CHECKING:
     from pvefi.efi.authentication.signed_data import SignedData
@@ -118,7 +118,7 @@ def _changed(found: Variable | None, new: Variable, appends: bool) -> Variable:
     """Return what is to be stored; EfiError INVALID_PARAMETER when it is no database and should be."""
     data, timestamp = new.data, new.timestamp
     signatures, single = holds_signatures(new.name, new.vendor), (new.name, new.vendor) == PK
-    if signatures:
+    if signatures and data:
         check_signatures(data, single=single)
     if found is not None and appends:
         data = found.data + (without_known(data, found.data) if signatures else data)
@@ -139,14 +139,9 @@ def _delete(efi: Environment, found: Variable) -> None:
 
 
 def _create(efi: Environment, new: Variable, creator: bytes) -> None:
-    before = _creators(efi, new.attributes)
-    _keep_creators(efi, new.attributes, before, {(new.name, new.vendor): creator})
-    try:
-        put(efi, new)
-    except EfiError:
-        with suppress(EfiError):
-            _keep_creators(efi, new.attributes, before)
-        raise
+    _keep_creators(efi, new.attributes, _creators(efi, new.attributes), {(new.name, new.vendor): creator})
+    # Where this fails it may have been done all the same: so the creator has to stay.
+    put(efi, new)
 
 
 def _database(attributes: int) -> tuple[str, Guid]:
@@ -172,8 +167,7 @@ def _keep_creators(efi: Environment, attributes: int, known: Creators, new: Crea
     if name_size(name) + len(data) > store_of(efi, attributes).capacity().largest_authenticated:
         raise EfiError(EfiStatus.OUT_OF_RESOURCES, f"{name} has no room for one more variable")
     lasts = VariableAttribute(attributes) & VariableAttribute.NON_VOLATILE
-    access = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
-    put(efi, Variable(name, vendor, lasts | access | _TIMED, data))
+    put(efi, Variable(name, vendor, lasts | ACCESS | _TIMED, data))
 
 
 def _is_private(found: Variable | None, attributes: int) -> bool:

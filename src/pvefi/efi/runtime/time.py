@@ -71,7 +71,7 @@ def set_time(efi: Environment, time: Pointer) -> None:
     """Set the guest's clock, which outlives its resets, and with a store its run; the host's stays as it is.
 
     INVALID_PARAMETER: `time` is NULL, or one of its fields is out of range. DEVICE_ERROR: the setting cannot
-    be kept; the clock is as it was.
+    be kept; the clock is as it was, or as it was to be.
     """
     if not time:
         raise EfiError(EfiStatus.INVALID_PARAMETER, "Time is NULL")

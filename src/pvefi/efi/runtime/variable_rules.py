@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.errors import EfiError
-from pvefi.efi.own_variables import is_own
+from pvefi.efi.own_variables import is_own, needs_presence
 from pvefi.efi.varstore.store import VariableStore, name_size
 from pvefi.layout import Guid
-from pvefi.spec.edk2.secure_boot import (
-    CERTIFICATE_DATABASE,
-    CUSTOM_MODE,
-    SECURE_BOOT_ENABLE,
-    VENDOR_KEYS_NV,
-    VOLATILE_CERTIFICATE_DATABASE,
-)
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.variables import (
+    ACCESS,
     AUTHENTICATED,
     DEFINED_VARIABLES,
     VariableAttribute,
@@ -31,7 +25,6 @@ from pvefi.spec.uefi.variables import (
 )
 
 __all__ = [
-    "ACCESS",
     "check_combination",
     "check_definition",
     "check_offered",
@@ -41,25 +34,7 @@ __all__ = [
     "check_writable",
 ]
 
-ACCESS = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
 _KNOWN = sum(VariableAttribute)
-# Variables in which edk2 keeps what only a firmware may change (mAuthVarEntry in edk2
-# SecurityPkg/Library/AuthVariableLib/AuthVariableLib.c).
-_FIRMWARE_S_OWN = frozenset(
-    {
-        (CERTIFICATE_DATABASE, guids.EDK2_CERT_DB),
-        (VOLATILE_CERTIFICATE_DATABASE, guids.EDK2_CERT_DB),
-        (VENDOR_KEYS_NV, guids.EDK2_VENDOR_KEYS_NV),
-    }
-)
-# What edk2 changes only for a user who is physically present (NeedPhysicallyPresent in edk2
-# SecurityPkg/Library/AuthVariableLib/AuthService.c), which nobody is here.
-_NEEDS_PRESENCE = frozenset(
-    {
-        (SECURE_BOOT_ENABLE, guids.EDK2_SECURE_BOOT_ENABLE),
-        (CUSTOM_MODE, guids.EDK2_CUSTOM_MODE),
-    }
-)
 
 
 def check_offered(attributes: VariableAttribute) -> None:
@@ -102,10 +77,9 @@ def check_combination(attributes: VariableAttribute) -> None:
 
 def check_writable(name: str, vendor: Guid) -> None:
     """Refuse to change what is the firmware's own; EfiError WRITE_PROTECTED, SECURITY_VIOLATION."""
-    own = is_own(name, vendor) or (name, vendor) in _FIRMWARE_S_OWN
-    if own or is_read_only(name, vendor):
+    if is_own(name, vendor) or is_read_only(name, vendor):
         raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is the firmware's own")
-    if (name, vendor) in _NEEDS_PRESENCE:
+    if needs_presence(name, vendor):
         raise EfiError(EfiStatus.SECURITY_VIOLATION, f"{name} changes only for a user who is present")
 
 

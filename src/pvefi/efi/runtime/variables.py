@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from pvefi.efi.authentication.authority import Authority, authority_of
 from pvefi.efi.authentication.descriptor import LARGEST_DESCRIPTOR
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.runtime.authenticated_variables import write_authenticated
 from pvefi.efi.runtime.enhanced_variables import write_enhanced
-from pvefi.efi.runtime.secure_boot import MODE_VARIABLES, provide_mode, set_mode
-from pvefi.efi.runtime.stores import find, put, remove, store_of
+from pvefi.efi.runtime.secure_boot import MODE_VARIABLES, provide_mode, provide_mode_for, set_mode
+from pvefi.efi.runtime.stores import find, following, is_visible, put, remove, store_of
 from pvefi.efi.runtime.variable_rules import (
-    ACCESS,
     check_combination,
     check_definition,
     check_offered,
@@ -27,7 +25,7 @@ from pvefi.efi.varstore.store import Variable, name_size
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.variables import AUTHENTICATED, VARIABLE_ATTRIBUTES, VariableAttribute
+from pvefi.spec.uefi.variables import ACCESS, AUTHENTICATED, VARIABLE_ATTRIBUTES, VariableAttribute
 
 __all__ = [
     "get_next_variable_name",
@@ -37,6 +35,7 @@ __all__ = [
     "set_variable",
 ]
 
+_APPEND = VariableAttribute.APPEND_WRITE
 _LASTING = VariableAttribute.NON_VOLATILE | VariableAttribute.RUNTIME_ACCESS
 
 
@@ -46,18 +45,6 @@ def provide_variables(efi: Environment) -> None:
         Variable("OsIndicationsSupported", guids.GLOBAL_VARIABLE, ACCESS, bytes(8))  # UEFI 2.10 §8.5.4
     )
     provide_mode(efi)
-
-
-def _is_visible(efi: Environment, variable: Variable) -> bool:
-    # "Once ExitBootServices() is performed, data variables that did not have EFI_VARIABLE_RUNTIME_ACCESS set
-    # are no longer visible to GetVariable()."
-    return efi.phase is Phase.BOOT or bool(variable.attributes & VariableAttribute.RUNTIME_ACCESS)
-
-
-def _visible(efi: Environment) -> Iterator[Variable]:
-    """Yield the variables that the guest may see, in the order of GetNextVariableName()."""
-    for store in (efi.volatile_variables, efi.surroundings.kept.variables):
-        yield from (variable for variable in store if _is_visible(efi, variable))
 
 
 @service("GetVariable", "UEFI 2.10 §8.2.1")
@@ -75,8 +62,9 @@ def get_variable(
     BUFFER_TOO_SMALL: it does not fit; `data_size` then holds its size. INVALID_PARAMETER: `data` is NULL
     although it would fit.
     """
-    found = find(efi, variable_name, vendor_guid)
-    if found is None or not _is_visible(efi, found):
+    provide_mode_for(efi, variable_name, vendor_guid)
+    found = _visible(efi, variable_name, vendor_guid)
+    if found is None:
         raise EfiError(EfiStatus.NOT_FOUND, f"no variable {variable_name}-{vendor_guid}")
     given, size = data_size.get(), len(found.data)
     if given >= size and not data:
@@ -106,22 +94,26 @@ def get_next_variable_name(
     given = variable_name_size.get()
     # "Null-terminator is not found in the first VariableNameSize bytes of the input VariableName buffer."
     name = variable_name.get(given)
-    variables = _visible(efi)
-    if name:
-        vendor = vendor_guid.get()
-        # "The input values of VariableName and VendorGuid are not a name and GUID of an existing variable."
-        if not any((variable.name, variable.vendor) == (name, vendor) for variable in variables):
-            raise EfiError(EfiStatus.INVALID_PARAMETER, f"no variable {name}-{vendor} to go on from")
-    following = next(variables, None)
-    if following is None:
+    last = (name, vendor_guid.get()) if name else None
+    # "The input values of VariableName and VendorGuid are not a name and GUID of an existing variable."
+    if last is not None and _visible(efi, *last) is None:
+        raise EfiError(EfiStatus.INVALID_PARAMETER, f"no variable {name}-{last[1]} to go on from")
+    found = following(efi, last)
+    if found is None:
         raise EfiError(EfiStatus.NOT_FOUND, "there are no more variables")
-    size = name_size(following.name)
+    size = name_size(found.name)
     variable_name_size.set(size)
     if given < size:
         raise EfiError(EfiStatus.BUFFER_TOO_SMALL, f"the name takes {size} bytes, {given} are given")
-    text = f"{following.name}\0".encode("utf-16-le", "surrogatepass")
+    text = f"{found.name}\0".encode("utf-16-le", "surrogatepass")
     efi.memory.write(variable_name.address, text)
-    vendor_guid.set(following.vendor)
+    vendor_guid.set(found.vendor)
+
+
+def _visible(efi: Environment, name: str, vendor: Guid) -> Variable | None:
+    """Return the variable, None when the guest sees none of that name and vendor."""
+    found = find(efi, name, vendor)
+    return found if found is not None and is_visible(efi, found) else None
 
 
 @service("SetVariable", "UEFI 2.10 §8.2.3")
@@ -156,39 +148,38 @@ def set_variable(
     check_writable(variable_name, vendor_guid)
     largest = store_of(efi, attributes).capacity().largest_with(attributes)
     check_size(variable_name, data_size, largest + (LARGEST_DESCRIPTOR if attributes & AUTHENTICATED else 0))
+    given = efi.memory.read(data, data_size) if data_size else b""
     if (variable_name, vendor_guid) in MODE_VARIABLES:
-        set_mode(efi, variable_name, attributes, efi.memory.read(data, data_size))
+        set_mode(efi, variable_name, attributes, given)
         return
     found = find(efi, variable_name, vendor_guid)
-    if found is not None and efi.phase is Phase.RUNTIME and found.attributes & _LASTING != _LASTING:
-        raise EfiError(EfiStatus.WRITE_PROTECTED, f"{variable_name} stays as it is after ExitBootServices")
-    appends = bool(attributes & VariableAttribute.APPEND_WRITE)
-    wanted = attributes & ~VariableAttribute.APPEND_WRITE
-    if attributes & ACCESS:
-        _check_attributes(variable_name, wanted, found)
-        if data_size:
-            check_definition(variable_name, vendor_guid, wanted)
-            _check_phase(efi, wanted)
-    if attributes & AUTHENTICATED and attributes & ACCESS:
-        enhanced = attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS
-        write = write_enhanced if enhanced else write_authenticated
-        write(efi, variable_name, vendor_guid, attributes, efi.memory.read(data, data_size))
-        return
-    if not attributes & ACCESS or not (data_size or appends):
+    _check_attributes(efi, variable_name, attributes & ~_APPEND, found)
+    if attributes & ACCESS and data_size:
+        check_definition(variable_name, vendor_guid, attributes & ~_APPEND)
+        _check_phase(efi, attributes)
+    if not attributes & ACCESS:
         _delete(efi, variable_name, found)
+    elif attributes & VariableAttribute.ENHANCED_AUTHENTICATED_ACCESS:
+        write_enhanced(efi, variable_name, vendor_guid, attributes, given)
+    elif attributes & AUTHENTICATED:
+        write_authenticated(efi, variable_name, vendor_guid, attributes, given)
+    elif not (data_size or attributes & _APPEND):
+        _delete(efi, variable_name, found)
+    elif data_size:  # "a DataSize of zero will not cause any change to the variable value" with APPEND_WRITE
+        before = found.data if found is not None and attributes & _APPEND else b""
+        check_size(variable_name, len(before) + data_size, largest)
+        put(efi, Variable(variable_name, vendor_guid, attributes & ~_APPEND, before + given))
+
+
+def _check_attributes(efi: Environment, name: str, wanted: VariableAttribute, found: Variable | None) -> None:
+    """Refuse what the variable's attributes do not allow; EfiError WRITE_PROTECTED, INVALID_PARAMETER."""
+    if found is None:
         return
-    if not data_size:
-        return  # "a DataSize of zero will not cause any change to the variable value" with APPEND_WRITE
-    before = found.data if found is not None and appends else b""
-    check_size(variable_name, len(before) + data_size, largest)
-    put(efi, Variable(variable_name, vendor_guid, wanted, before + efi.memory.read(data, data_size)))
-
-
-def _check_attributes(name: str, wanted: VariableAttribute, found: Variable | None) -> None:
-    """Refuse attributes other than the variable has; EfiError INVALID_PARAMETER."""
+    if efi.phase is Phase.RUNTIME and found.attributes & _LASTING != _LASTING:
+        raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} stays as it is after ExitBootServices")
     # "If a preexisting variable is rewritten with different attributes, SetVariable() shall not modify the
     # variable and shall return EFI_INVALID_PARAMETER", but for no access at all, which deletes it.
-    if found is not None and wanted != found.attributes:
+    if wanted & ACCESS and wanted != found.attributes:
         raise EfiError(
             EfiStatus.INVALID_PARAMETER,
             f"{name} has attributes {int(found.attributes):#x}, not {int(wanted):#x}",
@@ -208,9 +199,12 @@ def _delete(efi: Environment, name: str, found: Variable | None) -> None:
         raise EfiError(EfiStatus.NOT_FOUND, f"no variable {name} to delete")
     # "An attempt to delete a variable created with the EFI_VARIABLE_TIME_BASED_AUTHENTICATED_WRITE_ACCESS
     # attribute for which the prescribed AuthInfo validation fails or when called using DataSize of zero will
-    # fail with an EFI_SECURITY_VIOLATION status."
-    if found.attributes & AUTHENTICATED:
+    # fail with an EFI_SECURITY_VIOLATION status." Keys are authenticated, whatever a file says of them.
+    if found.attributes & AUTHENTICATED or authority_of(name, found.vendor) is not Authority.CREATOR:
         raise EfiError(EfiStatus.SECURITY_VIOLATION, f"{name} is deleted by a signed descriptor only")
+    # As ProcessVariable() in edk2 SecurityPkg/Library/AuthVariableLib/AuthService.c: nobody can sign for it.
+    if found.attributes & VariableAttribute.AUTHENTICATED_WRITE_ACCESS:
+        raise EfiError(EfiStatus.WRITE_PROTECTED, f"{name} is authenticated by a count, which is deprecated")
     remove(efi, found)
 
 

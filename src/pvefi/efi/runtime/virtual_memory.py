@@ -26,6 +26,7 @@ __all__ = ["convert_pointer", "relocate", "set_virtual_address_map"]
 
 EFI_OPTIONAL_PTR = 0x1  # UEFI 2.10 §8.4.2
 _DESCRIPTORS_AT_MOST = 1 << 14  # a guest's map has tens; a host must not be kept busy with millions
+_LARGEST_DESCRIPTOR = 256  # edk2's have 48 bytes: nothing is in the rest of one that pvefi could use
 
 
 @service("SetVirtualAddressMap", "UEFI 2.10 §8.4.1")
@@ -46,11 +47,12 @@ def set_virtual_address_map(
         raise EfiError(EfiStatus.UNSUPPORTED, "boot services have not ended")
     if efi.has_virtual_addresses:
         raise EfiError(EfiStatus.UNSUPPORTED, "virtual addresses were set before")
-    if descriptor_version != EFI_MEMORY_DESCRIPTOR_VERSION or descriptor_size < MemoryDescriptor.SIZE:
+    sizes = range(MemoryDescriptor.SIZE, _LARGEST_DESCRIPTOR + 1)
+    if descriptor_version != EFI_MEMORY_DESCRIPTOR_VERSION or descriptor_size not in sizes:
         raise EfiError(
             EfiStatus.INVALID_PARAMETER,
-            f"expected descriptors of version {EFI_MEMORY_DESCRIPTOR_VERSION} and at least "
-            f"{MemoryDescriptor.SIZE} bytes, found version {descriptor_version} and {descriptor_size} bytes",
+            f"expected descriptors of version {EFI_MEMORY_DESCRIPTOR_VERSION} and of {sizes.start} to "
+            f"{sizes.stop - 1} bytes, found version {descriptor_version} and {descriptor_size} bytes",
         )
     count = memory_map_size // descriptor_size
     if not virtual_map or not 0 < count <= _DESCRIPTORS_AT_MOST:

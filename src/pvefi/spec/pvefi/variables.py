@@ -16,3 +16,4 @@ class StoredMode(IntEnum):
 
     AUDIT = 1  # counts while there is no PK
     DEPLOYED = 2  # counts while there is one
+    TO_AUDIT = 3  # as AUDIT while there is no PK; while there is one, nothing has changed yet

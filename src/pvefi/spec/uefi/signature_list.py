@@ -21,30 +21,40 @@ __all__ = [
 
 CERT_SHA256 = Guid.parse("c1c41626-504c-4092-aca9-41f936934328")
 CERT_X509 = Guid.parse("a5c059a1-94e4-4aa7-87b5-ab155c2bf072")
+_CERT_SHA1 = Guid.parse("826ca512-cf10-4ac9-b187-be01496631bd")
+_CERT_SHA224 = Guid.parse("0b6e5233-a65c-44c9-9407-d9ab83bfc8bd")
+_CERT_SHA384 = Guid.parse("ff3e5307-9fd0-48c9-85f1-8ad56c701e01")
+_CERT_SHA512 = Guid.parse("093e0fae-a6c4-4f50-9f1b-d41e2b89c19a")
+_CERT_RSA2048 = Guid.parse("3c5766e8-269c-4e34-aa14-ed776e85b3b6")
+_CERT_RSA2048_SHA1 = Guid.parse("67f8444f-8743-48f1-a328-1eaab8736080")
+_CERT_RSA2048_SHA256 = Guid.parse("e2b36190-879b-4a3d-ad8d-f2e7bba32784")
+_CERT_X509_SHA256 = Guid.parse("3bd2a492-96c0-4079-b420-fcf98ef103ed")
+_CERT_X509_SHA384 = Guid.parse("7076876e-80c2-4ee6-aad2-28b349a6865b")
+_CERT_X509_SHA512 = Guid.parse("446dbf63-2502-4cda-bcfa-2465d2b0fe9d")
 _KINDS = {
     CERT_SHA256: "SHA-256",
     CERT_X509: "X.509",
-    Guid.parse("3bd2a492-96c0-4079-b420-fcf98ef103ed"): "X.509 SHA-256",
-    Guid.parse("3c5766e8-269c-4e34-aa14-ed776e85b3b6"): "RSA-2048",
-    Guid.parse("826ca512-cf10-4ac9-b187-be01496631bd"): "SHA-1",
-    Guid.parse("ff3e5307-9fd0-48c9-85f1-8ad56c701e01"): "SHA-384",
-    Guid.parse("093e0fae-a6c4-4f50-9f1b-d41e2b89c19a"): "SHA-512",
+    _CERT_X509_SHA256: "X.509 SHA-256",
+    _CERT_RSA2048: "RSA-2048",
+    _CERT_SHA1: "SHA-1",
+    _CERT_SHA384: "SHA-384",
+    _CERT_SHA512: "SHA-512",
 }
 
 SIGNATURE_SIZES: Mapping[Guid, int | None] = MappingProxyType(
     {
         CERT_X509: None,
         CERT_SHA256: 32,
-        Guid.parse("826ca512-cf10-4ac9-b187-be01496631bd"): 20,  # EFI_CERT_SHA1_GUID
-        Guid.parse("0b6e5233-a65c-44c9-9407-d9ab83bfc8bd"): 28,  # EFI_CERT_SHA224_GUID
-        Guid.parse("ff3e5307-9fd0-48c9-85f1-8ad56c701e01"): 48,  # EFI_CERT_SHA384_GUID
-        Guid.parse("093e0fae-a6c4-4f50-9f1b-d41e2b89c19a"): 64,  # EFI_CERT_SHA512_GUID
-        Guid.parse("3c5766e8-269c-4e34-aa14-ed776e85b3b6"): 256,  # EFI_CERT_RSA2048_GUID
-        Guid.parse("e2b36190-879b-4a3d-ad8d-f2e7bba32784"): 256,  # EFI_CERT_RSA2048_SHA256_GUID
-        Guid.parse("67f8444f-8743-48f1-a328-1eaab8736080"): 256,  # EFI_CERT_RSA2048_SHA1_GUID
-        Guid.parse("3bd2a492-96c0-4079-b420-fcf98ef103ed"): 48,  # EFI_CERT_X509_SHA256_GUID
-        Guid.parse("7076876e-80c2-4ee6-aad2-28b349a6865b"): 64,  # EFI_CERT_X509_SHA384_GUID
-        Guid.parse("446dbf63-2502-4cda-bcfa-2465d2b0fe9d"): 80,  # EFI_CERT_X509_SHA512_GUID
+        _CERT_SHA1: 20,
+        _CERT_SHA224: 28,
+        _CERT_SHA384: 48,
+        _CERT_SHA512: 64,
+        _CERT_RSA2048: 256,
+        _CERT_RSA2048_SHA256: 256,
+        _CERT_RSA2048_SHA1: 256,
+        _CERT_X509_SHA256: 48,
+        _CERT_X509_SHA384: 64,
+        _CERT_X509_SHA512: 80,
     }
 )
 """How many bytes a signature of each type has besides its owner; None: any number."""

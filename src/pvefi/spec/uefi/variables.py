@@ -13,6 +13,7 @@ from pvefi.layout import Guid, Scalar
 from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, HARDWARE_ERROR_VARIABLE, IMAGE_SECURITY_DATABASE
 
 __all__ = [
+    "ACCESS",
     "AUTHENTICATED",
     "DEFINED_VARIABLES",
     "VARIABLE_ATTRIBUTES",
@@ -43,8 +44,11 @@ AUTHENTICATED = (
 
 VARIABLE_ATTRIBUTES = Annotated[VariableAttribute, Scalar("I")]
 
-_BS_RT = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
-_NV_BS_RT = VariableAttribute.NON_VOLATILE | _BS_RT
+ACCESS = VariableAttribute.BOOTSERVICE_ACCESS | VariableAttribute.RUNTIME_ACCESS
+"""Both kinds of access."""
+
+_BS_RT = ACCESS
+_NV_BS_RT = VariableAttribute.NON_VOLATILE | ACCESS
 _NV_BS_RT_AT = _NV_BS_RT | VariableAttribute.TIME_BASED_AUTHENTICATED_WRITE_ACCESS
 
 # UEFI 2.10 §3.3, Table 3-1: `#` stands for a hexadecimal digit.
@@ -163,6 +167,8 @@ def is_numbered(name: str, prefix: str) -> bool:
 
 
 def _pattern(name: str, known: Mapping[str, VariableAttribute]) -> str:
-    """Return `name` as the specification writes it: Boot#### for Boot0001."""
+    """Return `name` as the specification writes it: Boot#### for Boot0001, nothing for Boot####."""
     numbered = re.sub(f"{_NUMBER}$", "####", name)
-    return numbered if numbered in known else name
+    if name in known:
+        return "" if name.endswith("####") else name
+    return numbered
