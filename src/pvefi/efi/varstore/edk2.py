@@ -45,6 +45,7 @@ from pvefi.spec.edk2.variable_store import (
     ADDED,
     AUTHENTICATED_VARIABLE_STORE,
     DELETED,
+    HEADER_ALIGNMENT,
     HEADER_VALID_ONLY,
     IN_DELETED_TRANSITION,
     STORE_FORMATTED,
@@ -208,14 +209,19 @@ class Edk2Store:
         header_size = self._listing.header_size
         if old is not None:
             plan.mask(old.state_offset, IN_DELETED_TRANSITION)
+        done = 0
+        # What looks like a variable in there must never be found without this one around it: not where the
+        # sector with the end of the header has been written, and that with its start has not.
+        if START in record[len(START) : header_size]:
+            done = HEADER_ALIGNMENT  # which no sector's end comes between
+            plan.write(at, record[:done])
+            plan.sync()
         if START in record[header_size:]:
-            # What looks like a variable in there must never be found without this one around it.
-            plan.write(at, record[:header_size])
+            plan.write(at + done, record[done:header_size])
             plan.mask(at + _STATE, HEADER_VALID_ONLY)
             plan.sync()
-            plan.write(at + header_size, record[header_size:])
-        else:
-            plan.write(at, record)
+            done = header_size
+        plan.write(at + done, record[done:])
         plan.sync()
         plan.mask(at + _STATE, ADDED)
         plan.sync()
