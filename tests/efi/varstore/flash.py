@@ -24,9 +24,7 @@ LAYOUTS = (SMALL,)
 Contents = dict[str, bytes]
 
 
-def variable(
-    name: str, data: bytes = b"data", vendor: Guid = VENDOR, timestamp: bytes = NO_TIME
-) -> Variable:
+def variable(name: str, data: bytes = b"data", vendor: Guid = VENDOR, timestamp: bytes = NO_TIME) -> Variable:
     return Variable(name, vendor, VariableAttribute(7), data, timestamp)
 
 
