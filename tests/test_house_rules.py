@@ -31,7 +31,7 @@ LAYERS = (
     ("entries",),
     ("machines",),
     ("handoff", "judge", "console_watch"),
-    ("evaluate", "report", "enrollment"),
+    ("evaluate", "report", "owner_changes", "enrollment"),
     ("console_watch",),
     ("prepare", "progress"),
     ("boot",),

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from pvefi.efi.varstore.store import Variable, VariableStore
 from pvefi.errors import UsageError
 from pvefi.files import read_file
 from pvefi.layout import Guid
+from pvefi.owner_changes import now_or_later, put_all
 from pvefi.spec.authenticode import CertificateType, WinCertificate
 from pvefi.spec.uefi.guids import (
     GLOBAL_VARIABLE,
@@ -212,9 +212,9 @@ def _authentication_size(data: bytes) -> int:
 
 
 def enroll(store: VariableStore, wanted: Enrollment) -> None:
-    """Put into the store what of `wanted` is not there.
+    """Put into the store what of `wanted` is not there; with another PK than before it is in user mode.
 
-    UsageError when `wanted` or the store makes no sense; StoreError when writing fails.
+    UsageError when `wanted` or the store makes no sense, or there is no room; StoreError when writing fails.
     """
     if len(wanted.pk) > 1:
         raise UsageError(f"expected one certificate for PK, found {len(wanted.pk)}")
@@ -225,13 +225,16 @@ def enroll(store: VariableStore, wanted: Enrollment) -> None:
         "KEK": _merged(found["KEK"], wanted.kek),
         "PK": [*wanted.pk] or found["PK"] or [*wanted.default_pk],
     }
+    changed: list[Variable] = []
     for name, vendor in VENDORS.items():
         if made[name] == found[name]:
             continue
         attributes = defined_attributes(name, vendor)
         assert attributes is not None, "the specification has all four"
         data = b"".join(map(packed, made[name]))
-        store.put(Variable(name, vendor, attributes, data, _now()))
+        stamp = now_or_later(attributes, store.get(name, vendor))
+        changed.append(Variable(name, vendor, attributes, data, stamp))
+    put_all(store, changed)
 
 
 def _found(store: VariableStore, name: str) -> list[SignatureList]:
@@ -269,9 +272,3 @@ def _can_take(other: SignatureList, one: SignatureList, data: bytes) -> bool:
     """Whether signatures of `one` may stand in the list `other`; certificates each have their own."""
     same_kind = other.type == one.type != CERT_X509 and other.header == one.header
     return same_kind and bool(other.signatures) and len(other.signatures[0][1]) == len(data)
-
-
-def _now() -> bytes:
-    """Return the time of now as an authenticated write has it: no more than seconds — UEFI 2.10 §8.2.2."""
-    now = datetime.now(UTC)
-    return Time(now.year, now.month, now.day, now.hour, now.minute, now.second, 0, 0, 0, 0, 0).pack()

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from pvefi.efi.varstore.store import Variable
 from pvefi.layout import Guid
 from pvefi.spec.edk2.ovmf import OVMF_2M, OVMF_4M
 from pvefi.spec.uefi import device_path
-from pvefi.spec.uefi.guids import GLOBAL_VARIABLE
+from pvefi.spec.uefi.guids import GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE
 from pvefi.spec.uefi.load_option import LoadOption
+from pvefi.spec.uefi.time import Time
 from pvefi.spec.uefi.variables import VariableAttribute
 from tests.conftest import RealFiles
 
@@ -182,6 +184,8 @@ def test_names_under_several_vendors_are_told_apart(store: str, capsys: pytest.C
         (("set", "STORE", "Timeout", "--ascii", "ü"), "--ascii: expected ASCII"),
         (("set", "STORE", "Timeout", "--hex", "00", "--attributes", "x"), "expected a number of 32 bits"),
         (("set", "STORE", "Timeout", "--hex", "00", "--attributes", "6"), "of a non-volatile variable"),
+        (("set", "STORE", "Timeout", "--hex", "00", "--attributes", "0xffffffff"), "Timeout: expected attr"),
+        (("set", "STORE", "Timeout", "--hex", "00" * 33717), "expected at most 33732 bytes of name and data"),
         (("set", "STORE", "Timeout", "--data", "none"), "No such file"),
         (("delete", "STORE", "None", "--vendor", VENDOR), "expected a variable None, found none"),
         (("import", "STORE", "STORE"), "expected a JSON document"),
@@ -209,8 +213,13 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
         ({"name": "A", "guid": VENDOR, "attr": 7, "data": "00", "time": "00"}, "16 bytes"),
         (
             {"name": "A", "guid": VENDOR, "attr": 7, "data": "00" * (1 << 18)},
-            "more than the store has room for",
+            "A: expected at most 33732 bytes of name and data, found 262148",
         ),
+        ({"name": "A", "guid": VENDOR, "attr": 6, "data": "00"}, "A: expected attributes of a non-volatile"),
+        ({"name": "A", "guid": VENDOR, "attr": 0x107, "data": "00"}, "found 0x100 in 0x107"),
+        ({"name": "A", "guid": VENDOR, "attr": 0x47, "data": "00"}, "found 0x40 in 0x47"),
+        ({"name": "A", "guid": VENDOR, "attr": 0xFFFFFFFF, "data": "00"}, "A: expected attributes that are"),
+        ({"name": "A\n", "guid": VENDOR, "attr": 7, "data": ""}, "expected data, found none"),
     ],
 )
 def test_a_document_that_makes_no_sense_is_refused(
@@ -221,8 +230,52 @@ def test_a_document_that_makes_no_sense_is_refused(
     line: str,
 ) -> None:
     path = tmp_path / "vars.json"
-    path.write_text(json.dumps({"version": 2, "variables": [variable]}))
+    good = {"name": "Good", "guid": VENDOR, "attr": 7, "data": "00"}
+    path.write_text(json.dumps({"version": 2, "variables": [good, variable]}))
     assert line in refusal(capsys, "import", store, str(path))
     path.write_text(json.dumps({"version": 1, "variables": []}))
     assert "found version 1" in refusal(capsys, "import", store, str(path))
     assert Path(store).read_bytes() == empty_store(OVMF_4M)
+
+
+def import_into(store: str, folder: Path, *variables: dict[str, object]) -> int:
+    path = folder / "document.json"
+    path.write_text(json.dumps({"version": 2, "variables": variables}))
+    return main(["vars", "import", store, str(path)])
+
+
+def test_what_is_set_or_imported_without_a_time_keeps_the_time_of_the_last_signature(
+    store: str, tmp_path: Path
+) -> None:
+    """Whoever replays an update signed before must not be heard."""
+    future = Time(2100, 1, 2, 3, 4, 5, 0, 0, 0, 0, 0).pack()
+    signed = Variable("db", IMAGE_SECURITY_DATABASE, VariableAttribute(0x27), b"old", future)
+    with Edk2Store.open(Path(store)) as opened:
+        opened.put(signed)
+    assert main(["vars", "set", store, "db", "--hex", "01"]) == 0
+    document = {"name": "db", "guid": str(signed.vendor), "attr": 0x27, "data": "02"}
+    found = []
+    with Edk2Store.open(Path(store)) as opened:
+        found.append(opened.get("db", signed.vendor))
+    assert import_into(store, tmp_path, document) == 0
+    with Edk2Store.open(Path(store)) as opened:
+        found.append(opened.get("db", signed.vendor))
+    assert import_into(store, tmp_path, {**document, "time": bytes(range(16)).hex()}) == 0
+    with Edk2Store.open(Path(store)) as opened:
+        found.append(opened.get("db", signed.vendor))
+    assert found == [
+        replace(signed, data=b"\1"),
+        replace(signed, data=b"\2"),
+        replace(signed, data=b"\2", timestamp=bytes(range(16))),
+    ]
+
+
+def test_what_lasts_not_is_shown_where_a_store_has_it_and_can_be_mended(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Edk2Store.open(Path(store)) as opened:
+        opened.put(Variable("Odd", Guid.parse(VENDOR), VariableAttribute(6), b"data"))
+    assert "Odd" in output(capsys, "list", store)
+    assert "Odd: expected attributes of a non-volatile" in refusal(capsys, "set", store, "Odd", "--hex", "01")
+    output(capsys, "set", store, "Odd", "--hex", "01", "--attributes", "7")
+    assert document(capsys, "get", store, "Odd", "--json")["variables"][0]["attributes"] == 7

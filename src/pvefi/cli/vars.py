@@ -8,13 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from pvefi.cli.vars_enroll import command as enroll
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
-from pvefi.efi.varstore.store import Variable
+from pvefi.efi.varstore.store import NO_TIME, Variable
 from pvefi.errors import UsageError
 from pvefi.files import read_file
 from pvefi.layout import Guid
@@ -124,6 +125,8 @@ def set_variable(
     attributes: str | None,
 ) -> None:
     """Create or change one variable."""
+    from pvefi.owner_changes import now_or_later, put_all
+
     data = _data(as_hex, text, as_ascii, data_file)
     with Edk2Store.open(file) as store:
         name, guid = _key(store, name, vendor)
@@ -134,9 +137,7 @@ def set_variable(
             bits = old.attributes
         else:
             bits = defined_attributes(name, guid) or _USUAL
-        if not bits & VariableAttribute.NON_VOLATILE:
-            raise UsageError(f"expected attributes of a non-volatile variable, found {int(bits):#x}")
-        store.put(Variable(name, guid, VariableAttribute(bits), data))
+        put_all(store, [Variable(name, guid, VariableAttribute(bits), data, now_or_later(bits, old))])
 
 
 @command.command()
@@ -145,22 +146,35 @@ def set_variable(
 @_VENDOR
 def delete(file: Path, name: str, vendor: str | None) -> None:
     """Remove one variable."""
+    from pvefi.owner_changes import remove_one
+
     with Edk2Store.open(file) as store:
         found = _found(store, file, name, vendor)
-        store.remove(found.name, found.vendor)
+        remove_one(store, found)
 
 
 @command.command("import")
 @_FILE
 @click.argument("document", type=click.Path(path_type=Path))
 def import_document(file: Path, document: Path) -> None:
-    """Put the variables of a JSON DOCUMENT into the store, as virt-fw-vars --set-json does; others stay."""
+    """Put the variables of a JSON DOCUMENT into the store, as virt-fw-vars --set-json does; others stay.
+
+    When the store cannot take one of them it takes none.
+    """
+    from pvefi.owner_changes import put_all
     from pvefi.report.variables import read_export
 
     variables = read_export(document)
     with Edk2Store.open(file) as store:
-        for variable in variables:
-            store.put(variable)
+        put_all(store, [_with_time(store, one) for one in variables])
+
+
+def _with_time(store: Edk2Store, variable: Variable) -> Variable:
+    """Return a variable of a document with its time, or where it has none, with that of the stored one."""
+    old = store.get(variable.name, variable.vendor)
+    if old is None or variable.timestamp != NO_TIME:
+        return variable
+    return replace(variable, timestamp=old.timestamp)
 
 
 @command.command("export")

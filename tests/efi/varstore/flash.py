@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.edk2_format import FIRST
-from pvefi.efi.varstore.store import StoreError, StoreFault, Variable
+from pvefi.efi.varstore.store import NO_TIME, StoreError, StoreFault, Variable, name_size
 from pvefi.layout import Guid
 from pvefi.spec.edk2.ovmf import StoreLayout
+from pvefi.spec.edk2.variable_store import ADDED, VARIABLE_DATA, VariableHeader
 from pvefi.spec.uefi.variables import VariableAttribute
 
 VENDOR = Guid.parse("11111111-2222-3333-4444-555555555555")
@@ -22,8 +24,8 @@ LAYOUTS = (SMALL,)
 Contents = dict[str, bytes]
 
 
-def variable(name: str, data: bytes = b"data", vendor: Guid = VENDOR) -> Variable:
-    return Variable(name, vendor, VariableAttribute(7), data)
+def variable(name: str, data: bytes = b"data", vendor: Guid = VENDOR, timestamp: bytes = NO_TIME) -> Variable:
+    return Variable(name, vendor, VariableAttribute(7), data, timestamp)
 
 
 @dataclass
@@ -137,3 +139,26 @@ def lookalikes() -> bytes:
     record = bytes(flash.contents[FIRST : FIRST + 60 + 12 + 4])
     assert record[-4:] == b"boo\xff"
     return record * 2
+
+
+_HEADER = VariableHeader(VARIABLE_DATA, ADDED, 0, 7, 0, 0, VENDOR.wire).pack()[:8]
+"""What a variable's header begins with; the same bytes may stand in a Guid and in an EFI_TIME."""
+_SIZES = struct.pack("<II", 4, 4)  # of a name and of data
+
+
+def headers_within_headers() -> tuple[Variable, ...]:
+    """Return variables in whose own headers there is what looks like the header of another one."""
+    rest = bytes(20) + _SIZES + VENDOR.wire + "Q\0".encode("utf-16-le") + b"evil"
+    sizes = Guid(bytes(8) + _SIZES)  # where the header that begins in the timestamp has its own
+    stamp = _HEADER + bytes(8)
+    ghost = b"Q\0\0\0" * 6
+    return (
+        variable("Nn", rest[name_size("Nn") :], Guid(_HEADER + bytes(8))),
+        variable("T", ghost, sizes, stamp),
+        variable("U", ghost + lookalikes(), sizes, stamp),
+    )
+
+
+def short_header_within_a_header() -> Variable:
+    """Return such a variable for a store without timestamps."""
+    return variable("S", VENDOR.wire + "Q\0".encode("utf-16-le") + b"evil", Guid(_HEADER + _SIZES))

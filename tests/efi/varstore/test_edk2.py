@@ -127,6 +127,34 @@ def test_a_variable_that_is_there_is_found_as_quickly_among_many(path: Path) -> 
         assert store.get("V0", VENDOR) is store.get("V0", VENDOR)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        Variable("A", VENDOR, VariableAttribute(0xFFFFFFFF), b"data"),
+        Variable("A", VENDOR, VariableAttribute(1 << 32), b"data"),
+        Variable("", VENDOR, VariableAttribute(7), b"data"),
+        Variable("A\0B", VENDOR, VariableAttribute(7), b"data"),
+    ],
+)
+def test_what_would_not_be_found_again_is_refused_before_anything_is_written(strange: Variable) -> None:
+    flash = Flash()
+    store = store_on(flash)
+    with pytest.raises(StoreError, match="expected a"):
+        store.put(strange)
+    assert not flash.steps
+    store.put(variable("B"))
+    assert held(store) == held(opened(flash.contents)) == {"B": b"data"}
+
+
+def test_a_store_that_reads_as_unsound_after_a_write_is_a_store_error() -> None:
+    store = opened(empty_store(SMALL))
+    store.put(variable("A", b"1" * 300))
+    store.put(variable("A", b"2" * 300))
+    store._image[0x5D] = 0xFF  # the state in the store's header
+    with pytest.raises(StoreError, match="healthy"):
+        store.put(variable("B", b"3" * 300))
+
+
 # ---------------------------------------------------------------- bad stores
 
 
@@ -137,9 +165,18 @@ def changed(offset: int, data: bytes) -> bytes:
 
 
 def with_variable(state: int = 0x3F, name: bytes = b"A\0\0\0", **fields: int) -> bytes:
-    values = {"name_size": len(name), "data_size": 4, **fields}
+    values = {"name_size": len(name), "data_size": 4, "attributes": 7, **fields}
     header = AuthenticatedVariableHeader(
-        0x55AA, state, 0, 7, 0, bytes(16), 0, values["name_size"], values["data_size"], VENDOR.wire
+        0x55AA,
+        state,
+        0,
+        values["attributes"],
+        0,
+        bytes(16),
+        0,
+        values["name_size"],
+        values["data_size"],
+        VENDOR.wire,
     )
     return changed(FIRST, header.pack() + name + b"data")
 
@@ -160,6 +197,7 @@ BAD = {
     "with a name past its end": (with_variable(name_size=0x7FFFFFFF), "past its end"),
     "with data past its end": (with_variable(data_size=0x40000), "past its end"),
     "with sizes that overflow": (with_variable(name_size=0xFFFFFFF0, data_size=0x20), "past its end"),
+    "with attributes that nobody wrote": (with_variable(attributes=0xFFFFFFFF), "name that ends in NUL"),
     "with an odd name": (with_variable(name=b"A\0\0"), "name that ends in NUL"),
     "with a name without end": (with_variable(name=b"A\0B\0"), "name that ends in NUL"),
     "with an empty name": (with_variable(name=b"\0\0"), "name that ends in NUL"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.efi.varstore.flash import (
     Contents,
     Flash,
     cuts,
+    headers_within_headers,
     held,
     lookalikes,
     losses,
@@ -97,6 +99,13 @@ def clears_away(flash: Flash, change: Change) -> bool:
 SITUATIONS: dict[str, tuple[Callable[[], Flash], Change]] = {
     "a new variable": (with_two, put("New", b"new")),
     "a new variable full of variables": (with_two, put("\u55aa?", lookalikes())),
+    **{
+        f"a new variable with a header in its own, {one.name}": (
+            with_two,
+            partial(Edk2Store.put, variable=one),
+        )
+        for one in headers_within_headers()
+    },
     "a changed variable": (with_two, put("A", b"changed")),
     "a removed variable": (with_two, remove("A")),
     "a new variable in a full store": (nearly_full, put("New", b"new" * 40)),

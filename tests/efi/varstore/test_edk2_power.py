@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -11,39 +12,74 @@ from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.efi.varstore.edk2_blocks import has_pending_write, write_store
 from pvefi.efi.varstore.edk2_format import FIRST
 from pvefi.efi.varstore.plan import Plan
-from pvefi.efi.varstore.store import StoreError
+from pvefi.efi.varstore.store import StoreError, Variable, name_size
 from pvefi.spec.edk2.fault_tolerant_write import (
     SPARE_COMPLETE,
     WORKING_BLOCK_INVALID,
     FaultTolerantWorkingBlockHeader,
     FaultTolerantWriteHeader,
 )
-from pvefi.spec.edk2.variable_store import UNWRITTEN
+from pvefi.spec.edk2.variable_store import UNWRITTEN, VARIABLE_STORE
 from tests.efi.varstore.flash import (
     SMALL,
     VENDOR,
     Contents,
     Flash,
     ForgetfulFlash,
+    headers_within_headers,
     held,
     lookalikes,
     lost_after,
     opened,
+    short_header_within_a_header,
     store_on,
     variable,
 )
 
-_NAMES = ("A", "Bee", "\u55aa?")
+_USUAL = tuple(variable(name) for name in ("A", "Bee", "\u55aa?"))
+_HOSTILE = headers_within_headers()
+_LEFT_FREE = 400  # bytes, of which the largest change takes a half
 
 
 def change(store: Edk2Store, dice: random.Random) -> None:
     """Put or remove one of few variables, so that each is changed often."""
-    name = dice.choice(_NAMES)
-    if dice.random() < 0.3 and store.get(name, VENDOR) is not None:
-        store.remove(name, VENDOR)
+    one = dice.choice(_USUAL + _HOSTILE)
+    if store.capacity().remaining < _LEFT_FREE:
+        one = dice.choice(list(store))
+        store.remove(one.name, one.vendor)
+    elif dice.random() < 0.3 and store.get(one.name, one.vendor) is not None:
+        store.remove(one.name, one.vendor)
     else:
-        data = dice.choice((b"1", lookalikes(), dice.randbytes(dice.randrange(1, 120))))
-        store.put(variable(name, data))
+        data = dice.choice((one.data, b"1", lookalikes(), dice.randbytes(dice.randrange(1, 120))))
+        store.put(replace(one, data=data))
+
+
+@pytest.mark.parametrize(
+    ("hostile", "authenticated"),
+    [*((one, True) for one in _HOSTILE), (short_header_within_a_header(), False)],
+)
+def test_no_loss_of_power_brings_forth_a_header_that_stood_in_another(
+    hostile: Variable, authenticated: bool
+) -> None:
+    """The end of a header may have been written, and its start not: they stand in two sectors."""
+    sector, dice = 128, random.Random(0)
+    for behind in range(4, 64, 4):  # bytes in the first sector
+        flash = Flash()
+        if not authenticated:
+            flash.contents[0x48:0x58] = VARIABLE_STORE.wire
+        store = store_on(flash)
+        first = variable("P")
+        filled = FIRST + store.capacity().overhead + name_size(first.name)
+        store.put(replace(first, data=bytes(2 * sector - behind - filled)))
+        before = bytes(flash.contents)
+        flash.steps.clear()
+        store.put(hostile)
+        for _ in range(40):
+            end = dice.randrange(len(flash.steps) + 1)
+            left = opened(lost_after(before, flash.steps, end, sector=sector, dice=dice))
+            assert set(held(left)) <= {first.name, hostile.name}
+            left.put(variable("Later"))
+            assert set(held(left)) <= {first.name, hostile.name, "Later"}
 
 
 @pytest.mark.parametrize("seed", range(12))

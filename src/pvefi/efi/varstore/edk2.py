@@ -45,10 +45,12 @@ from pvefi.spec.edk2.variable_store import (
     ADDED,
     AUTHENTICATED_VARIABLE_STORE,
     DELETED,
+    HEADER_ALIGNMENT,
     HEADER_VALID_ONLY,
     IN_DELETED_TRANSITION,
     STORE_FORMATTED,
     STORE_HEALTHY,
+    UNWRITTEN_WORD,
     VariableHeader,
     VariableStoreHeader,
 )
@@ -94,8 +96,10 @@ def empty_store(layout: StoreLayout) -> bytes:
 
 
 class Edk2Store:
-    """A VariableStore on a medium, in the order of first arrival.
+    """A VariableStore on a medium, in the order in which it was found there; new variables come last.
 
+    A variable that is changed keeps its place until the store is opened again: then it stands where it was
+    written last.
     Opening completes what a crash interrupted; on a medium that is only read, it is as if that had been done.
     ImageError says why the medium holds no sound store; nothing has been written then.
     """
@@ -183,8 +187,9 @@ class Edk2Store:
     def put(self, variable: Variable) -> None:
         """Store `variable`, in place of one of the same name and vendor; it lasts when this returns.
 
-        StoreError when there is no room or writing fails.
+        StoreError when there is no room, writing fails, or a store cannot hold such a variable.
         """
+        self._check(variable)
         self._prepare_to_write()
         key = variable.name, variable.vendor
         old = self._listing.live.get(key)
@@ -202,20 +207,39 @@ class Edk2Store:
             self._relist([*self._listing.live, key])
         self._doubtful = False
 
+    def _check(self, variable: Variable) -> None:
+        """Refuse what would not be found again; StoreError."""
+        if not variable.name or "\0" in variable.name:
+            raise StoreError(
+                StoreFault.DEVICE, f"{self._medium.name}: expected a name, found {variable.name!r}"
+            )
+        if not 0 <= variable.attributes < UNWRITTEN_WORD:
+            expected = f"attributes below {UNWRITTEN_WORD:#x}, which is what unwritten ones are"
+            found = f"{int(variable.attributes):#x}"
+            raise StoreError(
+                StoreFault.DEVICE,
+                f"{self._medium.name}: {variable.name!r}: expected {expected}, found {found}",
+            )
+
     def _append(self, plan: Plan, variable: Variable, record: bytes, old: Entry | None) -> None:
         self._begin()
         at, end = self._listing.end, self._listing.end + len(record)
         header_size = self._listing.header_size
         if old is not None:
             plan.mask(old.state_offset, IN_DELETED_TRANSITION)
+        done = 0
+        # What looks like a variable in there must never be found without this one around it: not where the
+        # sector with the end of the header has been written, and that with its start has not.
+        if START in record[len(START) : header_size]:
+            done = HEADER_ALIGNMENT  # which no sector's end comes between
+            plan.write(at, record[:done])
+            plan.sync()
         if START in record[header_size:]:
-            # What looks like a variable in there must never be found without this one around it.
-            plan.write(at, record[:header_size])
+            plan.write(at + done, record[done:header_size])
             plan.mask(at + _STATE, HEADER_VALID_ONLY)
             plan.sync()
-            plan.write(at + header_size, record[header_size:])
-        else:
-            plan.write(at, record)
+            done = header_size
+        plan.write(at + done, record[done:])
         plan.sync()
         plan.mask(at + _STATE, ADDED)
         plan.sync()
@@ -247,8 +271,11 @@ class Edk2Store:
         return bytes(contents + erased(-lacking))
 
     def _relist(self, order: list[Key]) -> None:
-        """Read again what is in the store, and keep the order that it had."""
-        self._listing = read_variables(self._medium.name, self._image, self._layout)
+        """Read again what is in the store, and keep the order that it had; StoreError when it is unsound."""
+        try:
+            self._listing = read_variables(self._medium.name, self._image, self._layout)
+        except ImageError as error:
+            raise StoreError(StoreFault.DEVICE, str(error)) from error
         found = self._listing.live
         self._listing.live = {key: found[key] for key in order}
         self._count()
@@ -308,10 +335,11 @@ class Edk2Store:
             header,
             self._layout.largest_variable - header,
             self._layout.largest_authenticated - header,
+            HEADER_ALIGNMENT,
         )
 
     def __iter__(self) -> Iterator[Variable]:
-        """Yield every variable in the order of first arrival."""
+        """Yield every variable in the store's order."""
         return iter([entry.variable for entry in self._listing.live.values()])
 
     def close(self) -> None:

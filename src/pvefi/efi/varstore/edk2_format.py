@@ -224,7 +224,7 @@ class _Reading:
 
     def _entry(self, at: int, end: int, header: _Header) -> Entry:
         start = at + self._size
-        raw = self._image[start : start + header.name_size]
+        raw = self._image[start : min(start + header.name_size, end)]  # none where the header is unfinished
         name = utf_16_le_decode(raw, "surrogatepass", True)[0] if len(raw) % 2 == 0 else ""
         if name.find("\0") != len(name) - 1 or len(name) < 2:
             raise ImageError(self._name, start, "a variable's name that ends in NUL", f"{raw[:32].hex(' ')}")

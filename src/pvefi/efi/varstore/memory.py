@@ -18,7 +18,7 @@ _BOOKKEEPING = 64  # bytes that each variable takes besides: so that a guest can
 
 
 class MemoryStore:
-    """A VariableStore in the order of first arrival."""
+    """A VariableStore in the order in which its variables were first put."""
 
     keeps_timestamps = True
 
@@ -50,7 +50,7 @@ class MemoryStore:
         return Capacity(STORAGE_SIZE, remaining, _BOOKKEEPING, MAXIMUM_VARIABLE_SIZE, MAXIMUM_VARIABLE_SIZE)
 
     def __iter__(self) -> Iterator[Variable]:
-        """Yield every variable in the order of first arrival."""
+        """Yield every variable in the store's order."""
         return iter(tuple(self._variables.values()))
 
 

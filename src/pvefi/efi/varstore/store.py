@@ -46,7 +46,7 @@ class Capacity:
 
     `size` is for all variables; `remaining` of it is free, or free as soon as it is needed. Each variable
     takes `overhead` besides its name and data, and both together are never more than `largest`, or for an
-    authenticated variable `largest_authenticated`.
+    authenticated variable `largest_authenticated`. What one takes is a multiple of `alignment`.
     """
 
     size: int
@@ -54,6 +54,12 @@ class Capacity:
     overhead: int
     largest: int
     largest_authenticated: int
+    alignment: int = 1
+
+    def taken_by(self, variable: Variable) -> int:
+        """Return how much of the room a variable takes."""
+        exactly = self.overhead + name_size(variable.name) + len(variable.data)
+        return -(-exactly // self.alignment) * self.alignment
 
     def largest_with(self, attributes: int) -> int:
         """Return how large name and data of a variable with these attributes may be."""
