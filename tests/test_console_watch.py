@@ -56,6 +56,7 @@ def test_the_stages_of_a_boot_are_told_wherever_the_stream_is_cut(cuts: list[int
         (b"reboot: Restarting system with command 'bootloader'", MarkKind.RESTART),
         (b"reboot: machine restart", MarkKind.RESTART),
         (b"reboot: System halted", MarkKind.HALT),
+        (b"kexec_core: Starting new kernel", MarkKind.KEXEC),
         (b"reboot: Power off not available: System halted instead", MarkKind.HALT),
     ],
 )
@@ -102,11 +103,24 @@ def test_once_the_kernel_gave_a_time_stamp_lines_without_one_are_not_its_own() -
     assert kinds(b"[    0.000000] Linux version 6.1\r\n", quoted) == []
 
 
+@pytest.mark.parametrize(
+    ("own", "read"), [(b"", b"<0>"), (b"<6>", b"")], ids=["without priorities", "with priorities"]
+)
+def test_lines_in_the_other_form_than_the_kernel_s_are_a_log_that_is_read(own: bytes, read: bytes) -> None:
+    first = own + b"[    0.100000] Memory: 480000K\r\n"
+    panic = b"[   11.500000] Kernel panic - not syncing: of old\r\n"
+    assert kinds(first, read + panic, read + BOOT.splitlines(keepends=True)[1]) == []
+    assert kinds(first, own + panic) == [MarkKind.PANIC]
+    restart = own + b"[    9.000000] reboot: Restarting system\r\n"
+    assert kinds(first, restart, read + panic) == [MarkKind.RESTART, MarkKind.PANIC]
+
+
 @pytest.mark.parametrize("before", [b"", b"<5>", b"half of a line\r"])
 def test_a_kernel_begins_with_its_version_at_time_0(before: bytes) -> None:
     banner = b"[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian) (gcc-12) #1 SMP\r\n"
     assert kinds(before + banner) == [MarkKind.KERNEL]
-    assert kinds(BOOT, banner, b"PVEFI-PROBE up\r\n")[-2:] == [MarkKind.KERNEL, MarkKind.PROBE]
+    again = BOOT + b"[    2.000000] kexec_core: Starting new kernel\r\n"
+    assert kinds(again, before + banner, b"PVEFI-PROBE up\r\n")[-2:] == [MarkKind.KERNEL, MarkKind.PROBE]
     version = banner.removeprefix(b"[    0.000000] ")
     assert kinds(before + version, b"[    3.000000] " + version, b"say [    0.000000] " + version) == []
 

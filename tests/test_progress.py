@@ -13,6 +13,8 @@ RUN_INIT = b"[    0.941245] Run /init as init process\r\n"
 BANNER = b"[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian) (gcc) #1 SMP\r\n"
 PANIC = b"[    1.000000] Kernel panic - not syncing: VFS: no root\r\n"
 PANIC_STAYS = b"[    1.100000] ---[ end Kernel panic - not syncing: VFS: no root ]---\r\n"
+KEXEC = b"[    3.000000] kexec_core: Starting new kernel\r\n"
+RESTART = b"[    4.000000] reboot: Restarting system\r\n"
 INIT_FAILED = b"[    0.950000] Failed to execute /init (error -2)\r\n"
 PROBE = b"PVEFI-PROBE up\r\n"
 
@@ -136,8 +138,30 @@ def test_a_panic_that_stays_ends_the_boot_with_the_first_words() -> None:
     progress.console(PANIC)
     assert guest.outcomes == []
     progress.console(PANIC_STAYS)
+    assert guest.looks[-1] < 1
+    progress.look([KERNEL, DEAD])
     assert guest.outcomes == [Outcome.PANICKED]
     assert "VFS: no root" in guest.verdicts[0].message
+
+
+@pytest.mark.parametrize("cpu", [USER, IDLE], ids=["user space", "idle"])
+def test_a_guest_that_goes_on_after_the_end_of_a_panic_has_only_read_of_one(cpu: CpuState) -> None:
+    progress, guest = watched(Goal.EXIT)
+    progress.console(PANIC + PANIC_STAYS)
+    progress.look([DEAD, cpu])
+    progress.look([KERNEL])
+    assert guest.outcomes == []
+    off = Verdict(Outcome.POWERED_OFF, "the guest switched itself off")
+    assert progress.amended(off) == off
+
+
+def test_a_panic_of_an_earlier_boot_that_is_read_from_pstore_is_not_this_one_s() -> None:
+    progress, guest = watched(Goal.EXIT)
+    progress.console(BANNER + RUN_INIT + PROBE)
+    progress.console(b"".join(b"<0>" + line + b"\r\n" for line in (PANIC + PANIC_STAYS).splitlines()))
+    progress.look([KERNEL])
+    progress.boot()
+    assert guest.outcomes == []
 
 
 def test_a_reset_after_a_panic_is_the_panics_end() -> None:
@@ -164,13 +188,31 @@ def test_kernels_started_by_kexec_are_told_and_pass_no_milestone_again() -> None
     off = Verdict(Outcome.POWERED_OFF, "the guest switched itself off")
     assert progress.amended(off) == off
     first = dict(progress.milestones)
-    progress.console(BANNER + RUN_INIT + PROBE)
+    progress.console(KEXEC + BANNER + RUN_INIT + PROBE)
     assert progress.milestones == first
     assert progress.amended(off).message == f"{off.message}; 1 more kernel had been started by kexec"
-    progress.console(BANNER)
+    progress.console(KEXEC + BANNER)
     assert progress.amended(off).message == f"{off.message}; 2 more kernels had been started by kexec"
     progress.boot()
     assert progress.amended(off) == off
+
+
+def test_a_log_that_is_read_again_is_no_kernel_started_by_kexec() -> None:
+    progress, _ = watched(Goal.EXIT)
+    off = Verdict(Outcome.POWERED_OFF, "the guest switched itself off")
+    progress.console(BANNER + RUN_INIT + BANNER)
+    assert progress.amended(off) == off
+    progress.console(KEXEC + BANNER + BANNER)
+    assert progress.amended(off).message == f"{off.message}; 1 more kernel had been started by kexec"
+
+
+@pytest.mark.parametrize("before", [b"", KEXEC + BANNER], ids=["first kernel", "second kernel"])
+def test_a_reset_without_a_doorbell_is_no_kexec(before: bytes) -> None:
+    progress, guest = watched(Goal.EXIT)
+    progress.console(BANNER + RUN_INIT + before + RESTART + BANNER + RUN_INIT)
+    off = Verdict(Outcome.POWERED_OFF, "the guest switched itself off")
+    assert progress.amended(off) == off
+    assert guest.outcomes == []
 
 
 def test_a_guest_whose_crash_kernel_ends_well_has_panicked() -> None:
@@ -182,8 +224,22 @@ def test_a_guest_whose_crash_kernel_ends_well_has_panicked() -> None:
         "Kernel panic - not syncing: VFS: no root; "
         "then the guest switched itself off; 1 more kernel had been started by kexec"
     )
-    progress.boot()
     assert guest.outcomes == []
+
+
+@pytest.mark.parametrize("restart", ["doorbell", "console"])
+def test_a_reset_by_the_crash_kernel_is_the_panics_end(restart: str) -> None:
+    progress, guest = watched(Goal.EXIT)
+    progress.console(BANNER + RUN_INIT + PANIC + BANNER + RUN_INIT + RESTART)
+    assert guest.outcomes == []
+    if restart == "doorbell":
+        progress.boot()
+    else:
+        progress.console(BANNER)
+    assert [verdict.message for verdict in guest.verdicts] == [
+        "Kernel panic - not syncing: VFS: no root; then the guest reset the machine"
+    ]
+    assert progress.amended(guest.verdicts[0]).message.endswith("; 1 more kernel had been started by kexec")
 
 
 def test_a_crash_kernel_that_panics_ends_the_boot_with_its_own_words() -> None:
@@ -191,6 +247,7 @@ def test_a_crash_kernel_that_panics_ends_the_boot_with_its_own_words() -> None:
     progress.console(
         BANNER + RUN_INIT + PANIC.replace(b"VFS: no root", b"sysrq") + BANNER + PANIC + PANIC_STAYS
     )
+    progress.look([KERNEL])
     assert [verdict.message for verdict in guest.verdicts] == ["Kernel panic - not syncing: VFS: no root"]
 
 

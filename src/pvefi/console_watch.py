@@ -2,10 +2,11 @@
 """Tells by what a Linux guest says on its console how far it has come: user space, a panic, the end.
 
 Sources: Linux 6.1 init/main.c (run_init_process), kernel/panic.c (panic), kernel/reboot.c,
-arch/x86/kernel/reboot.c, init/version.c (linux_banner); kernel/printk/printk.c (info_print_prefix) for what
-a line begins with. A line that only quotes the kernel does not count: the text has to begin the line, behind
-a time stamp where the kernel gives one. Who forges a whole line is believed; nothing but the report rests on
-it.
+arch/x86/kernel/reboot.c, init/version.c (linux_banner), kernel/kexec_core.c (kernel_kexec);
+kernel/printk/printk.c (info_print_prefix) for what a line begins with. A line that only quotes the kernel
+does not count: the text has to begin the line, behind a time stamp where the kernel gives one. Nor does a
+line with a priority, "<4>", where the kernel gives none, or the other way round: so stand old logs in
+pstore. Who forges a whole line is believed; nothing but the report rests on it.
 """
 
 from __future__ import annotations
@@ -35,8 +36,13 @@ class MarkKind(Enum):
     POWER_OFF = "power off"
     RESTART = "restart"
     HALT = "halt"
+    KEXEC = "kexec"
+    """The kernel starts another one by kexec."""
     KERNEL = "kernel"
-    """A kernel begins; one that is told to be quiet, or to give no time stamps, does not say so."""
+    """A kernel begins, or somebody reads its log again with dmesg; of the same priority as KEXEC.
+
+    A kernel that is told to be quiet, or to give no time stamps, does not say so.
+    """
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ _CONTROL = re.compile(
 )
 _STAMP = re.compile(
     rb"(?:[^\n]{0,200}(?:[#$>]|login:) )?"  # a prompt, at which a kernel message goes on in the same line
-    rb"(?:<[0-7]>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? "
+    rb"(?P<priority><[0-7]>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? "
 )
 _LINES = (
     (MarkKind.USER_SPACE, re.compile(rb"Run \S.* as init process$")),
@@ -66,6 +72,7 @@ _LINES = (
     (MarkKind.PANIC, re.compile(rb"Kernel panic - not syncing: ")),
     (MarkKind.PANIC_STAYS, re.compile(rb"---\[ end Kernel panic - not syncing")),
     (MarkKind.POWER_OFF, re.compile(rb"reboot: Power down$")),
+    (MarkKind.KEXEC, re.compile(rb"kexec_core: Starting new kernel$")),
     (MarkKind.RESTART, re.compile(rb"reboot: (?:Restarting system|machine restart)")),
     (
         MarkKind.HALT,
@@ -83,6 +90,7 @@ class ConsoleWatch:
     def __init__(self) -> None:
         self._line = bytearray()
         self._stamped = False
+        self._priorities = False
         self._probed = False
 
     def feed(self, data: bytes) -> tuple[ConsoleMark, ...]:
@@ -102,7 +110,7 @@ class ConsoleWatch:
         kind, text = self._kind(line)
         if kind is None:
             return ()
-        if kind is MarkKind.RESTART:
+        if kind in (MarkKind.RESTART, MarkKind.KEXEC):
             self._stamped = self._probed = False  # another kernel may follow
         if kind is MarkKind.KERNEL:
             self._probed = False
@@ -117,7 +125,10 @@ class ConsoleWatch:
             return MarkKind.PROBE, line
         stamp = _STAMP.match(line)
         if stamp is not None:
-            self._stamped = True
+            priority = stamp["priority"] is not None
+            if self._stamped and priority is not self._priorities:
+                return None, line  # a log that is read, of this kernel or one before: dmesg, pstore
+            self._stamped, self._priorities = True, priority
             if _BANNER.match(line):
                 return MarkKind.KERNEL, line[stamp.end() :]
             line = line[stamp.end() :]

@@ -58,7 +58,9 @@ class Progress:
         self._console = ConsoleWatch()
         self._panic = ""
         self._crashed = ""
-        self._kernels = 0
+        self._stays = ""
+        self._followers = 0
+        self._kexec = self._restart = False
         self._announced = ""
         self._halted = 0
         self.milestones: dict[Milestone, float] = {}
@@ -76,11 +78,17 @@ class Progress:
         """Note that the trampoline has rung: at the start, or because the guest was reset."""
         self.boots += 1
         self._halted, self._announced, self._listens = 0, "", False
-        self._kernels = 0
-        if self._panic:
-            self._finish(Verdict(Outcome.PANICKED, f"{self._panic}; then the guest reset the machine"))
+        self._reset()
         self.milestones = {}
         self.reached(Milestone.DOORBELL)
+
+    def _reset(self) -> None:
+        """Begin anew after a reset; that ends a boot that has panicked, with a crash kernel or without."""
+        self._kexec, self._restart, self._stays = False, False, ""
+        if panic := self._panic or self._crashed:
+            self._finish(Verdict(Outcome.PANICKED, f"{panic}; then the guest reset the machine"))
+        else:
+            self._followers = 0
 
     def reached(self, milestone: Milestone) -> None:
         """Note that the guest passes `milestone` now."""
@@ -99,29 +107,46 @@ class Progress:
         match mark.kind:
             case MarkKind.PANIC:
                 self._panic = self._panic or mark.text
+            case MarkKind.KEXEC:
+                self._kexec = True
             case MarkKind.KERNEL:
-                self._kernels += 1
-                if self._panic:
-                    self._crashed, self._panic = self._crashed or self._panic, ""
+                self._kernel()
             case MarkKind.PANIC_STAYS:
-                self._finish(Verdict(Outcome.PANICKED, self._panic or "the kernel panicked"))
+                self._stays = self._panic or "the kernel panicked"
+                self._hinted()
             case MarkKind.USER_SPACE:
                 self.reached(Milestone.USER_SPACE)
                 self._announced = mark.text
-                if self._guest is not None:
-                    self._guest.look_soon(_SOON)
+                self._hinted()
             case MarkKind.INIT_FAILED:
                 self.milestones.pop(Milestone.USER_SPACE, None)
                 self._announced = ""
-            case MarkKind.RESTART if self._guest is not None:
-                self._guest.expect_reset()
-            case MarkKind.HALT if self._guest is not None:
-                self._guest.look_soon(_SOON)
+            case MarkKind.RESTART:
+                self._restart = True
+                if self._guest is not None:
+                    self._guest.expect_reset()
+            case MarkKind.HALT:
+                self._hinted()
                 self._span = _SOON
             case MarkKind.PROBE:
                 self._user_space("the probe says so")
             case _:
                 pass
+
+    def _hinted(self) -> None:
+        if self._guest is not None:
+            self._guest.look_soon(_SOON)
+
+    def _kernel(self) -> None:
+        """Take the first line of a kernel: the next one only where something has announced that."""
+        if self._panic:
+            self._crashed, self._panic = self._crashed or self._panic, ""
+            self._followers += 1
+        elif self._kexec:
+            self._followers += 1
+        elif self._restart:  # where others boot, no doorbell tells of it
+            self._reset()
+        self._kexec = self._restart = False
 
     def _user_space(self, how: str) -> None:
         self.reached(Milestone.USER_SPACE)
@@ -138,7 +163,14 @@ class Progress:
 
         A kernel that has announced its first process, and not taken it back since, runs it.
         """
-        if any(cpu.privilege == _USER_RING for cpu in cpus):
+        user = any(cpu.privilege == _USER_RING for cpu in cpus)
+        if self._stays and (user or any(cpu.halted and cpu.interrupts for cpu in cpus)):
+            self._stays = self._panic = (
+                ""  # a log that was read: a kernel that panicked does neither any more
+            )
+        elif self._stays:
+            self._finish(Verdict(Outcome.PANICKED, self._stays))
+        if user:
             self._user_space("a CPU was seen at privilege level 3")
         elif self._announced:
             self._user_space(f"the kernel says {self._announced!r}")
@@ -156,7 +188,7 @@ class Progress:
 
         A guest that resets or switches off after a panic has panicked, a crash kernel between them or not.
         """
-        more = max(0, self._kernels - 1)
+        more = self._followers
         followed = f"; {more} more kernel{'s'[: more > 1]} had been started by kexec" if more else ""
         verdict = replace(verdict, message=verdict.message + followed)
         panic = self._panic or self._crashed

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,14 @@ from pvefi.guest.mailbox import (
 )
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
-from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
+from pvefi.spec.uefi.events import EVT_SIGNAL_VIRTUAL_ADDRESS_CHANGE, EventType, TimerDelay, Tpl
+from pvefi.spec.uefi.memory import (
+    EFI_MEMORY_DESCRIPTOR_VERSION,
+    AllocateType,
+    MemoryAttribute,
+    MemoryDescriptor,
+    MemoryType,
+)
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
 from pvefi.spec.uefi.variables import VariableAttribute
@@ -43,6 +51,7 @@ from tests.efi.boot.guest import SCRATCH, SIZE, FakeGuest
 
 IMAGE, ENTRY, NOTIFY = 0x500000, 0x500100, 0x600000
 WILD = 0xDEAD_BEEF_0000
+VIRTUAL, OWN_PAGE = 0xFFFF_8880_0000_0000, SCRATCH + 0x8000
 
 
 class Bell:
@@ -294,19 +303,23 @@ def test_a_wild_stack_is_met_only_by_a_fifth_argument(stack: int) -> None:
     assert bell.call("Stall", 0, stack=stack) == Return(EfiStatus.SUCCESS)
 
 
-def test_pointers_are_virtual_once_the_guest_has_page_tables_of_its_own(bell: Bell) -> None:
-    root, page = SCRATCH + 0x1000, SCRATCH + 0x8000
-    tables = [root + 0x1000 * level for level in range(4)]
-    virtual = 0xFFFF_8880_0000_0000
+def own_page_tables(bell: Bell, root: int) -> None:
+    """Give the guest page tables at `root` that show one page, OWN_PAGE, at VIRTUAL."""
+    tables = [root, *(SCRATCH + 0x1000 * level for level in (2, 3, 4))]
+    bell.guest.memory.write(root, bytes(0x1000))
     for level, table in enumerate(tables):
-        below = tables[level + 1] if level < 3 else page
-        index = virtual >> (39 - 9 * level) & 511
+        below = tables[level + 1] if level < 3 else OWN_PAGE
+        index = VIRTUAL >> (39 - 9 * level) & 511
         bell.guest.memory.write(table + 8 * index, (below | 3).to_bytes(8, "little"))
-    bell.guest.memory.write(page, b"123456789")
     bell.cr3 = root
-    assert bell.call("CalculateCrc32", virtual, 9, virtual + 0x10) == Return(0)
-    assert bell.guest.memory.read(page + 0x10, 4) == 0xCBF43926.to_bytes(4, "little")
-    refused(bell.call("CalculateCrc32", SCRATCH, 9, virtual), f"at {SCRATCH:#x}")
+
+
+def test_pointers_are_virtual_once_the_guest_has_page_tables_of_its_own(bell: Bell) -> None:
+    own_page_tables(bell, SCRATCH + 0x1000)
+    bell.guest.memory.write(OWN_PAGE, b"123456789")
+    assert bell.call("CalculateCrc32", VIRTUAL, 9, VIRTUAL + 0x10) == Return(0)
+    assert bell.guest.memory.read(OWN_PAGE + 0x10, 4) == 0xCBF43926.to_bytes(4, "little")
+    refused(bell.call("CalculateCrc32", SCRATCH, 9, VIRTUAL), f"at {SCRATCH:#x}")
 
 
 # ---------------------------------------------------------------- bodies that need the guest's CPU
@@ -551,6 +564,50 @@ def test_after_boot_services_the_host_stores_nothing_itself(bell: Bell) -> None:
     bell.guest.memory.write(SCRATCH, bytes(64))
     bell.call("GetTime", SCRATCH, 0)
     assert bell.guest.memory.read(SCRATCH, 64) == bytes(64)
+
+
+def test_after_boot_services_the_page_of_the_trampoline_s_root_table_is_the_guest_s(bell: Bell) -> None:
+    # It lay in boot services memory: Linux may have the root of its own tables there.
+    exit_boot_services(bell)
+    own_page_tables(bell, bell.efi.trampoline.symbols["page_map_level4"])
+    told = bell.call("GetTime", VIRTUAL, 0)
+    assert isinstance(told, Commit)
+    assert [store.target for store in told.stores] == [VIRTUAL]
+
+
+def changing_addresses(bell: Bell) -> Answer:
+    """Let the guest set its virtual addresses, and a runtime driver be notified of that."""
+    code = bell.efi.pages.allocate(AllocateType.ANY_PAGES, MemoryType.RUNTIME_SERVICES_CODE, 1, 0)
+    bell.efi.events.create(EVT_SIGNAL_VIRTUAL_ADDRESS_CHANGE, Tpl.NOTIFY, code, 7)
+    exit_boot_services(bell)
+    ranges = [one for one in bell.efi.final_memory_map if one.attribute & MemoryAttribute.RUNTIME]
+    data = b"".join(replace(one, virtual_start=one.physical_start).pack() for one in ranges)
+    bell.guest.memory.write(SCRATCH + 0x1000, data)
+    size = MemoryDescriptor.SIZE
+    return bell.call("SetVirtualAddressMap", len(data), size, EFI_MEMORY_DESCRIPTOR_VERSION, SCRATCH + 0x1000)
+
+
+def test_whom_set_virtual_address_map_notifies_converts_pointers_within_it(bell: Bell) -> None:
+    assert isinstance(changing_addresses(bell), Upcall)
+    bell.guest.memory.write(SCRATCH, bell.efi.trampoline.symbols["mailbox"].to_bytes(8, "little"))
+    assert isinstance(bell.call("ConvertPointer", 0, SCRATCH), Commit)
+    assert bell.returned() == Return(EfiStatus.SUCCESS)
+    assert [call.depth for call in bell.calls] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("other", ["page tables", "stack"])
+def test_a_cpu_that_stops_within_what_set_virtual_address_map_notifies_ends_that_call(
+    bell: Bell, other: str
+) -> None:
+    assert isinstance(changing_addresses(bell), Upcall)
+    if other == "page tables":
+        root = bell.efi.trampoline.symbols["page_map_level4"]
+        bell.guest.memory.write(SCRATCH + 0x3000, bell.guest.memory.read(root, 0x1000))
+        bell.cr3 = SCRATCH + 0x3000
+    stack = bell.frame + 0x1000 if other == "stack" else SCRATCH
+    assert bell.call("ConvertPointer", 0, SCRATCH, stack=stack) == Return(EfiStatus.UNSUPPORTED)
+    assert bell.calls[-1].why == "SetVirtualAddressMap is not under way"
+    assert bell.calls[-1].depth == 1
 
 
 def test_a_cpu_that_stops_before_it_has_stored_everything_holds_up_nobody(bell: Bell) -> None:

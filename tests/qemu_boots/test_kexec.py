@@ -71,7 +71,9 @@ def script(hops: Sequence[Hop]) -> Mapping[str, str]:
         kexec $system_call -l /next/vmlinuz-$next --initrd=/next/initrd-$next --append="$line stage=$next"
     """
     log = "dmesg | grep -E 'esrt|efi_config_parse_tables|[Ee][Ff][Ii]|purgatory'"
-    return {"log": log, "load": load, "go": "[ $(cat /sys/kernel/kexec_loaded) = 1 ] && kexec -e"}
+    # The probe has silenced the console, on which the kernel is to say what it does.
+    go = "[ $(cat /sys/kernel/kexec_loaded) = 1 ] && dmesg -n 6 && kexec -e"
+    return {"log": log, "load": load, "go": go}
 
 
 def chain(boots: Boots, corpus: RealFiles, folder: Path, first: str, *hops: Hop, cpus: int = 1) -> Booted:

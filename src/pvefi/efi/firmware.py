@@ -64,7 +64,8 @@ class _Call:
 class _Pending:
     """A generator that waits for the guest; `frame` is its upcall's frame once the guest has told it.
 
-    `ends_by` is what the guest rings when it has done what the generator asked for.
+    `ends_by` is what the guest rings when it has done what the generator asked for. `cr3` is its caller's, of
+    one that waits after ExitBootServices.
     """
 
     steps: Steps[Any]
@@ -74,6 +75,7 @@ class _Pending:
     entered: bool = False
     frame: int | None = None
     ends_by: Function = Function.UPCALL_RETURN
+    cr3: int | None = None
 
 
 class Firmware:
@@ -99,6 +101,7 @@ class Firmware:
         self._stack: list[_Pending] = []
         self._seq = 0
         self._index = 0
+        self._cr3 = 0
         self._owned: dict[Phase, tuple[NamedRange, ...]] = {}
         self.environment: Environment | None = None
 
@@ -128,6 +131,7 @@ class Firmware:
             )
         if self._stack and self._stack[-1].frame is None:
             self._stack[-1].frame = request.frame
+        self._cr3 = request.cr3
         if request.function in (Function.UPCALL_RETURN, Function.DONE):
             if not self._stack or request.function != self._stack[-1].ends_by:
                 name = Function(request.function).name
@@ -148,8 +152,8 @@ class Firmware:
         if efi is None or service is None:
             raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
         efi.memory = self._view(efi, request)
-        while efi.phase is Phase.RUNTIME and self._stack and self._stack[-1].ends_by is Function.DONE:
-            self._stack.pop().steps.close()  # the CPU that was to store this has stopped for good
+        while self._stack and self._left(self._stack[-1], request):
+            self._stack.pop().steps.close()
         self._index += 1
         registers = (request.rcx, request.rdx, request.r8, request.r9)
         call = _Call(self._index, service, registers, len(self._stack), self._instructions())
@@ -168,13 +172,26 @@ class Firmware:
             return self._advance(pending, None, began)
         return self._finish(efi, call, result, began)
 
+    @staticmethod
+    def _left(pending: _Pending, request: Request) -> bool:
+        """Whether the CPU that was to go on with `pending` has stopped for good: who calls now is another.
+
+        After ExitBootServices there is one call at a time (UEFI 2.10 §8.1). Only whom SetVirtualAddressMap()
+        notifies may call within it: with the same page tables, on the same stack below the upcall's frame.
+        """
+        if pending.cr3 is None:
+            return False
+        within = request.cr3 == pending.cr3 and request.rsp < (pending.frame or 0)
+        return pending.ends_by is Function.DONE or not within
+
     def _view(self, efi: Environment, request: Request) -> Memory:
         """Return memory as the caller sees it: its pointers are virtual once it has its own page tables.
 
         After ExitBootServices the host itself stores nothing there: the guest does, when it has its answer.
         """
-        own = request.cr3 & _PAGE_TABLE == efi.trampoline.symbols["page_map_level4"]
-        runtime = efi.phase is Phase.RUNTIME  # from then on no body makes upcalls
+        runtime = efi.phase is Phase.RUNTIME  # from then on no body reads anything after an upcall
+        # The trampoline's own map is one to one, in memory which the guest may use otherwise from then on.
+        own = not runtime and request.cr3 & _PAGE_TABLE == efi.trampoline.symbols["page_map_level4"]
         seen = GuardedMemory(
             efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4, steady=runtime),
             self._own(efi),
@@ -223,6 +240,8 @@ class Firmware:
         pending.ends_by = Function.DONE if isinstance(step, Copy | Fill | Commit) else Function.UPCALL_RETURN
         pending.tag = 0 if isinstance(step, Copy | Fill | Commit) else step.tag
         pending.entered = isinstance(step, Enter)
+        runtime = self.environment is not None and self.environment.phase is Phase.RUNTIME
+        pending.cr3 = self._cr3 if runtime else None
         self._charge(pending, began)
         return step
 

@@ -72,6 +72,8 @@ class FakeGuest:
     def __init__(self, profile: str = "linux") -> None:
         self.time = Time()
         self.memory = GuestMemory([RamBlock(0, memoryview(bytearray(SIZE)))])
+        for part in trampoline().segments:
+            self.memory.write(part.address, part.data)
         self.calls: list[tuple[int, tuple[int, ...]]] = []
         self.functions: dict[int, Callable[..., object]] = {}
         self.typing: list[bytes] = []
