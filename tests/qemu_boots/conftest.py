@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import pytest
 
-from probe import kernel_file
 from pvefi.boot import Observer, boot
 from pvefi.errors import MachineError
 from pvefi.machines import ForeignWay
@@ -109,6 +108,7 @@ class Boots:
 
     def __init__(self, corpus: RealFiles, tool: Tool, folder: Path) -> None:
         self._corpus, self._tool, self._folder = corpus, tool, folder
+        self._program = tool("qemu-system-x86_64")
 
     def __call__(
         self,
@@ -145,10 +145,10 @@ class Boots:
         foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
         if image is None:
             initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
-            image = kernel_file(kernel)
+            image = self._corpus.kernel(kernel)
             arguments = f"console=ttyS0 panic=-1 {arguments} probe={words}"
         wish = QemuWish(
-            program=self._tool("qemu-system-x86_64"),
+            program=self._program,
             machine_type=MachineType(machine),
             accelerator=accelerator,
             firmware="" if firmware == "ovmf" else firmware,
@@ -206,7 +206,7 @@ class Boots:
         """Return what the same probe found under OVMF, with a store of variables that stays."""
         initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
         line = f"console=ttyS0 quiet panic=-1 probe={words}"
-        image = kernel_file(kernel)
+        image = self._corpus.kernel(kernel)
         return probe_facts(boot_by_ovmf(self._corpus, self._tool, store, image, initrd, line, disk=disk))
 
     def initrd(self, kernel: str, programs: tuple[str, ...], files: Mapping[str, bytes]) -> Path:
