@@ -12,6 +12,7 @@ from types import MappingProxyType
 import pytest
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.errors import MachineError
 from pvefi.machines import ForeignWay
 from pvefi.machines.choose import QemuWish, choose_machine
@@ -21,6 +22,7 @@ from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.initrd import script_files, with_files
 from pvefi.probe.lines import probe_boots
 from pvefi.probe.reading import probe_facts, read_facts
+from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Goal
 from tests.conftest import RealFiles, Tool, lacks
@@ -217,6 +219,14 @@ class Boots:
         path = self._folder / "probe.cpio"
         path.write_bytes(with_files(plain.read_bytes(), files))
         return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of an empty store of variables, one for all tests of a module."""
+    path = tmp_path_factory.mktemp("store") / "vars.fd"
+    path.write_bytes(empty_store(OVMF_4M))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,8 @@ def test_a_debian_kernel_reaches_user_space_with_all_that_it_was_given(
         assert facts.efi.runtime_map == ()
         return
     keeps_variables(facts.variables)
+    # By kexec too. Of an entry that it does not take it would have warned: drivers/firmware/efi/memattr.c.
+    assert any(re.search(r"^efi: .*\bMEMATTR=0x", message.text) for message in facts.log)
     assert facts.efi.platform_size == 64
     assert ("ACPI20" if machine == "microvm" else "ACPI") in facts.efi.system_tables
     assert {one.type for one in facts.efi.runtime_map} == set(RUNTIME_SERVICES)
