@@ -29,6 +29,7 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.linux.setup_header import LoaderType
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.memory import PAGE_SIZE, AllocateType, MemoryAttribute, MemoryDescriptor, MemoryType
+from pvefi.spec.uefi.reset import ResetType
 from pvefi.verdict import Outcome, Verdict
 from tests.conftest import RealFiles
 from tests.qemu_boots.conftest import MIB, Booted, Boots
@@ -73,8 +74,17 @@ def script(hops: Sequence[Hop]) -> Mapping[str, str]:
     return {"log": log, "load": load, "go": "[ $(cat /sys/kernel/kexec_loaded) = 1 ] && kexec -e"}
 
 
-def chain(boots: Boots, corpus: RealFiles, folder: Path, first: str, *hops: Hop, cpus: int = 1) -> Booted:
-    """Boot `first` through EFI and let one kernel after the other follow."""
+def chain(
+    boots: Boots,
+    corpus: RealFiles,
+    folder: Path,
+    first: str,
+    *hops: Hop,
+    cpus: int = 1,
+    words: str = WORDS,
+    arguments: str = "",
+) -> Booted:
+    """Boot `first` through EFI and let one kernel after the other follow, until one ends the guest."""
     commands = script(hops)
     disk = folder / "kernels.tar"
     with tarfile.open(disk, "w") as archive:
@@ -89,13 +99,15 @@ def chain(boots: Boots, corpus: RealFiles, folder: Path, first: str, *hops: Hop,
                 archive.addfile(member, io.BytesIO(data))
     return boots(
         first,
-        WORDS,
+        words,
         programs=("kexec",),
         script=commands,
         disks=(disk,),
         memory=768,
         cpus=cpus,
-        arguments="memblock=debug loglevel=6",  # all goes into the log, and little of it to the console
+        restarts=False,
+        # All goes into the log, and little of it to the console.
+        arguments=f"memblock=debug loglevel=6 {arguments}",
     )
 
 
@@ -241,6 +253,19 @@ def test_efi_outlives_a_kexec_into_an_older_kernel_on_two_cpus(
     assert places(firmware.virtual_map) == places(with_linux_addresses(firmware.final_map))
 
 
+@pytest.mark.full
+def test_a_kernel_that_kexec_has_started_resets_by_efi(
+    boots: Boots, corpus: RealFiles, tmp_path: Path
+) -> None:
+    words, arguments = "efi,script,reboot", "reboot=efi,warm"
+    hop = Hop(KEXEC_FILE_LOAD, "cloud")
+    booted = chain(boots, corpus, tmp_path, "cloud", hop, words=words, arguments=arguments)
+    assert booted.result.verdict.outcome is Outcome.REBOOTED, booted.result.verdict
+    assert [facts.boot.end for facts in booted.boots] == ["", "reboot"]
+    last = booted.calls[-1]
+    assert (last.service, dict(last.arguments)["ResetType"]) == ("ResetSystem", ResetType.WARM)
+
+
 def places(given: Sequence[MemoryDescriptor]) -> list[tuple[int, int, int]]:
     return [(one.physical_start, one.virtual_start, one.number_of_pages) for one in given]
 
@@ -296,15 +321,22 @@ def slow_firmware(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> list[int]:
     return locks
 
 
-@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.full), 2])
+@pytest.mark.parametrize(
+    ("cpus", "system_call"),
+    [
+        pytest.param(1, KEXEC_LOAD, marks=pytest.mark.full),
+        (2, KEXEC_LOAD),
+        pytest.param(2, KEXEC_FILE_LOAD, marks=pytest.mark.full),
+    ],
+)
 def test_a_crash_kernel_finds_efi_though_the_panic_has_stopped_a_cpu_within_a_gate(
-    boots: Boots, corpus: RealFiles, monkeypatch: pytest.MonkeyPatch, cpus: int
+    boots: Boots, corpus: RealFiles, monkeypatch: pytest.MonkeyPatch, cpus: int, system_call: str
 ) -> None:
     heard = Heard()
     locks = slow_firmware(monkeypatch, heard)
     crash = rf"""
         line=$(sed "s/probe=.*/probe={CRASHED} nr_cpus=1/; s/crashkernel=[^ ]*//" /proc/cmdline)
-        kexec -c -p /vmlinuz --initrd=/initrd --append="$line" || exit
+        kexec {system_call} -p /vmlinuz --initrd=/initrd --append="$line" || exit
         printf '\7\0\0\0slow' >/tmp/slow
         dd if=/tmp/slow of=$efivars/{SLOW}-{VENDOR} bs=64k || exit
         dd if=/tmp/slow of=$efivars/{ARMED}-{VENDOR} bs=64k || exit
