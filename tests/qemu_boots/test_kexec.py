@@ -257,11 +257,11 @@ def test_efi_outlives_a_kexec_into_an_older_kernel_on_two_cpus(
 def test_a_kernel_that_kexec_has_started_resets_by_efi(
     boots: Boots, corpus: RealFiles, tmp_path: Path
 ) -> None:
-    words, arguments = "efi,script,reboot", "reboot=efi,warm"
+    words, arguments = "devices,script,reboot", "reboot=efi,warm"
     hop = Hop(KEXEC_FILE_LOAD, "cloud")
     booted = chain(boots, corpus, tmp_path, "cloud", hop, words=words, arguments=arguments)
     assert booted.result.verdict.outcome is Outcome.REBOOTED, booted.result.verdict
-    assert [facts.boot.end for facts in booted.boots] == ["", "reboot"]
+    assert [facts.boot.end for facts in booted.boots] == [None, "reboot"]
     last = booted.calls[-1]
     assert (last.service, dict(last.arguments)["ResetType"]) == ("ResetSystem", ResetType.WARM)
 

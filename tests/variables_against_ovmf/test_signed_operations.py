@@ -18,7 +18,7 @@ from tests.build.signed_update import time
 from tests.variables_against_ovmf.batch import walked
 from tests.variables_against_ovmf.conftest import NewStore
 from tests.variables_against_ovmf.differences import SEVERAL
-from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_to_the_end
+from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_both, run_to_the_end
 from tests.variables_against_ovmf.known import Known
 from tests.variables_against_ovmf.known_signed import known_signed
 from tests.variables_against_ovmf.machine import VENDORS
@@ -72,10 +72,7 @@ def ran(
     known = known_signed(writer.people)
     operations = [operation for one in known for operation in one.operations]
     operations += writer.operations(WRITES)
-    stores = new_store("ours.fd"), new_store("theirs.fd")
-    ours = run_to_the_end(our_host, operations, stores[0])
-    theirs = run_to_the_end(their_host, operations, stores[1])
-    return Ran(known, operations, ours, theirs, *stores)
+    return Ran(known, operations, *run_both(our_host, their_host, operations, new_store, "all"))
 
 
 def rule_for(operation: Operation, ours: EfiStatus, theirs: EfiStatus, exists: bool, has_kek: bool) -> str:
@@ -91,7 +88,7 @@ def rule_for(operation: Operation, ours: EfiStatus, theirs: EfiStatus, exists: b
     return ""
 
 
-def names(outcome: Outcome) -> set[Key]:
+def seen(outcome: Outcome) -> set[Key]:
     """Return which of the written variables a Walk has found."""
     written = {wide(name)[:-2] for name in (*KEYS, *PRIVATE)}
     return {key for key in walked(outcome) if key[1] in MINE and key[0] in written}
@@ -105,7 +102,7 @@ def test_signed_writes_come_to_the_same(ran: Ran) -> None:
         if isinstance(operation, GetVariable):
             (there.add if ours.status is EfiStatus.SUCCESS else there.discard)(operation.name)
         if isinstance(operation, Walk):
-            mine, other = names(ours), names(theirs)
+            mine, other = seen(ours), seen(theirs)
             if mine != other:
                 different.append(f"operation {number}: {operation}: pvefi: {mine}, OVMF: {other}")
             continue
