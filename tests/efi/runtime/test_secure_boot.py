@@ -40,6 +40,16 @@ def clear(guest: FakeGuest, at: int = 1) -> None:
     write(guest, "PK", b"", OWNER_OF_PK, at, vendor=GLOBAL)
 
 
+def take(guest: FakeGuest, step: str) -> None:
+    """Enrol the platform key, clear it, or ask for a mode."""
+    if step == "PK":
+        enrol(guest)
+    elif step == "no PK":
+        clear(guest)
+    else:
+        ask(guest, step)
+
+
 WAYS: dict[tuple[int, int, int], list[Callable[[FakeGuest], None]]] = {
     SETUP: [],
     USER: [enrol],
@@ -74,12 +84,7 @@ def test_a_way_between_modes_takes_effect_at_once_and_lasts(
     if again:
         guest.reset()
         assert mode(guest) == before
-    if step == "PK":
-        enrol(guest)
-    elif step == "no PK":
-        clear(guest)
-    else:
-        ask(guest, step)
+    take(guest, step)
     for _ in range(2):
         assert mode(guest) == after
         if after in (SETUP, AUDIT):
@@ -193,12 +198,7 @@ def test_a_crash_on_the_way_leaves_the_mode_before_or_after(
     }[step]
     restart = broken_off(guest, good)
     with suppress(EfiError):
-        if step == "PK":
-            enrol(guest)
-        elif step == "no PK":
-            clear(guest)
-        else:
-            ask(guest, step)
+        take(guest, step)
     restart()
     assert mode(guest) in (before, expected, *between)
     if good >= 2:
