@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from corpus import Corpus, CorpusError
-from probe import probe_initrd
+from probe import kernel_file, probe_initrd
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 
@@ -69,6 +69,11 @@ class RealFiles:
         """Return every file kept of an item."""
         with self._reachable():
             return self._corpus.files(name)
+
+    def kernel(self, name: str) -> Path:
+        """Return the kernel of this name."""
+        with self._reachable():
+            return kernel_file(name, self._corpus)
 
     def probe(self, kernel: str, programs: Iterable[str] = ()) -> Path:
         """Return the probe's initrd for a kernel, with the programs of these items in it."""

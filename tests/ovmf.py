@@ -18,14 +18,24 @@ def ovmf_flash(corpus: RealFiles, store: Path, *, secure: bool = False) -> list[
     if not store.exists():
         store.write_bytes(empty_store(OVMF_4M))
     code = corpus.file("ovmf", f"usr/share/OVMF/OVMF_CODE_4M{'.secboot' * secure}.fd")
-    flash = "if=pflash,format=raw"
+    return flash(code, store, secure=secure)
+
+
+def flash(code: Path, store: Path, *, secure: bool = False) -> list[str]:
+    """Return QEMU's options for this build of OVMF with this store."""
+    drive = "if=pflash,format=raw"
     # With Secure Boot OVMF writes variables in SMM, and nobody else gets at the flash.
     only_smm = ("-global", "driver=cfi.pflash01,property=secure,value=on")
     return [
         *(only_smm if secure else ()),
-        *("-drive", f"{flash},unit=0,readonly=on,file={code}"),
-        *("-drive", f"{flash},unit=1,file={store}"),
+        *("-drive", f"{drive},unit=0,readonly=on,file={code}"),
+        *("-drive", f"{drive},unit=1,file={store}"),
     ]
+
+
+def q35(*, secure: bool = False) -> list[str]:
+    """Return QEMU's options for a machine that a build of OVMF, with Secure Boot or not, runs on."""
+    return ["-machine", f"q35,accel=tcg,smm={'on' if secure else 'off'}"]
 
 
 def boot_by_ovmf(
@@ -40,11 +50,9 @@ def boot_by_ovmf(
     secure: bool = False,
 ) -> bytes:
     """Return what a guest wrote to its serial port until it powered itself off."""
-    # OVMF with Secure Boot has its variables from SMM, and nobody else gets at the flash.
-    smm = ("smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ("smm=off",)
     drive = ("-drive", f"if=none,id=disk,format=raw,file={disk}", "-device", "virtio-blk-pci,drive=disk")
     command = [
-        *(tool("qemu-system-x86_64"), "-machine", f"q35,accel=tcg,{smm[0]}", *smm[1:], "-m", "512"),
+        *(tool("qemu-system-x86_64"), *q35(secure=secure), "-m", "512"),
         *("-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"),
         *("-serial", "stdio", "-monitor", "none"),
         *(*ovmf_flash(corpus, store, secure=secure), *(drive if disk else ())),

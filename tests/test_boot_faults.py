@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from probe import probe_initrd
 from pvefi.boot import Observer, boot
 from pvefi.cli.boot import exit_status
 from pvefi.cli.status import ExitStatus
@@ -70,8 +69,8 @@ def booted(
 
 def kernel(machine: QemuMachine, corpus: RealFiles, words: str, **options: Any) -> BootOptions:
     """Return how to boot a real kernel into the probe's user space."""
-    image = corpus.file("cloud", "boot/vmlinuz-*")
-    initrd = probe_initrd("cloud")
+    image = corpus.kernel("cloud")
+    initrd = corpus.probe("cloud")
     return options_of(
         machine,
         image,

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from probe import kernel_file, probe_initrd
 from pvefi.cli import main
 from pvefi.efi.own_variables import ClockSetting, keep_clock_setting, next_high_count, read_clock_setting
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.plan import Plan
-from pvefi.errors import UsageError
+from pvefi.errors import MachineError, UsageError
+from pvefi.machines.qemu.ovmf import find_ovmf
 from pvefi.probe.reading import probe_facts
 from pvefi.spec.edk2.firmware_variables import RTC
 from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.spec.uefi.guids import EDK2_REAL_TIME_CLOCK
 from pvefi.spec.uefi.signature_list import signature_lists
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND, Daylight
-from tests.conftest import RealFiles, Tool
+from tests.conftest import RealFiles, Tool, lacks
 from tests.efi.varstore.flash import VENDOR, Flash, held, variable
 from tests.ovmf import boot_by_ovmf, ovmf_flash
 
@@ -35,22 +35,29 @@ def count_in(store: Path) -> bytes:
     return found
 
 
-def boot_by_pvefi(store: Path, line: str = LINE, *words: str) -> None:
-    kernel, initrd = str(kernel_file("cloud")), str(probe_initrd("cloud"))
+def boot_by_pvefi(corpus: RealFiles, tool: Tool, store: Path, line: str = LINE, *words: str) -> None:
+    tool("qemu-system-x86_64")
+    kernel, initrd = str(corpus.kernel("cloud")), str(corpus.probe("cloud"))
     assert main(["boot", kernel, "--initrd", initrd, "--cmdline", line, "--vars", str(store), *words]) == 0
 
 
 def count_by_ovmf(corpus: RealFiles, tool: Tool, store: Path) -> bytes:
-    return boot_by_ovmf(corpus, tool, store, kernel_file("cloud"), corpus.probe("cloud"), LINE)
+    return boot_by_ovmf(corpus, tool, store, corpus.kernel("cloud"), corpus.probe("cloud"), LINE)
 
 
 @pytest.mark.parametrize(
     "there_and_back", [pytest.param(False, id="there"), pytest.param(True, id="back", marks=pytest.mark.full)]
 )
-def test_a_variable_goes_from_pvefi_to_ovmf_and_back(tmp_path: Path, there_and_back: bool) -> None:
+def test_a_variable_goes_from_pvefi_to_ovmf_and_back(
+    corpus: RealFiles, tool: Tool, tmp_path: Path, there_and_back: bool
+) -> None:
+    try:
+        find_ovmf()
+    except MachineError as error:
+        lacks(str(error))
     store = tmp_path / "vars.fd"
     store.write_bytes(empty_store(OVMF_4M))
-    boot_by_pvefi(store)
+    boot_by_pvefi(corpus, tool, store)
     assert count_in(store) == b"1"
     setting = ClockSetting(3600 * NANOSECONDS_PER_SECOND, -60, Daylight.ADJUST_DAYLIGHT)
     with Edk2Store.open(store) as opened:
@@ -58,7 +65,7 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(tmp_path: Path, there_and_b
         assert [next_high_count(opened) for _ in range(3)] == [1, 2, 3]
         for_ovmf = opened.get(RTC, EDK2_REAL_TIME_CLOCK)
         assert for_ovmf is not None
-    boot_by_pvefi(store, LINE, "--firmware", "ovmf")
+    boot_by_pvefi(corpus, tool, store, LINE, "--firmware", "ovmf")
     assert count_in(store) == b"2"
     with Edk2Store.open(store) as opened:
         assert {"BootOrder", "Boot0000", "Timeout"} <= {one.name for one in opened}
@@ -67,7 +74,7 @@ def test_a_variable_goes_from_pvefi_to_ovmf_and_back(tmp_path: Path, there_and_b
         assert read_clock_setting(opened) == setting
         assert next_high_count(opened) == 5
     if there_and_back:
-        boot_by_pvefi(store)
+        boot_by_pvefi(corpus, tool, store)
         assert count_in(store) == b"3"
 
 
@@ -220,11 +227,11 @@ def test_a_kernel_trusts_whom_a_store_was_enrolled_for(
         (database,) = (one.data for one in opened if one.name == "db")
     line = "console=ttyS0 probe=poweroff"
     if firmware == "ovmf":
-        kernel, initrd = kernel_file("cloud"), corpus.probe("cloud")
+        kernel, initrd = corpus.kernel("cloud"), corpus.probe("cloud")
         text = boot_by_ovmf(corpus, tool, store, kernel, initrd, line, secure=True).decode("latin-1")
         assert f"Secure boot {'enabled' if '--microsoft' in sets else 'disabled'}" in text
     else:
-        boot_by_pvefi(store, line)
+        boot_by_pvefi(corpus, tool, store, line)
         text = capfdbinary.readouterr().out.decode("latin-1")
     loaded = kernel_certificates(text)
     assert len(loaded) == sum(len(one.signatures) for one in signature_lists(database))

@@ -21,7 +21,7 @@ SAMPLES = StoreSamples(
     gets=((20.0, 25.0),),
     opens=((1.0, 19.0),),
     guests=((GuestSample(100.0, 20.0), GuestSample(80.0, 160.0)),),
-    killed=(Killed(10, 40, 0, 0), Killed(5, 20, 1, 2)),
+    killed=(Killed(10, 40, 0, 0, 6), Killed(5, 20, 1, 2, 3)),
 )
 
 

@@ -146,7 +146,6 @@ def virt_fw_vars(*words: str) -> str:
 def test_virt_firmware_and_pvefi_exchange_documents_and_stores(
     ovmf: str, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("virt.firmware.vars")
     theirs, ours = tmp_path / "theirs.json", tmp_path / "ours.json"
     virt_fw_vars("-i", ovmf, "--output-json", str(theirs))
     output(capsys, "export", ovmf, str(ours))

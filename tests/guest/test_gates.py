@@ -509,6 +509,8 @@ def holding(assemble: Assembler) -> bytes:
 
 def test_a_held_lock_keeps_a_second_caller_from_ringing(assemble: Assembler) -> None:
     with started(MACHINE, holding(assemble)) as run:
+        reach(run, "held")
+        run.guest.watch([])
         assert isinstance(run.go(0.1), TimedOut)
         assert run.mailbox.seq == 1
         assert run.mailbox.rcx != 0x1234

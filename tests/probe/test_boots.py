@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from probe import KERNELS, kernel_file
+from probe import KERNELS
 from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.messages import efi_messages, efi_warnings, normalised
 from pvefi.probe.reading import probe_facts
@@ -30,7 +30,7 @@ def boot(tool: Tool, corpus: RealFiles, kernel: str, words: str, *options: str) 
     command = [
         *(tool("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-accel", "tcg", "-m", "512", "-smp", "2", "-serial", "stdio", *options),
-        *("-kernel", str(kernel_file(kernel)), "-initrd", str(initrd)),
+        *("-kernel", str(corpus.kernel(kernel)), "-initrd", str(initrd)),
         *("-append", f"console=ttyS0 panic=-1 probe={words}"),
     ]
     done = subprocess.run(

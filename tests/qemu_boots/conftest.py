@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 import pytest
 
-from probe import kernel_file
 from pvefi.boot import Observer, boot
+from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.errors import MachineError
 from pvefi.machines import ForeignWay
 from pvefi.machines.choose import QemuWish, choose_machine
@@ -22,6 +22,7 @@ from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.initrd import script_files, with_files
 from pvefi.probe.lines import probe_boots
 from pvefi.probe.reading import probe_facts, read_facts
+from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Goal
 from tests.conftest import RealFiles, Tool, lacks
@@ -109,6 +110,7 @@ class Boots:
 
     def __init__(self, corpus: RealFiles, tool: Tool, folder: Path) -> None:
         self._corpus, self._tool, self._folder = corpus, tool, folder
+        self._program = tool("qemu-system-x86_64")
 
     def __call__(
         self,
@@ -145,10 +147,10 @@ class Boots:
         foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
         if image is None:
             initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
-            image = kernel_file(kernel)
+            image = self._corpus.kernel(kernel)
             arguments = f"console=ttyS0 panic=-1 {arguments} probe={words}"
         wish = QemuWish(
-            program=self._tool("qemu-system-x86_64"),
+            program=self._program,
             machine_type=MachineType(machine),
             accelerator=accelerator,
             firmware="" if firmware == "ovmf" else firmware,
@@ -206,7 +208,7 @@ class Boots:
         """Return what the same probe found under OVMF, with a store of variables that stays."""
         initrd = self.initrd(kernel, programs, {**files, **script_files(script)})
         line = f"console=ttyS0 quiet panic=-1 probe={words}"
-        image = kernel_file(kernel)
+        image = self._corpus.kernel(kernel)
         return probe_facts(boot_by_ovmf(self._corpus, self._tool, store, image, initrd, line, disk=disk))
 
     def initrd(self, kernel: str, programs: tuple[str, ...], files: Mapping[str, bytes]) -> Path:
@@ -217,6 +219,14 @@ class Boots:
         path = self._folder / "probe.cpio"
         path.write_bytes(with_files(plain.read_bytes(), files))
         return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of an empty store of variables, one for all tests of a module."""
+    path = tmp_path_factory.mktemp("store") / "vars.fd"
+    path.write_bytes(empty_store(OVMF_4M))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,8 @@ from virt.firmware.efi.bootentry import BootEntry
 from virt.firmware.varstore.edk2 import Edk2VarStore
 
 from pvefi.cli import main
-from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
+from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.probe.facts import ProbeFacts
-from pvefi.spec.edk2.ovmf import OVMF_4M
 from tests.build.gpt import gpt_disk
 from tests.qemu_boots.conftest import MIB, Boots
 from tests.qemu_boots.test_entries import ends_well
@@ -79,13 +78,6 @@ REFUSED = {
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("disk") / "disk.img"
     path.write_bytes(gpt_disk(3 * MIB, disk=DISK, partition=PARTITION))
-    return path
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "vars.fd"
-    path.write_bytes(empty_store(OVMF_4M))
     return path
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 from virt.firmware.varstore.edk2 import Edk2VarStore
 
-from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.probe.facts import ProbeFacts
-from pvefi.spec.edk2.ovmf import OVMF_4M
 from tests.qemu_boots.conftest import Boots
 from tests.qemu_boots.test_entries import ends_well
 
@@ -117,13 +115,6 @@ LEFT = {
     *(f"Case-{name}" for name in ("append", "create", "large", "protected", "protected-from-writes")),
     *("Case-shorter", "Case-two-at-once", *VALID, *(f"Many{number}" for number in range(51, 101))),
 }
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "vars.fd"
-    path.write_bytes(empty_store(OVMF_4M))
-    return path
 
 
 @pytest.fixture(scope="module")

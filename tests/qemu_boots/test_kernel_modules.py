@@ -64,6 +64,7 @@ def test_what_the_kernel_writes_as_it_panics_is_there_at_the_next_boot(
 )
 def test_a_kernel_resets_by_efi_as_it_was_told(boots: Boots, word: str, kind: ResetType) -> None:
     booted = boots("cloud", "reboot", arguments=f"reboot={word}", restarts=False)
-    assert booted.result.verdict.outcome is Outcome.REBOOTED
+    assert booted.result.verdict.outcome is Outcome.REBOOTED  # and does not start anew
+    assert booted.facts.boot.end == "reboot"
     last = booted.calls[-1]
     assert (last.service, dict(last.arguments)["ResetType"]) == ("ResetSystem", kind)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from probe import kernel_file
 from pvefi.efi.environment import Environment
 from pvefi.efi.gates import Gates
 from pvefi.efi.service import Service, Steps
@@ -30,6 +29,7 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.linux.setup_header import LoaderType
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.memory import PAGE_SIZE, AllocateType, MemoryAttribute, MemoryDescriptor, MemoryType
+from pvefi.spec.uefi.reset import ResetType
 from pvefi.verdict import Outcome, Verdict
 from tests.conftest import RealFiles
 from tests.qemu_boots.conftest import MIB, Booted, Boots
@@ -41,8 +41,8 @@ ESRT_VERSION = 1  # UEFI 2.10 §23.4: EFI_SYSTEM_RESOURCE_TABLE_FIRMWARE_RESOURC
 SYSTEM_RESOURCE_TABLE = Guid.parse("b122a263-3661-4f68-9929-78f8b0d62180")  # UEFI 2.10 §23.4
 VENDOR = "cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0"  # the probe's, see src/pvefi/probe/init
 SLOW, ARMED = "PvefiProbeSlow", "PvefiProbeArmed"
-SLOWNESS, STEP = 30, 0.1
-"""A variable that is found slowly where there is another one: in so many steps of so many seconds."""
+SLOWNESS, STEP = 600, 0.1
+"""A variable that is found slowly where there is another one: in at most so many steps of so many seconds."""
 CRASHED = "efi,zeropage,efivars,count,poweroff"
 """What the probe does under a crash kernel."""
 PATTERN = bytes(range(256)) * (PAGE_SIZE // 256)
@@ -76,15 +76,24 @@ def script(hops: Sequence[Hop]) -> Mapping[str, str]:
     return {"log": log, "load": load, "go": go}
 
 
-def chain(boots: Boots, corpus: RealFiles, folder: Path, first: str, *hops: Hop, cpus: int = 1) -> Booted:
-    """Boot `first` through EFI and let one kernel after the other follow."""
+def chain(
+    boots: Boots,
+    corpus: RealFiles,
+    folder: Path,
+    first: str,
+    *hops: Hop,
+    cpus: int = 1,
+    words: str = WORDS,
+    arguments: str = "",
+) -> Booted:
+    """Boot `first` through EFI and let one kernel after the other follow, until one ends the guest."""
     commands = script(hops)
     disk = folder / "kernels.tar"
     with tarfile.open(disk, "w") as archive:
         for stage, hop in enumerate(hops, start=1):
             initrd = with_files(corpus.probe(hop.kernel, ("kexec",)).read_bytes(), script_files(commands))
             for name, data in (
-                (f"vmlinuz-{stage}", kernel_file(hop.kernel).read_bytes()),
+                (f"vmlinuz-{stage}", corpus.kernel(hop.kernel).read_bytes()),
                 (f"initrd-{stage}", initrd),
             ):
                 member = tarfile.TarInfo(name)
@@ -92,13 +101,15 @@ def chain(boots: Boots, corpus: RealFiles, folder: Path, first: str, *hops: Hop,
                 archive.addfile(member, io.BytesIO(data))
     return boots(
         first,
-        WORDS,
+        words,
         programs=("kexec",),
         script=commands,
         disks=(disk,),
         memory=768,
         cpus=cpus,
-        arguments="memblock=debug loglevel=6",  # all goes into the log, and little of it to the console
+        restarts=False,
+        # All goes into the log, and little of it to the console.
+        arguments=f"memblock=debug loglevel=6 {arguments}",
     )
 
 
@@ -244,33 +255,61 @@ def test_efi_outlives_a_kexec_into_an_older_kernel_on_two_cpus(
     assert places(firmware.virtual_map) == places(with_linux_addresses(firmware.final_map))
 
 
+@pytest.mark.full
+def test_a_kernel_that_kexec_has_started_resets_by_efi(
+    boots: Boots, corpus: RealFiles, tmp_path: Path
+) -> None:
+    words, arguments = "devices,script,reboot", "reboot=efi,warm"
+    hop = Hop(KEXEC_FILE_LOAD, "cloud")
+    booted = chain(boots, corpus, tmp_path, "cloud", hop, words=words, arguments=arguments)
+    assert booted.result.verdict.outcome is Outcome.REBOOTED, booted.result.verdict
+    assert [facts.boot.end for facts in booted.boots] == [None, "reboot"]
+    last = booted.calls[-1]
+    assert (last.service, dict(last.arguments)["ResetType"]) == ("ResetSystem", ResetType.WARM)
+
+
 def places(given: Sequence[MemoryDescriptor]) -> list[tuple[int, int, int]]:
     return [(one.physical_start, one.virtual_start, one.number_of_pages) for one in given]
 
 
-class Slow(MemoryStore):
-    """A store that takes its time to find a variable, once, when another one has been stored."""
+@dataclass
+class Heard:
+    """Listens to a guest's console; `crashed` is whether a kernel has started after one had crashed."""
 
-    def __init__(self, idle: Callable[[float], None]) -> None:
+    crashed: bool = False
+
+    def __call__(self, text: bytes) -> bool:
+        """Take all that was said so far, and have nobody leave."""
+        _, _, after = text.partition(b"sysrq: Trigger a crash")
+        self.crashed = b"Linux version " in after
+        return False
+
+
+class Slow(MemoryStore):
+    """A store that, once, when another variable is stored, finds one only after a kernel has crashed."""
+
+    def __init__(self, idle: Callable[[float], None], heard: Heard) -> None:
         super().__init__()
-        self._idle = idle
+        self._idle, self._heard = idle, heard
 
     def get(self, name: str, vendor: Guid) -> Variable | None:
         if name == SLOW and super().get(ARMED, vendor) is not None:
             self.remove(ARMED, vendor)
-            for _ in range(SLOWNESS):  # between these steps the guest's console is listened to
-                self._idle(STEP)
+            for _ in range(SLOWNESS):
+                if self._heard.crashed:
+                    break
+                self._idle(STEP)  # the guest's console is listened to
         return super().get(name, vendor)
 
 
-def slow_firmware(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def slow_firmware(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> list[int]:
     """Let the next boot through the EFI entry have such a store; return the gates' lock in each call."""
     locks: list[int] = []
     boots: list[Environment] = []
     entry, service = ENTRIES["efi"], Gates.service
 
     def enter(efi: Environment, request: EntryRequest, information: int) -> Steps[Verdict]:
-        efi.surroundings.kept.variables = Slow(efi.surroundings.clock.idle)
+        efi.surroundings.kept.variables = Slow(efi.surroundings.clock.idle, heard)
         boots.append(efi)
         return entry.enter(efi, request, information)
 
@@ -284,14 +323,22 @@ def slow_firmware(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return locks
 
 
-@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.full), 2])
+@pytest.mark.parametrize(
+    ("cpus", "system_call"),
+    [
+        pytest.param(1, KEXEC_LOAD, marks=pytest.mark.full),
+        (2, KEXEC_LOAD),
+        pytest.param(2, KEXEC_FILE_LOAD, marks=pytest.mark.full),
+    ],
+)
 def test_a_crash_kernel_finds_efi_though_the_panic_has_stopped_a_cpu_within_a_gate(
-    boots: Boots, corpus: RealFiles, monkeypatch: pytest.MonkeyPatch, cpus: int
+    boots: Boots, corpus: RealFiles, monkeypatch: pytest.MonkeyPatch, cpus: int, system_call: str
 ) -> None:
-    locks = slow_firmware(monkeypatch)
+    heard = Heard()
+    locks = slow_firmware(monkeypatch, heard)
     crash = rf"""
         line=$(sed "s/probe=.*/probe={CRASHED} nr_cpus=1/; s/crashkernel=[^ ]*//" /proc/cmdline)
-        kexec -c -p /vmlinuz --initrd=/initrd --append="$line" || exit
+        kexec {system_call} -p /vmlinuz --initrd=/initrd --append="$line" || exit
         printf '\7\0\0\0slow' >/tmp/slow
         dd if=/tmp/slow of=$efivars/{SLOW}-{VENDOR} bs=64k || exit
         dd if=/tmp/slow of=$efivars/{ARMED}-{VENDOR} bs=64k || exit
@@ -313,12 +360,13 @@ def test_a_crash_kernel_finds_efi_though_the_panic_has_stopped_a_cpu_within_a_ga
         programs=("kexec",),
         script={"crash": crash},
         files={
-            "vmlinuz": kernel_file("cloud").read_bytes(),
+            "vmlinuz": corpus.kernel("cloud").read_bytes(),
             "initrd": corpus.probe("cloud").read_bytes(),
         },
         memory=768,
         cpus=cpus,
         arguments="crashkernel=192M loglevel=6",
+        until=heard,
     )
     verdict = booted.result.verdict
     assert verdict.outcome is Outcome.PANICKED, verdict

@@ -32,12 +32,3 @@ def test_the_table_is_applied_without_complaint(boots: Boots, kernel: str) -> No
     ]
     assert all(match[1] != "!" for match in found)
     keeps_variables(facts.variables)
-
-
-def test_a_kernel_that_kexec_starts_finds_the_table_too(boots: Boots) -> None:
-    # It maps as the first did: Linux arch/x86/platform/efi/efi.c, kexec_enter_virtual_mode.
-    facts = ends_well(boots("cloud", "log,efivars,poweroff", entry="kexec", arguments="efi=debug"))
-    assert facts.log
-    assert any(re.search(r"^efi: .*\bMEMATTR=0x", message.text) for message in facts.log)
-    assert not [message for message in facts.log if message.text.startswith("efi: memattr:")]
-    keeps_variables(facts.variables)

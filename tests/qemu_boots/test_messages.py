@@ -27,13 +27,23 @@ def warnings(facts: ProbeFacts) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "kernel",
-    [name if name == "cloud-6.12" else pytest.param(name, marks=pytest.mark.full) for name in KERNELS],
+@pytest.fixture(
+    scope="module",
+    params=[name if name == "cloud-6.12" else pytest.param(name, marks=pytest.mark.full) for name in KERNELS],
 )
-def test_no_kernel_warns_of_what_it_does_not_mind_under_ovmf(boots: Boots, kernel: str) -> None:
-    ours = ends_well(boots(kernel, "log,efivars,poweroff"))
-    theirs = ends_well(boots(kernel, "log,efivars,poweroff", firmware="ovmf"))
+def kernel(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def ours(boots: Boots, kernel: str) -> ProbeFacts:
+    return ends_well(boots(kernel, "log,efi,memmap,efivars,poweroff"))
+
+
+def test_no_kernel_warns_of_what_it_does_not_mind_under_ovmf(
+    boots: Boots, kernel: str, ours: ProbeFacts
+) -> None:
+    theirs = ends_well(boots(kernel, "log,efi,memmap,efivars,poweroff", firmware="ovmf"))
     assert ours.log
     assert theirs.log
     assert set(efi_warnings(ours.log)) <= set(efi_warnings(theirs.log))
@@ -58,9 +68,8 @@ def test_the_minimal_profile_leaves_nothing_behind_but_what_the_kernel_asked_for
     assert lost(facts) == [("ACPI Tables", PAGE)]
 
 
-def test_runtime_services_take_no_more_than_64_kib(boots: Boots) -> None:
-    facts = ends_well(boots("cloud", "efi,memmap,poweroff"))
-    assert facts.efi
-    runtime = [one for one in facts.efi.runtime_map if one.type in RUNTIME_SERVICES]
+def test_runtime_services_take_no_more_than_64_kib(ours: ProbeFacts) -> None:
+    assert ours.efi
+    runtime = [one for one in ours.efi.runtime_map if one.type in RUNTIME_SERVICES]
     assert sum(one.pages for one in runtime) * PAGE == 56 * KIB
-    assert sum(size for _, size in lost(facts)) <= 64 * KIB
+    assert sum(size for _, size in lost(ours)) <= 64 * KIB

@@ -12,9 +12,7 @@ import pytest
 from virt.firmware.efi.siglist import EfiSigDB
 from virt.firmware.varstore.edk2 import Edk2VarStore
 
-from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.probe.facts import ProbeFacts
-from pvefi.spec.edk2.ovmf import OVMF_4M
 from tests.conftest import RealFiles, Tool
 from tests.qemu_boots.conftest import Boots
 from tests.qemu_boots.test_entries import ends_well
@@ -153,13 +151,6 @@ def files(corpus: RealFiles, tool: Tool, tmp_path_factory: pytest.TempPathFactor
 
 def commands(script: Mapping[str, str]) -> dict[str, str]:
     return {name: HELPERS + text for name, text in script.items()}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "vars.fd"
-    path.write_bytes(empty_store(OVMF_4M))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from pvefi.spec.uefi.guids import GLOBAL_VARIABLE
 from pvefi.spec.uefi.status import EfiStatus
 from tests.variables_against_ovmf.differences import WRONG, rule_for
 from tests.variables_against_ovmf.machine import VENDORS, VariableMachine
-from tests.variables_against_ovmf.model import BS, NV, RT, Limits, Model, text
+from tests.variables_against_ovmf.model import BS, NV, RT, Key, Limits, Model, text
 from tests.variables_against_ovmf.operations import (
     ExitBootServices,
     GetNextVariableName,
@@ -236,11 +236,14 @@ def _different_sizes(
 
 
 def _different_walks(ours: Outcome, theirs: Outcome, vendors: set[Guid]) -> str:
-    def mine(outcome: Outcome) -> set[tuple[bytes, Guid]]:
-        walked: list[tuple[bytes, Guid, int | None]] = list(outcome.outputs)  # type: ignore[arg-type]
-        return {(text(name), vendor) for name, vendor, _ in walked if vendor in vendors}
+    mine, other = ({key for key in walked(one) if key[1] in vendors} for one in (ours, theirs))
+    return "" if mine == other else f"pvefi: {mine}, OVMF: {other}"
 
-    return "" if mine(ours) == mine(theirs) else f"pvefi: {mine(ours)}, OVMF: {mine(theirs)}"
+
+def walked(outcome: Outcome) -> set[Key]:
+    """Return the names that a Walk has found."""
+    found: list[tuple[bytes, Guid, int | None]] = list(outcome.outputs)  # type: ignore[arg-type]
+    return {(text(name), vendor) for name, vendor, _ in found}
 
 
 def _remaining(outcome: Outcome) -> int:

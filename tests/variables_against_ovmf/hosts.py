@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pvefi.machines import Machine
 from pvefi.prepare import BootOptions, prepare
 from pvefi.verdict import Outcome as BootOutcome
 from tests.machines.made import Assembler
+from tests.ovmf import flash, q35
 from tests.variables_against_ovmf.operations import Operation, Outcome
 from tests.variables_against_ovmf.program import LINE_STATUS, SERIAL_PORT, Cut, build_program, read_outcomes
 
@@ -58,14 +59,11 @@ class OvmfHost:
         """Return what came of each operation; what was stored is in `store`."""
         program, said = self.scratch / "program.efi", self.scratch / "said"
         program.write_bytes(build_program(self.assemble, operations, port=DEBUGCON_PORT))
-        flash = "if=pflash,format=raw"
-        smm = ["-global", "driver=cfi.pflash01,property=secure,value=on"] if self.secure else []
         subprocess.run(
             [
                 *(self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-                *("-machine", f"q35,accel=tcg,smm={'on' if self.secure else 'off'}", "-m", "256", *smm),
-                *("-drive", f"{flash},unit=0,readonly=on,file={self.code}"),
-                *("-drive", f"{flash},unit=1,file={store}"),
+                *(*q35(secure=self.secure), "-m", "256"),
+                *flash(self.code, store, secure=self.secure),
                 *("-chardev", f"file,id=said,path={said}"),
                 *("-device", f"isa-debugcon,iobase={DEBUGCON_PORT:#x},chardev=said"),
                 *("-kernel", str(program)),
@@ -75,6 +73,22 @@ class OvmfHost:
             timeout=SECONDS,
         )
         return read_outcomes(said.read_bytes(), operations)
+
+
+def run_both(
+    ours: Pvefi,
+    theirs: OvmfHost,
+    operations: Sequence[Operation],
+    new_store: Callable[[str], Path],
+    purpose: str,
+) -> tuple[list[Outcome], list[Outcome], Path, Path]:
+    """Return what came of each operation under the one and the other, and their stores for `purpose`."""
+    stores = new_store(f"ours-{purpose}.fd"), new_store(f"theirs-{purpose}.fd")
+    return (
+        run_to_the_end(ours, operations, stores[0]),
+        run_to_the_end(theirs, operations, stores[1]),
+        *stores,
+    )
 
 
 def run_to_the_end(host: Pvefi | OvmfHost, operations: Sequence[Operation], store: Path) -> list[Outcome]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -185,12 +185,8 @@ class VariableMachine(RuleBasedStateMachine):
         call = SetVariable(name, vendor, attributes, b"data")
         wrong = data.draw(st.sampled_from(("name", "empty", "vendor", "data", "size", "limit")))
         match wrong:
-            case "name":
-                call = replace(call, name=None)
-            case "empty":
-                call = replace(call, name=wide(""))
-            case "vendor":
-                call = replace(call, vendor=None)
+            case "name" | "empty" | "vendor":
+                call = replace(call, **_without(wrong))
             case "data":
                 call = replace(call, data=None, size=4)
             case "size":
@@ -218,16 +214,7 @@ class VariableMachine(RuleBasedStateMachine):
     def get_wrongly(self, wrong: str, data: st.DataObject) -> None:
         name, vendor, _ = self._key(data)
         call = GetVariable(name, vendor, _ROOM, _ROOM)
-        match wrong:
-            case "name":
-                call = replace(call, name=None)
-            case "empty":
-                call = replace(call, name=wide(""))
-            case "vendor":
-                call = replace(call, vendor=None)
-            case "size":
-                call = replace(call, size=None)
-        self.do(call)
+        self.do(replace(call, **_without(wrong)))
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
@@ -244,14 +231,7 @@ class VariableMachine(RuleBasedStateMachine):
     def go_on_wrongly(self, wrong: str, data: st.DataObject) -> None:
         name, vendor, _ = self._key(data)
         call = GetNextVariableName(_ROOM, name + bytes(_ROOM - len(name)), vendor)
-        match wrong:
-            case "size":
-                call = replace(call, size=None)
-            case "name":
-                call = replace(call, name=None)
-            case "vendor":
-                call = replace(call, vendor=None)
-        self.do(call)
+        self.do(replace(call, **_without(wrong)))
 
     @precondition(lambda self: self.changed >= CHANGES)
     @rule()
@@ -266,6 +246,11 @@ class VariableMachine(RuleBasedStateMachine):
     def query(self, attributes: int, missing: int | None) -> None:
         first, second, third = (number != missing for number in range(3))
         self.do(QueryVariableInfo(attributes, (first, second, third)))
+
+
+def _without(wrong: str) -> dict[str, Any]:
+    """Return the argument that is left out: NULL, or an empty name."""
+    return {"name": wide("")} if wrong == "empty" else {wrong: None}
 
 
 def _text(name: bytes) -> str:

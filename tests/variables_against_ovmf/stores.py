@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virt.firmware.varstore import edk2
 
 from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.layout import Guid
@@ -35,7 +36,6 @@ def read_by_virt_firmware(
     path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Callable[[Guid], bool] = is_mine
 ) -> Stored:
     """Return the same by virt-firmware, which is kept from taking variables of one name for the same."""
-    edk2 = pytest.importorskip("virt.firmware.varstore.edk2")
     efivar, ucs16 = edk2.efivar, edk2.ucs16
 
     class List(efivar.EfiVarList):  # type: ignore[misc, name-defined] # virt-firmware has no types

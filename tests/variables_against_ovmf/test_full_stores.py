@@ -108,12 +108,13 @@ def test_both_have_room_for_as_much(
     pvefi: Callable[[str], Pvefi], ovmf: Callable[[str], OvmfHost], new_store: NewStore
 ) -> None:
     """What differs is the room that OVMF's own variables take: the store has had them from the beginning."""
+    our_host, their_host = pvefi("embedded"), ovmf("OVMF_CODE_4M.fd")
     theirs = new_store("theirs.fd")
-    run_to_the_end(ovmf("OVMF_CODE_4M.fd"), [QueryVariableInfo(USUAL)], theirs)
+    run_to_the_end(their_host, [QueryVariableInfo(USUAL)], theirs)
     ours = new_store("ours.fd")
     ours.write_bytes(theirs.read_bytes())
-    our = followed(Model(), FILL, run_to_the_end(pvefi("embedded"), FILL, ours))
-    their = followed(Model(), FILL, run_to_the_end(ovmf("OVMF_CODE_4M.fd"), FILL, theirs))
+    our = followed(Model(), FILL, run_to_the_end(our_host, FILL, ours))
+    their = followed(Model(), FILL, run_to_the_end(their_host, FILL, theirs))
     assert our == their
 
 
@@ -121,8 +122,9 @@ def test_both_have_room_for_as_much(
 def test_after_boot_services_pvefi_clears_away_what_was_replaced_and_ovmf_does_not(
     pvefi: Callable[[str], Pvefi], ovmf: Callable[[str], OvmfHost], new_store: NewStore
 ) -> None:
+    our_host, their_host = pvefi("embedded"), ovmf("OVMF_CODE_4M.fd")
     operations = [ExitBootServices(), *(_set(0, value) for value in range(COUNT))]
-    our = followed(Model(), operations, run_to_the_end(pvefi("embedded"), operations, new_store("ours.fd")))
+    our = followed(Model(), operations, run_to_the_end(our_host, operations, new_store("ours.fd")))
     assert set(our) == {EfiStatus.SUCCESS}
-    theirs = run_to_the_end(ovmf("OVMF_CODE_4M.fd"), operations, new_store("theirs.fd"))
+    theirs = run_to_the_end(their_host, operations, new_store("theirs.fd"))
     assert followed(Model(), operations, theirs)[-1] is EfiStatus.OUT_OF_RESOURCES

@@ -13,7 +13,7 @@ from tests.variables_against_ovmf.in_process import InProcess
 from tests.variables_against_ovmf.machine import VariableMachine
 from tests.variables_against_ovmf.operations import Operation
 
-EXAMPLES = 40
+EXAMPLES = 15
 """Sequences of STEPS operations each."""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.variables_against_ovmf.batch import Batch, Operations, differences, draw, numbered
 from tests.variables_against_ovmf.conftest import NewStore
-from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_to_the_end
+from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_both
 from tests.variables_against_ovmf.known import KNOWN
 from tests.variables_against_ovmf.model import NV, Held, Key, Model
 from tests.variables_against_ovmf.operations import ExitBootServices, Outcome
@@ -65,25 +65,16 @@ def ran(
     ours, theirs = pvefi(machine), ovmf(code)
     batch = Batch([*draw(number, OPERATIONS // 2), *_known()], draw(number, OPERATIONS // 2, runtime=True))
 
-    def both(batch: Batch, purpose: str) -> tuple[list[Outcome], list[Outcome], Path, Path]:
-        operations = batch.operations()
-        stores = new_store(f"ours-{purpose}.fd"), new_store(f"theirs-{purpose}.fd")
-        return (
-            run_to_the_end(ours, operations, stores[0]),
-            run_to_the_end(theirs, operations, stores[1]),
-            *stores,
-        )
-
     def differ(sequences: Sequence[Operations]) -> list[bool]:
         renamed = [numbered(one, at) for at, one in enumerate(sequences)]
         runtime = [one for one in renamed if ExitBootServices() in one]
         batch = Batch([one for one in renamed if one not in runtime], runtime)
-        our, their, _, _ = both(batch, "shrink")
+        our, their, _, _ = run_both(ours, theirs, batch.operations(), new_store, "shrink")
         bad = {one.sequence for one in differences(batch, our, their)}
         order = batch.sequences
         return [order.index(one) in bad for one in renamed]
 
-    return Ran(batch, *both(batch, "all"), differ)
+    return Ran(batch, *run_both(ours, theirs, batch.operations(), new_store, "all"), differ)
 
 
 def test_random_operations_come_to_the_same(ran: Ran) -> None:

@@ -15,13 +15,14 @@ from pvefi.layout import Guid
 from pvefi.spec.uefi.guids import EDK2_CERT_DB
 from pvefi.spec.uefi.status import EfiStatus
 from tests.build.signed_update import time
+from tests.variables_against_ovmf.batch import walked
 from tests.variables_against_ovmf.conftest import NewStore
 from tests.variables_against_ovmf.differences import SEVERAL
-from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_to_the_end
+from tests.variables_against_ovmf.hosts import OvmfHost, Pvefi, run_both, run_to_the_end
 from tests.variables_against_ovmf.known import Known
 from tests.variables_against_ovmf.known_signed import known_signed
 from tests.variables_against_ovmf.machine import VENDORS
-from tests.variables_against_ovmf.model import text
+from tests.variables_against_ovmf.model import Key, text
 from tests.variables_against_ovmf.operations import GetVariable, Operation, Outcome, SetVariable, Walk, wide
 from tests.variables_against_ovmf.signed import KEYS, LASTING, PRIVATE, Writer, update
 from tests.variables_against_ovmf.stores import Stored, read_by_pvefi, read_by_virt_firmware
@@ -66,14 +67,12 @@ def ran(
     new_store: NewStore,
 ) -> Ran:
     code, number = request.param
+    our_host, their_host = pvefi("embedded"), ovmf(code)
     writer = Writer(random.Random(number))
     known = known_signed(writer.people)
     operations = [operation for one in known for operation in one.operations]
     operations += writer.operations(WRITES)
-    stores = new_store("ours.fd"), new_store("theirs.fd")
-    ours = run_to_the_end(pvefi("embedded"), operations, stores[0])
-    theirs = run_to_the_end(ovmf(code), operations, stores[1])
-    return Ran(known, operations, ours, theirs, *stores)
+    return Ran(known, operations, *run_both(our_host, their_host, operations, new_store, "all"))
 
 
 def rule_for(operation: Operation, ours: EfiStatus, theirs: EfiStatus, exists: bool, has_kek: bool) -> str:
@@ -89,6 +88,12 @@ def rule_for(operation: Operation, ours: EfiStatus, theirs: EfiStatus, exists: b
     return ""
 
 
+def seen(outcome: Outcome) -> set[Key]:
+    """Return which of the written variables a Walk has found."""
+    written = {wide(name)[:-2] for name in (*KEYS, *PRIVATE)}
+    return {key for key in walked(outcome) if key[1] in MINE and key[0] in written}
+
+
 def test_signed_writes_come_to_the_same(ran: Ran) -> None:
     there: set[bytes | None] = set()
     different: list[str] = []
@@ -97,6 +102,9 @@ def test_signed_writes_come_to_the_same(ran: Ran) -> None:
         if isinstance(operation, GetVariable):
             (there.add if ours.status is EfiStatus.SUCCESS else there.discard)(operation.name)
         if isinstance(operation, Walk):
+            mine, other = seen(ours), seen(theirs)
+            if mine != other:
+                different.append(f"operation {number}: {operation}: pvefi: {mine}, OVMF: {other}")
             continue
         same = ours == theirs
         rule = rule_for(
@@ -166,8 +174,8 @@ def test_the_final_stores_hold_the_same_and_know_the_same_creators(
 def test_who_made_a_private_variable_under_the_one_may_change_it_under_the_other(
     first: str, pvefi: Callable[[str], Pvefi], ovmf: Callable[[str], OvmfHost], new_store: NewStore
 ) -> None:
-    people, store = Writer(random.Random()).people, new_store("shared.fd")
     hosts: list[Pvefi | OvmfHost] = [pvefi("embedded"), ovmf(SECURE)]
+    people, store = Writer(random.Random()).people, new_store("shared.fd")
     if first == "ovmf":
         hosts.reverse()
     second = 0

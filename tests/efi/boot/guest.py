@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from mmap import mmap
 from types import GeneratorType
 from typing import Any, cast
 
@@ -71,7 +72,7 @@ class FakeGuest:
 
     def __init__(self, profile: str = "linux") -> None:
         self.time = Time()
-        self.memory = GuestMemory([RamBlock(0, memoryview(bytearray(SIZE)))])
+        self.memory = GuestMemory([RamBlock(0, memoryview(mmap(-1, SIZE)))])
         for part in trampoline().segments:
             self.memory.write(part.address, part.data)
         self.calls: list[tuple[int, tuple[int, ...]]] = []

@@ -45,6 +45,7 @@ def clear(guest: FakeGuest, at: int = 1) -> None:
 
 
 def take(guest: FakeGuest, step: str) -> None:
+    """Enrol the platform key, clear it, or ask for a mode."""
     if step == "PK":
         enrol(guest, 2)
     elif step == "no PK":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from pvefi.spec.uefi.memory import (
     MemoryDescriptor,
     MemoryType,
 )
-from pvefi.spec.uefi.tables import RUNTIME_SERVICES_SLOTS, RuntimeServicesSupported, SystemTable, TableHeader
+from pvefi.spec.uefi.tables import RUNTIME_SERVICES_SLOTS, SystemTable, TableHeader
 from pvefi.trace.events import Address
 from tests.efi.boot.guest import SIZE, FakeGuest, value_of
 
@@ -258,13 +257,6 @@ def test_pointers_to_nowhere_are_not_converted() -> None:
     end_boot_services(guest)
     set_map(guest, runtime_map(guest))
     assert answers == ["EFI_INVALID_PARAMETER", "EFI_SUCCESS", "EFI_NOT_FOUND", "EFI_NOT_FOUND"]
-
-
-def test_the_properties_table_promises_what_is_tested_here(guest: FakeGuest) -> None:
-    address = dict(guest.efi.tables.configuration_tables)[guids.RT_PROPERTIES_TABLE]
-    (mask,) = struct.unpack("<I", guest.memory.read(address + 4, 4))
-    assert mask & RuntimeServicesSupported.SET_VIRTUAL_ADDRESS_MAP
-    assert mask & RuntimeServicesSupported.CONVERT_POINTER
 
 
 @pytest.mark.parametrize("size", [257, 1 << 20])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks of a certain kind, as the system makes them; tests are skipped where it will not."""
+"""Disks of a certain kind, as the system makes them; only root can have it make most."""
 
 from __future__ import annotations
 
@@ -11,16 +11,33 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import lacks
+
 
 def system(*words: str) -> str:
-    """Return what a program of the system prints."""
+    """Return what a program of the system prints, as root; anybody else's test is skipped.
+
+    Under CI root is meant to be able to do it; elsewhere a container may keep it from that.
+    """
+    if os.geteuid():
+        pytest.skip(f"only root may call {words[0]}")
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip(f"{words[0]} is not installed")
+        lacks(f"{words[0]} is not installed")
     if done.returncode:
-        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
+        lacks(f"{' '.join(words)}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+@contextmanager
+def loop_device(image: Path) -> Iterator[Path]:
+    """Give the path of a block device that has the contents of a file, and writes to it."""
+    device = system("losetup", "--find", "--show", str(image))
+    try:
+        yield Path(device)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
 
 
 @contextmanager

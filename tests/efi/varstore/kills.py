@@ -46,7 +46,9 @@ CROWDED = Writing(SMALL, 30, 9)
 
 @dataclass(frozen=True)
 class Killed:
-    """How many writers were killed; how many changes, told to last, were lost; how many stores were unsound.
+    """How many writers were killed, and how many amid a change, which has lasted but was not yet told.
+
+    How many changes, told to last, were lost; how many stores were unsound.
 
     A store is unsound that does not open, lacks a variable, or holds a value that nobody wrote.
     """
@@ -55,6 +57,7 @@ class Killed:
     changes: int
     lost: int
     corrupt: int
+    amid: int
 
 
 def _write_until_killed(path: Path, writing: Writing, number: int, told: int) -> NoReturn:
@@ -75,7 +78,7 @@ def kill_writers(
 ) -> Killed:
     """Kill `rounds` writers of the store in `path` one after the other, and look at what each has left."""
     path.write_bytes(empty_store(writing.layout))
-    number = changes = lost = corrupt = 0
+    number = changes = lost = corrupt = amid = 0
     dice = random.Random(rounds)
     for done in range(rounds):
         say(done)
@@ -99,8 +102,9 @@ def kill_writers(
             continue
         lost += sum(one < numbers[-1] for one in found)
         corrupt += sum(one > numbers[-1] + 1 for one in found)
+        amid += any(one > numbers[-1] for one in found)
         number = max(number, *found)
-    return Killed(rounds, changes, lost, corrupt)
+    return Killed(rounds, changes, lost, corrupt, amid)
 
 
 def _numbers_in(path: Path, writing: Writing) -> Sequence[int] | None:

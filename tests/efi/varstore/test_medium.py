@@ -7,7 +7,6 @@ import contextlib
 import os
 import resource
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from pvefi.errors import ImageError, UsageError
 from pvefi.spec.edk2.ovmf import OVMF_2M, OVMF_4M
 from pvefi.spec.uefi.variables import VariableAttribute
 from tests.efi.boot.guest import FakeGuest
-from tests.efi.varstore.disks import only_read, system
+from tests.efi.varstore.disks import loop_device, only_read, system
 from tests.efi.varstore.flash import VENDOR, held, variable
 
 
@@ -171,15 +170,10 @@ def test_a_store_that_can_only_be_read_is_so_and_its_guest_is_told(guest: FakeGu
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Path]:
     """A block device with a store in front, and other bytes behind."""
-    if os.geteuid():
-        pytest.skip("only root makes block devices")
     image = tmp_path / "disk"
     image.write_bytes(empty_store(OVMF_2M) + b"\xa5" * (OVMF_4M.size * 2 - OVMF_2M.size))
-    made = Path(system("losetup", "--find", "--show", str(image)))
-    try:
+    with loop_device(image) as made:
         yield made
-    finally:
-        subprocess.run(["losetup", "-d", str(made)], check=False)
 
 
 def test_a_store_on_a_block_device_takes_its_part_of_it(device: Path) -> None:
@@ -213,16 +207,13 @@ def test_a_block_device_without_a_store_is_refused_and_left_as_it_is(device: Pat
 
 
 def test_a_block_device_that_is_too_small_is_refused(tmp_path: Path) -> None:
-    if os.geteuid():
-        pytest.skip("only root makes block devices")
     image = tmp_path / "disk"
     image.write_bytes(empty_store(OVMF_4M)[:0x40000])
-    made = system("losetup", "--find", "--show", str(image))
-    try:
-        with pytest.raises(ImageError, match="a variable store of 540672 bytes, found 262144"):
-            Edk2Store.open(Path(made))
-    finally:
-        subprocess.run(["losetup", "-d", made], check=False)
+    with (
+        loop_device(image) as made,
+        pytest.raises(ImageError, match="a variable store of 540672 bytes, found 262144"),
+    ):
+        Edk2Store.open(made)
     assert image.read_bytes() == empty_store(OVMF_4M)[:0x40000]
 
 
