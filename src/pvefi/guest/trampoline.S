@@ -54,8 +54,7 @@
         .set ACTION_UNWIND, 3           # leave the upcall whose frame is A0 as if it had returned A1
         .set ACTION_ENTER,  4           # take the CPU state at A0, by the routine at A1, and never come back
         .set ACTION_FILL,   5           # set A2 bytes at A0 to the byte A1, then ring FUNCTION_DONE
-        .set ACTION_COMMIT, 6           # store the A0 records that stand in the staging area, RECORD_*;
-                                        # then return RESULT, or where A1 is not 0 ring FUNCTION_DONE
+        .set ACTION_COMMIT, 6           # store A0 records of the staging area, return RESULT; A1: ring FUNCTION_DONE
 
 # One record of the staging area. The next one begins at the next multiple of 8 bytes.
         .set RECORD_TARGET, 0x00        # where the bytes go, an address of the caller's
