@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 from pvefi.errors import UsageError
-from pvefi.files import create_file, open_file, read_file
+from pvefi.files import create_file, open_file, read_file, replace_file
 
 MIB = 1 << 20
 
@@ -130,3 +132,40 @@ def test_a_pipe_is_written_to_only_when_it_is_read(tmp_path: Path) -> None:
         file.write(b"new")
     assert os.read(reader, 10) == b"new"
     os.close(reader)
+
+
+def test_a_file_that_is_replaced_is_the_old_or_the_new_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "document", tmp_path / "link"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    replace_file(link, b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777, link.is_symlink()) == (b"new", 0o640, True)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+        with pytest.raises(OSError, match="File too large"):
+            replace_file(path, bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_bytes() == b"new"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["document", "link"]
+
+
+def test_a_pipe_gets_what_is_written_to_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    replace_file(pipe, b"text")
+    assert os.read(reader, 16) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_small_limits_are_told_in_small_units(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(bytes(540_000))
+    with pytest.raises(UsageError, match="of less than 256 KiB, found 527 KiB"):
+        read_file(path, "data", less_than=256 << 10, way_out="less")

@@ -139,9 +139,13 @@ def read_certificates(path: Path, owner: Guid) -> tuple[SignatureList, ...]:
     return _certificate_lists(bytes(_read(path)), owner, str(path))
 
 
-def _certificate_lists(data: bytes, owner: Guid, name: str) -> tuple[SignatureList, ...]:
+def _certificate_lists(
+    data: bytes, owner: Guid, name: str, expected: str = "a certificate in PEM or DER"
+) -> tuple[SignatureList, ...]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
+
+    from pvefi.efi.authentication.certificates import KEY_BITS, rsa_key
 
     try:
         if _PEM in data:
@@ -149,7 +153,11 @@ def _certificate_lists(data: bytes, owner: Guid, name: str) -> tuple[SignatureLi
         else:
             found = [x509.load_der_x509_certificate(data)]
     except ValueError as error:
-        raise UsageError(f"{name}: expected a certificate in PEM or DER, found none") from error
+        raise UsageError(f"{name}: expected {expected}, found none") from error
+    if any(rsa_key(one) is None for one in found):
+        # SetVariable() takes no other, and nobody could sign for such a PK or KEK.
+        wanted = f"a certificate with an RSA key of {KEY_BITS[0]} to {KEY_BITS[-1]} bits"
+        raise UsageError(f"{name}: expected {wanted}, found one with another key")
     return tuple(SignatureList(CERT_X509, ((owner, one.public_bytes(Encoding.DER)),)) for one in found)
 
 
@@ -171,12 +179,8 @@ def read_signatures(what: str, owner: Guid) -> tuple[SignatureList, ...]:
                 for one in lists:
                     _check_certificates(one, what)
                 return lists
-    try:
-        return _certificate_lists(data, owner, what)
-    except UsageError as error:
-        raise UsageError(
-            f"{what}: expected certificates, an EFI program, signature lists or a SHA-256 hash, found none"
-        ) from error
+    expected = "certificates, an EFI program, signature lists or a SHA-256 hash"
+    return _certificate_lists(data, owner, what, expected)
 
 
 def _with_signatures(data: bytes) -> tuple[SignatureList, ...]:

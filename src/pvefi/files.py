@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from pvefi.errors import UsageError
 
-__all__ = ["create_file", "kind_of_file", "open_file", "read_file"]
+__all__ = ["create_file", "kind_of_file", "open_file", "read_file", "replace_file"]
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -63,8 +63,9 @@ def read_file(path: Path, what: str, *, less_than: int, way_out: str) -> memoryv
         if not size:
             raise UsageError(f"{path}: expected {what}, found an empty file")
         if size >= less_than:
-            expected = f"{what} of less than {less_than >> 20} MiB"
-            raise UsageError(f"{path}: expected {expected}, found {size >> 20} MiB", way_out)
+            unit, bits = ("MiB", 20) if less_than >> 20 else ("KiB", 10)
+            expected = f"{what} of less than {less_than >> bits} {unit}"
+            raise UsageError(f"{path}: expected {expected}, found {size >> bits} {unit}", way_out)
         copy = os.memfd_create("pvefi", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             try:
@@ -113,6 +114,30 @@ def create_file(path: Path) -> BinaryIO:
         return os.fdopen(descriptor, "wb")
     except BaseException:
         os.close(descriptor)
+        raise
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole; OSError when that fails, and the old file stays.
+
+    A device or a pipe has no old contents, and simply gets the data.
+    """
+    target = path.resolve()  # a symbolic link stays one
+    if target.exists() and not target.is_file():
+        with create_file(target) as stream:
+            stream.write(data)
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with create_file(part) as stream:
+            if target.exists():
+                os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
         raise
 
 

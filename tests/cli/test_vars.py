@@ -189,6 +189,8 @@ def test_names_under_several_vendors_are_told_apart(store: str, capsys: pytest.C
         (("delete", "STORE", "None", "--vendor", VENDOR), "expected a variable None, found none"),
         (("import", "STORE", "STORE"), "expected a JSON document"),
         (("export", "STORE", "STORE"), "found the store itself"),
+        (("set", "STORE", "bad\udcff", "--vendor", VENDOR, "--hex", "00"), "expected a variable's name"),
+        (("set", "STORE", "Timeout", "--text", "bad\udcff"), "--text: expected UTF-8"),
         (("list", "none"), "pvefi vars new makes one"),
         (("new", "none/none"), "no such file"),
     ],

@@ -37,6 +37,7 @@ from pvefi.spec.uefi.guids import (
 from pvefi.spec.uefi.signature_list import CERT_SHA256, CERT_X509, SignatureList, packed, signature_lists
 from pvefi.spec.uefi.time import Time
 from pvefi.spec.uefi.variables import VariableAttribute
+from tests.build.signed_update import identity
 from tests.cli.test_vars import virt_fw_vars
 from tests.conftest import RealFiles
 
@@ -54,19 +55,7 @@ Signature = tuple[Guid, Guid, bytes]
 
 
 def certificate(name: str) -> x509.Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
+    return identity(name).certificate
 
 
 def der(one: x509.Certificate) -> bytes:
@@ -310,3 +299,35 @@ def test_a_variable_that_holds_no_lists_is_told_rather_than_lost(
     assert main(["vars", "enroll", store, "--debian"]) == 2
     assert "db: expected lists of signatures" in capsys.readouterr().err
     assert Path(store).read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--pk", "--kek", "--db", "--dbx"])
+@pytest.mark.parametrize("kind", ["of another kind", "too small"])
+def test_a_key_that_no_service_would_take_is_refused(
+    tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str], kind: str, option: str
+) -> None:
+    if kind == "too small":
+        one = identity("small", key_size=1024).certificate
+    else:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "elliptic")])
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        one = builder.sign(key, hashes.SHA256())
+    path = tmp_path / "certificate"
+    path.write_bytes(der(one))
+    before = Path(store).read_bytes()
+    assert main(["vars", "enroll", store, option, str(path)]) == 2
+    assert "expected a certificate with an RSA key of 2048 to 8192 bits" in capsys.readouterr().err
+    assert Path(store).read_bytes() == before
+
+
+def test_a_store_without_a_platform_key_is_said_to_have_none(
+    tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enroll(store, "--db", HASH)
+    assert "there is no PK" in capsys.readouterr().err
+    path = tmp_path / "certificate"
+    path.write_bytes(der(certificate("PK")))
+    enroll(store, "--pk", path)
+    assert capsys.readouterr().err == ""

@@ -17,7 +17,7 @@ from pvefi.cli.vars_enroll import command as enroll
 from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
 from pvefi.efi.varstore.store import NO_TIME, Variable
 from pvefi.errors import UsageError
-from pvefi.files import read_file
+from pvefi.files import read_file, replace_file
 from pvefi.layout import Guid
 from pvefi.spec.edk2.ovmf import OVMF_4M, OVMF_LAYOUTS, StoreLayout
 from pvefi.spec.uefi.variables import DEFINED_VARIABLES, VariableAttribute, defined_attributes
@@ -191,7 +191,10 @@ def export_document(file: Path, document: Path | None) -> None:
     elif document.exists() and document.samefile(file):
         raise UsageError(f"{document}: expected a file to write the document to, found the store itself")
     else:
-        document.write_text(f"{text}\n")
+        try:
+            replace_file(document, f"{text}\n".encode())
+        except OSError as error:
+            raise UsageError(f"{document}: cannot be written: {error.strerror}") from error
 
 
 @command.command()
@@ -208,6 +211,9 @@ def new(file: Path, size: str) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError as error:
+        if file.is_block_device():
+            way_out = f"make it in a file and copy that: dd if=FILE of={file}"
+            raise UsageError(f"{file}: expected no file, found a device", way_out) from error
         raise UsageError(f"{file}: expected no file, found one", "remove it first") from error
     try:
         with os.fdopen(descriptor, "wb") as store:
@@ -239,7 +245,7 @@ def _found(store: Edk2Store, file: Path, name: str, vendor: str | None) -> Varia
 
 def _key(store: Edk2Store, name: str, vendor: str | None) -> tuple[str, Guid]:
     """Return name and vendor of the variable meant: the one of that name, or what the specification has."""
-    if not name or "\0" in name:
+    if not name or "\0" in name or not _is_text(name):
         raise UsageError(f"expected a variable's name, found {name!r}")
     try:
         if vendor is not None:
@@ -260,6 +266,11 @@ def _key(store: Edk2Store, name: str, vendor: str | None) -> tuple[str, Guid]:
     raise UsageError(f"expected a variable {name}, found none", "a new one needs --vendor GUID")
 
 
+def _is_text(given: str) -> bool:
+    """Whether an argument is text: bytes that are no UTF-8 come as lone surrogates."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in given)
+
+
 def _data(as_hex: str | None, text: str | None, as_ascii: str | None, file: Path | None) -> bytes:
     given = [one for one in (as_hex, text, as_ascii, file) if one is not None]
     if len(given) != 1:
@@ -268,6 +279,8 @@ def _data(as_hex: str | None, text: str | None, as_ascii: str | None, file: Path
         if as_hex is not None:
             data = bytes.fromhex(as_hex)
         elif text is not None:
+            if not _is_text(text):
+                raise UsageError(f"--text: expected UTF-8, found {text!r}")
             data = f"{text}\0".encode("utf-16-le", "surrogatepass")
         elif as_ascii is not None:
             data = as_ascii.encode("ascii")

@@ -56,6 +56,7 @@ def command(
         DEBIAN,
         MICROSOFT_2011,
         MICROSOFT_2023,
+        VENDORS,
         Enrollment,
         enroll,
         read_certificates,
@@ -82,6 +83,12 @@ def command(
         raise UsageError("expected something to enroll, found nothing", "pvefi vars enroll --help lists what")
     with Edk2Store.open(file) as store:
         enroll(store, wanted)
+        has_key = store.get("PK", VENDORS["PK"]) is not None
+    if not has_key:
+        click.echo(
+            f"pvefi: {file}: there is no PK, so anybody may still change the keys (--pk or --microsoft)",
+            err=True,
+        )
 
 
 def _guid(text: str | None) -> Guid:
