@@ -91,6 +91,17 @@ _SPELLINGS: Mapping[str, _Spelling] = MappingProxyType(
         "CapsuleFlag": _Spelling("CAPSULE_FLAGS_"),  # UEFI 2.10 §8.5.3
         "Daylight": _Spelling("EFI_TIME_"),  # UEFI 2.10 §8.3.1
         "ResetType": _Spelling("EfiReset", camel=True),  # UEFI 2.10 §8.5.1
+        "DevicePathType": _Spelling(  # as edk2 names them; UEFI 2.10 §10.3.1 has numbers
+            "",
+            irregular={
+                "HARDWARE": "HARDWARE_DEVICE_PATH",
+                "ACPI": "ACPI_DEVICE_PATH",
+                "MESSAGING": "MESSAGING_DEVICE_PATH",
+                "MEDIA": "MEDIA_DEVICE_PATH",
+                "BBS": "BBS_DEVICE_PATH",
+                "END": "END_DEVICE_PATH_TYPE",
+            },
+        ),
         "ScanCode": _Spelling("SCAN_"),  # as edk2 names them; UEFI 2.10 Appendix B.1 has numbers
     }
 )
