@@ -13,7 +13,7 @@ from pvefi.efi.varstore.memory import MemoryStore
 from pvefi.efi.varstore.store import Variable
 from pvefi.layout import Guid
 from pvefi.spec.edk2.firmware_variables import MTC, RTC
-from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET
+from pvefi.spec.pvefi.variables import CLOCK_OFFSET
 from pvefi.spec.uefi.guids import EDK2_MONOTONIC_COUNTER, EDK2_REAL_TIME_CLOCK, PVEFI_VARIABLE
 from pvefi.spec.uefi.time import EFI_UNSPECIFIED_TIMEZONE
 from pvefi.spec.uefi.variables import VariableAttribute

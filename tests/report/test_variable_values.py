@@ -16,7 +16,7 @@ from pvefi.efi.varstore.store import Variable
 from pvefi.layout import Guid
 from pvefi.report.variable_values import meaning_of
 from pvefi.spec.edk2.firmware_variables import MEMORY_TYPE_INFORMATION, MTC, RTC
-from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET
+from pvefi.spec.pvefi.variables import CLOCK_OFFSET
 from pvefi.spec.uefi.guids import (
     EDK2_CERT_DB,
     EDK2_MEMORY_TYPE_INFORMATION,

@@ -26,7 +26,7 @@ from pvefi.spec.edk2.secure_boot import (
     VENDOR_KEYS_NV,
     VOLATILE_CERTIFICATE_DATABASE,
 )
-from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
+from pvefi.spec.pvefi.variables import CLOCK_OFFSET, ClockOffset
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.time import (
     EFI_UNSPECIFIED_TIMEZONE,

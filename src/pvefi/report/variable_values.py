@@ -22,8 +22,7 @@ from pvefi.spec.edk2.firmware_variables import (
     RealTimeClock,
 )
 from pvefi.spec.edk2.secure_boot import VENDOR_KEYS_NV
-from pvefi.spec.pvefi.clock_offset import CLOCK_OFFSET, ClockOffset
-from pvefi.spec.pvefi.variables import SECURE_BOOT_MODE, StoredMode
+from pvefi.spec.pvefi.variables import CLOCK_OFFSET, SECURE_BOOT_MODE, ClockOffset, StoredMode
 from pvefi.spec.uefi import device_path_text
 from pvefi.spec.uefi.device_path import DevicePathError
 from pvefi.spec.uefi.guids import EDK2_CERT_DB, EDK2_MEMORY_TYPE_INFORMATION, GLOBAL_VARIABLE, guid_name

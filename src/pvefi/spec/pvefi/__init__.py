@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Structures that pvefi itself defines for guests, documented in docs/hypervisor-information.md."""
+"""What pvefi itself defines: the information for guests, and the variables of its own."""

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The variable in which pvefi keeps what no other firmware's variable has a place for."""
+"""The variables of pvefi's own, of vendor PVEFI_VARIABLE, for what no other firmware's has a place for.
+
+docs/environment.md and docs/variables.md say what they do.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["SECURE_BOOT_MODE", "StoredMode"]
+from pvefi.layout import S16, S64, U8, U32, Structure, layout
+
+__all__ = ["CLOCK_OFFSET", "SECURE_BOOT_MODE", "ClockOffset", "StoredMode"]
 
 SECURE_BOOT_MODE = "SecureBootMode"
-"""Under PVEFI_VARIABLE: one byte, a StoredMode; absent in setup mode and in user mode."""
+"""One byte, a StoredMode; absent in setup mode and in user mode."""
 
 
 class StoredMode(IntEnum):
@@ -17,3 +22,21 @@ class StoredMode(IntEnum):
     AUDIT = 1  # counts while there is no PK
     DEPLOYED = 2  # counts while there is one
     TO_AUDIT = 3  # as AUDIT while there is no PK; while there is one, nothing has changed yet
+
+
+CLOCK_OFFSET = "ClockOffset"
+"""How a guest has set its clock: a ClockOffset."""
+
+
+@layout(size=16)
+class ClockOffset(Structure):
+    """ClockOffset's data: what to add to the host's clock, and the rest of EFI_TIME.
+
+    `nanoseconds` is less than a second.
+    """
+
+    seconds: S64
+    nanoseconds: U32
+    time_zone: S16
+    daylight: U8
+    _pad: U8 = 0
