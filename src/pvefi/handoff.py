@@ -18,6 +18,7 @@ from pvefi.machines.stop import Watchpoint
 from pvefi.memory import GuestMemory
 from pvefi.spec.linux.boot_params import BootParams, EfiInfo
 from pvefi.spec.linux.setup_data import SetupData
+from pvefi.spec.linux.setup_header import LINUX64_OFFSET
 from pvefi.spec.uefi.memory import MemoryDescriptor
 from pvefi.verdict import ConfigurationTable, Handoff, Proof, SetupDataNode
 
@@ -35,7 +36,6 @@ KERNEL_PROPER = "startup_64"
 PVH_ENTRY = "PHYS32_ENTRY"
 DECOMPRESSOR = "decompressor"
 _PROOF_BYTES = 48
-_STARTUP_64_OFFSET = 0x200  # Linux boot.rst "64-bit Boot Protocol": from the start of the loaded kernel
 _LEAST_ALIGNMENT = 2 << 20  # of a 64-bit kernel; boot protocols before 2.05 do not tell theirs
 _FIELD = 4  # bytes; a 64-bit field's upper half never changes, the kernel stays in its top 2 GiB
 _COMMAND_LINE_LIMIT = 1 << 16
@@ -109,7 +109,7 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
         alignment=alignment,
         decompressor={
             offset: data[start + offset : start + offset + _PROOF_BYTES]
-            for offset in ((0, _STARTUP_64_OFFSET) if bzimage else ())
+            for offset in ((0, LINUX64_OFFSET) if bzimage else ())
         },
         protected_mode_rva=start if rva is None else rva,
     )

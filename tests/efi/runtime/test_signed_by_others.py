@@ -231,7 +231,7 @@ def snakeoil(corpus: RealFiles) -> Identity:
         corpus.file("ovmf-snakeoil", "usr/share/ovmf/*.key").read_bytes(), password=b"snakeoil"
     )
     pem = corpus.file("ovmf-snakeoil", "usr/share/ovmf/*.pem").read_bytes()
-    return Identity(key, x509.load_pem_x509_certificate(pem))  # type: ignore[arg-type]
+    return Identity(key, x509.load_pem_x509_certificate(pem))  # type: ignore[arg-type]  # an RSA key
 
 
 def test_the_key_of_a_store_by_ovmf_decides_who_writes_it(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pvefi.image.entries.kernel import has_decompressor, kernel_entry
 from pvefi.image.model import AddressKind, Contents, Decompressor, Entry, EntryKind
@@ -65,7 +66,7 @@ def linux_entries(contents: Contents) -> Iterator[Entry]:
             kernel_entry=entered,
         )
     if XLoadFlag.XLF_KERNEL_64 in bzimage.xload_flags:
-        yield Entry(
+        linux64 = Entry(
             kind=EntryKind.LINUX64,
             bits=64,
             address=LINUX64_OFFSET,
@@ -76,16 +77,12 @@ def linux_entries(contents: Contents) -> Iterator[Entry]:
             decompressor=decompressor,
             kernel_entry=entered,
         )
+        yield linux64
         if XLoadFlag.XLF_EFI_KEXEC in bzimage.xload_flags:
-            yield Entry(
+            yield replace(
+                linux64,
                 kind=EntryKind.KEXEC,
-                bits=64,
-                address=LINUX64_OFFSET,
-                address_kind=AddressKind.LOAD_OFFSET,
-                file_offset=start + LINUX64_OFFSET,
                 demands=_KEXEC_STATE,
-                source='Linux boot.rst "64-bit Boot Protocol", xloadflags bit 4',
-                decompressor=decompressor,
-                kernel_entry=entered,
+                source=f"{linux64.source}, xloadflags bit 4",
                 remark="as a kexec from a kernel that EFI booted",
             )
