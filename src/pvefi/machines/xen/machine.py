@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pvefi.errors import MachineError, UsageError
+from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.machines.xen.attachment import Attachment, make_server
