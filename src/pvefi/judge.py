@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pvefi.efi.environment import Environment
 from pvefi.machines.stop import (
+    Crashed,
     Died,
     Fault,
     Finished,
@@ -94,6 +95,8 @@ def _judge(
             return Verdict(Outcome.REBOOTED, "the guest reset the machine")
         case Left():
             return Verdict(Outcome.LEFT, "the user has left the console")
+        case Crashed(how):
+            return Verdict(Outcome.FAULTED, f"{how}{_last(calls)}")
         case Died(how):
             return Verdict(Outcome.DIED, f"{how}{_last(calls)}")
         case _:

@@ -35,6 +35,8 @@ class QemuMachine:
 
     name = "qemu"
     runs_kernels = True
+    watches = True
+    console = "ttyS0"
 
     def __init__(
         self, options: QemuOptions, about: str = "", *, patience: float = 30.0, outlives: bool = False

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A PVH guest of Xen, with pvefi in dom0 as the device model behind its doorbell."""
+"""The machine that Xen is: a guest of type PVH beside a control domain, whose device model pvefi is."""

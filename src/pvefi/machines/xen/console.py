@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import tty
@@ -11,10 +12,48 @@ from pathlib import Path
 from pvefi.errors import MachineError
 from pvefi.machines.xen.xenstore import Xenstore
 
-__all__ = ["open_console"]
+__all__ = ["QUIET_SECONDS", "XenConsole", "open_console"]
+
+QUIET_SECONDS = 0.5
+"""How long the terminal of a guest that has ended may be quiet before all that it wrote is there.
+
+xenconsoled takes what is in the guest's ring at an event, and of these no more than 30 in 200 ms
+(tools/console/daemon/io.c, RATE_LIMIT_ALLOWANCE and RATE_LIMIT_PERIOD).
+"""
 
 _SECONDS = 10.0
 """How long xenconsoled may take to find a new domain."""
+
+
+class XenConsole:
+    """A descriptor of the terminal, in the form of a socket; it is not this one's to close."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the guest has written."""
+        return self._descriptor
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what the guest has written, empty when its domain is gone; BlockingIOError for not yet."""
+        try:
+            return os.read(self._descriptor, size)
+        except OSError as error:
+            if error.errno == errno.EIO:  # xenconsoled has closed its end
+                return b""
+            raise
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Give the guest input and return how much of it was taken; BlockingIOError for none."""
+        return os.write(self._descriptor, data)
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Have both wait, or not."""
+        os.set_blocking(self._descriptor, flag)
+
+    def close(self) -> None:
+        """Leave the descriptor to the domain."""
 
 
 def open_console(domid: int, root: Path = Path("/"), seconds: float = _SECONDS) -> int:
