@@ -95,10 +95,9 @@ def _judge(
             return Verdict(Outcome.REBOOTED, "the guest reset the machine")
         case Left():
             return Verdict(Outcome.LEFT, "the user has left the console")
-        case Crashed(how):
-            return Verdict(Outcome.FAULTED, f"{how}{_last(calls)}")
-        case Died(how):
-            return Verdict(Outcome.DIED, f"{how}{_last(calls)}")
+        case Crashed(how) | Died(how):
+            outcome = Outcome.FAULTED if isinstance(stop, Crashed) else Outcome.DIED
+            return Verdict(outcome, f"{how}{_last(calls)}")
         case _:
             raise AssertionError(f"a stop that nobody judges: {stop!r}")
 

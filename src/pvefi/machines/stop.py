@@ -105,7 +105,7 @@ class Restarted:
 
 @dataclass(frozen=True)
 class Crashed:
-    """The guest has said by the machine's own means that it cannot go on, or ran into what ends it; see `how`."""
+    """The guest has crashed, as the machine sees it; `how` says in which way, as far as it is known."""
 
     how: str
 

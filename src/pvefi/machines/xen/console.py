@@ -10,16 +10,20 @@ import tty
 from pathlib import Path
 
 from pvefi.errors import MachineError
+from pvefi.machines.readiness import Readiness, is_ready
+from pvefi.machines.serial_port import SerialPort
 from pvefi.machines.xen.xenstore import Xenstore
 
-__all__ = ["QUIET_SECONDS", "XenConsole", "open_console"]
+__all__ = ["XenConsole", "hear_last_words", "open_console"]
 
-QUIET_SECONDS = 0.5
-"""How long the terminal of a guest that has ended may be quiet before all that it wrote is there.
+_QUIET = 0.5
+"""Seconds that the terminal of a guest that has ended may be quiet before all that it wrote is there.
 
 xenconsoled takes what is in the guest's ring at an event, and of these no more than 30 in 200 ms
 (tools/console/daemon/io.c, RATE_LIMIT_ALLOWANCE and RATE_LIMIT_PERIOD).
 """
+_LAST_WORDS = 5.0
+"""Seconds at most for them: a terminal may have other writers."""
 
 _SECONDS = 10.0
 """How long xenconsoled may take to find a new domain."""
@@ -83,3 +87,13 @@ def open_console(domid: int, root: Path = Path("/"), seconds: float = _SECONDS) 
         os.close(descriptor)
         raise
     return descriptor
+
+
+def hear_last_words(console: int, serial: SerialPort, readiness: Readiness) -> None:
+    """Wait for all that a guest that has ended wrote, and pass it on; call it before the domain is destroyed.
+
+    Then xenconsoled would drop what it has not taken yet.
+    """
+    end = time.monotonic() + _LAST_WORDS
+    while console in readiness and time.monotonic() < end and is_ready(console, _QUIET):
+        serial.drain()

@@ -30,26 +30,27 @@ _NOT_OURS = (
     ("pvshim_path", "boots a hypervisor of its own in the domain", "leave it out"),
 )
 """What a configuration may not hold: its name, what that means, and the way out."""
+_PVEFIS = ("type", "kernel", "ramdisk", "cmdline", "root", "extra")
+"""What has options of its own."""
 
 
 @dataclass(frozen=True)
 class XlWish:
     """What a user's configuration says of what to boot; None where it says nothing. Sizes are in bytes."""
 
-    kernel: Path | None
-    ramdisk: Path | None
-    command_line: str | None
-    memory_size: int | None
-    cpus: int | None
-    restarts: bool
+    kernel: Path | None = None
+    ramdisk: Path | None = None
+    command_line: str | None = None
+    memory_size: int | None = None
+    cpus: int | None = None
+    restarts: bool = True
 
 
 @dataclass(frozen=True)
 class XenOptions:
-    """What xl is told besides the hardware: the user's configuration, and `assignments` that win over all."""
+    """What xl is told besides the hardware: the user's configuration."""
 
     config: XlText | None = None
-    assignments: tuple[str, ...] = ()
     root: Path = Path("/")
 
     def domain(self, kernel: Path, hardware: Hardware) -> DomainConfig:
@@ -75,7 +76,6 @@ class XenOptions:
             command_line=hardware.command_line,
             disks=tuple(_disks(hardware.disks, config)),
             base=config.text if config else "",
-            more=self.assignments,
         )
 
     def directly(
@@ -86,19 +86,29 @@ class XenOptions:
         return replace(domain, kind=kind, ramdisk=ramdisk, command_line=command_line)
 
 
-def read_xl_config(path: Path) -> tuple[XlText, XlWish]:
-    """Read a user's configuration; UsageError for one that is none, or that no EFI environment goes with."""
-    data = bytes(read_file(path, "an xl configuration", less_than=_CONFIG_AT_MOST, way_out="--xl-config"))
-    config = parse(data.decode("utf-8", "surrogateescape"), path)
+def read_xl_config(path: Path | None, assignments: tuple[str, ...] = ()) -> tuple[XlText, XlWish]:
+    """Read a user's configuration, with `assignments` behind it, one a line; or these alone.
+
+    UsageError for what is none, or is not to be had together with EFI from pvefi.
+    """
+    where = path or Path("--xl-set")
+    said = parse("\n".join(assignments), Path("--xl-set"))
+    for name in _PVEFIS:
+        if name in said.settings:
+            raise UsageError(
+                f"--xl-set: expected an assignment that pvefi does not make itself, found {name}"
+            )
+    text = _read(path) if path else ""
+    config = parse("\n".join(filter(None, (text, *assignments))), where)
     for name, means, way_out in _NOT_OURS:
         if config.settings.get(name):
             raise UsageError(
-                f"{path}: expected a domain that pvefi can boot, found {name}, which {means}", way_out
+                f"{where}: expected a domain that pvefi can boot, found {name}, which {means}", way_out
             )
     if (config.string("pvshim") or "0") not in ("0", ""):
-        raise UsageError(f"{path}: expected a domain that pvefi can boot, found pvshim", "leave it out")
+        raise UsageError(f"{where}: expected a domain that pvefi can boot, found pvshim", "leave it out")
     kind = config.string("type")
-    if kind != "pvh":
+    if path and kind != "pvh":
         found = f"type = {kind!r}" if kind is not None else "none, which means pv"
         raise UsageError(f'{path}: expected type = "pvh", found {found}', 'type = "pvh"')
     memory = config.number("memory")
@@ -110,6 +120,11 @@ def read_xl_config(path: Path) -> tuple[XlText, XlWish]:
         cpus=config.number("vcpus"),
         restarts=(config.string("on_reboot") or "restart") == "restart",
     )
+
+
+def _read(path: Path) -> str:
+    data = read_file(path, "an xl configuration", less_than=_CONFIG_AT_MOST, way_out="--xl-config")
+    return bytes(data).decode("utf-8", "surrogateescape")
 
 
 def _path(text: str | None) -> Path | None:

@@ -64,9 +64,8 @@ class XlText:
 class DomainConfig:
     """A domain, of `kind` pvh or pv, with `memory_size` bytes of memory.
 
-    `base` is the user's text, which xl reads first: what is said here wins over it. `more` are further lines,
-    which win over all. A size or a number of CPUs that is None is the base's; `disks` come to those of the
-    base.
+    `base` is the user's text, which xl reads first: what is said here wins over it. A size or a number of
+    CPUs that is None is the base's; `disks` come to those of the base.
     """
 
     kernel: Path
@@ -78,7 +77,6 @@ class DomainConfig:
     ramdisk: Path | None = None
     disks: tuple[str, ...] = ()
     base: str = ""
-    more: tuple[str, ...] = ()
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def text(self) -> str:
@@ -97,7 +95,7 @@ class DomainConfig:
             lines += [f"vcpus = {self.cpus}", f"maxvcpus = {self.cpus}"]
         if self.disks:
             lines.append(f"disk += [ {', '.join(map(quoted, self.disks))} ]")
-        return "\n".join((*filter(None, (self.base,)), *lines, *self.more)) + "\n"
+        return "\n".join((*filter(None, (self.base,)), *lines)) + "\n"
 
 
 def quoted(text: str) -> str:
