@@ -5,34 +5,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.machines.xen.console import open_console
+from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.hypercall import Hypercalls
+from pvefi.machines.xen.private_file import private_file
 from pvefi.machines.xen.xenstore import Xenstore
 from pvefi.machines.xen.xl import Xl, find_xl
 from pvefi.machines.xen.xl_config import DomainConfig
 from pvefi.spec.xen.domctl import Shutdown
 from pvefi.spec.xen.xenstore import RELEASE_DOMAIN
 
-__all__ = ["Domain", "DomainEnd", "attach", "create_paused"]
-
-
-class DomainEnd(StrEnum):
-    """How a domain has ended: what SHUTDOWN_* says, or that it is not there any more."""
-
-    POWERED_OFF = "powered off"
-    REBOOTED = "rebooted"
-    SUSPENDED = "suspended"
-    CRASHED = "crashed"
-    WATCHDOG = "watchdog"
-    SOFT_RESET = "soft reset"
-    GONE = "gone"
-    """Destroyed; why it had shut down before, if it had, nobody knows any more."""
+__all__ = ["Domain", "attach", "create_paused"]
 
 
 _ENDS = {
@@ -141,10 +128,8 @@ def create_paused(config: DomainConfig, root: Path = Path("/")) -> Domain:
             )
         with contextlib.ExitStack() as undo:
             undo.callback(_destroy_half, store, xl, config.uuid)
-            with tempfile.NamedTemporaryFile("w", prefix="pvefi-", suffix=".cfg", encoding="utf-8") as file:
-                file.write(config.text())
-                file.flush()
-                xl.create(Path(file.name))
+            with private_file(config.text().encode("utf-8", "surrogateescape"), ".cfg") as file:
+                xl.create(file)
             domid = store.domain_of(config.uuid)
             if domid is None:
                 raise MachineError(f"xl has made no domain {config.name}, and said nothing of it")

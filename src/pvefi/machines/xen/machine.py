@@ -4,33 +4,24 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.machines.xen.attachment import Attachment, make_server
 from pvefi.machines.xen.domain import Domain, attach, create_paused
+from pvefi.machines.xen.foreign import ForeignXenGuest, start_foreign
 from pvefi.machines.xen.guest import XenGuest
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.ioreq_server import IoreqServer
 from pvefi.machines.xen.libraries import Libraries
-from pvefi.machines.xen.xl_config import DomainConfig
+from pvefi.machines.xen.options import XenOptions
+from pvefi.machines.xen.private_file import private_file
 
 __all__ = ["XenMachine"]
-
-
-class Options(Protocol):
-    """What the user wants of the domain."""
-
-    def domain(self, kernel: Path, hardware: Hardware) -> DomainConfig:
-        """Return the configuration of a domain that starts `kernel`; UsageError for what cannot be."""
-        ...
 
 
 @dataclass
@@ -41,7 +32,7 @@ class XenMachine:
     told of every domain and ioreq server before its guest runs, and None when pvefi has ended it.
     """
 
-    options: Options
+    options: XenOptions
     about: str = ""
     patience: float = 30.0
     held: HeldDomain | None = None
@@ -49,6 +40,7 @@ class XenMachine:
 
     name = "xen"
     runs_kernels = True
+    watches = False
     console = "hvc0"
     epoch = None
 
@@ -114,18 +106,16 @@ class XenMachine:
         hardware: Hardware,
         console: Callable[[bytes], None],
         keyboard: Keyboard | None = None,
-    ) -> XenGuest:
+    ) -> ForeignXenGuest:
         """Let xl boot a kernel; see `Machine.start_foreign`."""
-        raise NotImplementedError
+        return start_foreign(self.options, boot, hardware, console, keyboard)
 
     def _make(
         self, libraries: Libraries, trampoline: Trampoline, hardware: Hardware
     ) -> tuple[Attachment, Domain]:
         """Return a new domain, paused before the trampoline's first instruction, and pvefi's part in it."""
-        with tempfile.NamedTemporaryFile(prefix="pvefi-", suffix=".elf") as kernel:
-            kernel.write(trampoline.elf)
-            kernel.flush()
-            config = self.options.domain(Path(kernel.name), hardware)
+        with private_file(trampoline.elf, ".elf") as kernel:
+            config = self.options.domain(kernel, hardware)
             domain = create_paused(config)
         with contextlib.ExitStack() as undo:
             undo.callback(domain.close)
