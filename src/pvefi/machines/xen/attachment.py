@@ -37,7 +37,8 @@ def make_server(libraries: Libraries, domid: int) -> IoreqServer:
 class Attachment:
     """Domain `server.domid` as far as its guest's device model sees it; MachineError where Xen refuses.
 
-    `memory_size` is in bytes; that much, at most, is looked at until `place` knows better.
+    `memory_size` is in bytes; that much, at most, is looked at until `place` knows better. A server whose
+    attachment cannot be made is still the caller's.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Attachment:
         self.server = server
         with contextlib.ExitStack() as undo:
             undo.callback(self._memory.close)
-            undo.callback(server.close)
             server.open()
             server.bind()
-            self.mailbox = Mailbox(self._memory.memory.view(*trampoline.mailbox))
+            self._own = self._memory.part(*trampoline.mailbox)
+            self.mailbox = Mailbox(self._own.view(*trampoline.mailbox))
             undo.pop_all()
 
     @property
@@ -62,21 +63,18 @@ class Attachment:
 
     def place(self, memory_map: Iterable[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all memory of the guest, now that its own `memory_map` tells where it is."""
-        self._memory.place(memory_map)
-        self._stale = True
-        return self.memory
+        return self._memory.place(memory_map)
 
     def forget(self) -> None:
         """Let go of all memory that is mapped, until it is looked at again."""
-        self.memory.forget()
+        self._memory.forget()
         self._stale = True
 
-    def reach_mailbox(self) -> Mailbox:
-        """Return the mailbox, mapped; GuestFault where the guest has none any more."""
+    def reach_mailbox(self) -> None:
+        """Have the mailbox mapped; GuestFault where the guest has none any more."""
         if self._stale:
-            self.mailbox = Mailbox(self.memory.view(*self._trampoline.mailbox))
+            self._own.storable(*self._trampoline.mailbox)
             self._stale = False
-        return self.mailbox
 
     def close(self, *, destroy: bool = True) -> None:
         """Let go of everything; the ioreq server stays with its domain unless `destroy` says so."""

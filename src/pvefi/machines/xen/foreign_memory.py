@@ -83,7 +83,18 @@ class DomainMemory:
         self._foreign = libraries.foreign_memory()
         self._low = self._show(0, min(size, _FOUR_GIB))
         self._high: _Shown | None = None
+        self._parts: list[tuple[_Shown, GuestMemory]] = []
         self.memory = GuestMemory([self._low.block])
+
+    def part(self, address: int, size: int) -> GuestMemory:
+        """Return the `size` bytes at guest physical `address`, whole pages, for somebody's own use.
+
+        A view of them stays good: after `forget` it shows the guest's memory again once that is reached.
+        """
+        shown = self._show(address, size)
+        memory = GuestMemory([shown.block])
+        self._parts.append((shown, memory))
+        return memory
 
     def _show(self, address: int, size: int) -> _Shown:
         whole = size // PAGE_SIZE * PAGE_SIZE
@@ -110,9 +121,16 @@ class DomainMemory:
     @property
     def mapped(self) -> int:
         """Bytes that are mapped now."""
-        return self._low.mapped + (self._high.mapped if self._high else 0)
+        high = (self._high,) if self._high else ()
+        return sum(shown.mapped for shown in (self._low, *high, *(shown for shown, _ in self._parts)))
+
+    def forget(self) -> None:
+        """Unmap everything, until somebody looks at it again."""
+        self.memory.forget()
+        for _, memory in self._parts:
+            memory.forget()
 
     def close(self) -> None:
         """Unmap everything for good: a domain whose memory somebody maps cannot die."""
-        self.memory.forget()
+        self.forget()
         self._foreign.close()

@@ -192,10 +192,11 @@ class XenGuest(ServedGuest):
     def _rung(self, attachment: Attachment, vcpu: int) -> None:
         began = time.perf_counter()
         try:
-            mailbox = self._mailbox = attachment.reach_mailbox()
+            attachment.reach_mailbox()
         except GuestFault as fault:
             self._stop = Fault(f"a doorbell without a mailbox: {fault.message}", None, None, 0)
             return
+        mailbox = attachment.mailbox
         request = mailbox.request()
         if request.function == Function.EXCEPTION:
             self._stop = fault_of(attachment.memory, request)
@@ -203,7 +204,7 @@ class XenGuest(ServedGuest):
         if not self._alone and mailbox.goes_on_alone:
             self._alone = True
             attachment.forget()  # what was the host's is now the kernel's
-            mailbox = self._mailbox = attachment.reach_mailbox()
+            attachment.reach_mailbox()
         if request.function == Function.BOOT and request.seq == 1:
             self._serial.hold()
         self._began = began
@@ -215,7 +216,6 @@ class XenGuest(ServedGuest):
         elif isinstance(answer, Reset):
             self._reset(Finished(answer.reason))
         else:
-            mailbox = self._mailbox = attachment.reach_mailbox()
             if not self._given_up(request.seq):
                 self._bound.answers(time.perf_counter())
                 mailbox.publish(answer)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pvefi.errors import GuestFault, MachineError
-from pvefi.machines.xen.libraries import PAGE_SIZE, DeviceModel, EventChannels, Libraries, Window
+from pvefi.machines.xen.libraries import PAGE_SIZE, DeviceModel, EventChannels, ForeignMemory, Libraries
 from pvefi.memory import GuestMemory
 from pvefi.spec.xen.ioreq import (
     FLAG_DATA_IS_PTR,
@@ -75,7 +75,7 @@ class IoreqServer:
         self.identity = identity
         self._libraries = libraries
         self._model = model
-        self._window: Window | None = None
+        self._memory: ForeignMemory | None = None
         self._page = self._words = memoryview(b"")
         self._channels: EventChannels | None = None
         self._vcpu_of: dict[int, int] = {}
@@ -102,21 +102,14 @@ class IoreqServer:
 
     def open(self) -> None:
         """Map the server's page and have Xen send requests."""
-        memory = self._libraries.foreign_memory()
-        try:
-            window = self._libraries.window(PAGE_SIZE)
-            memory.show_resource(
-                window,
-                self.domid,
-                XENMEM_RESOURCE_IOREQ_SERVER,
-                self.identity,
-                XENMEM_RESOURCE_IOREQ_SERVER_FRAME_IOREQ,
-            )
-        finally:
-            memory.close()
-        self._window = window
-        self._page = window.view
-        self._words = window.view.cast("Q")
+        self._memory = self._libraries.foreign_memory()
+        self._page = self._memory.map_resource(
+            self.domid,
+            XENMEM_RESOURCE_IOREQ_SERVER,
+            self.identity,
+            XENMEM_RESOURCE_IOREQ_SERVER_FRAME_IOREQ,
+        )
+        self._words = self._page.cast("Q")
         self._model.set_ioreq_server_state(self.domid, self.identity, enabled=True)
 
     def bind(self) -> None:
@@ -192,10 +185,11 @@ class IoreqServer:
             self._channels.close()
         self._channels = None
         self._vcpu_of, self._port_of = {}, {}
-        if self._window is not None:
-            self._window.clear(0, PAGE_SIZE)
-            self._words.release()
-        self._window = None
+        self._words.release()
+        self._page.release()
+        if self._memory is not None:
+            self._memory.unmap_resource()
+            self._memory.close()
         self._model.close()
 
     def destroy(self) -> None:

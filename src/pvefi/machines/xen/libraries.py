@@ -122,6 +122,7 @@ class _Library:
             self._function("close", c_int)(self._handle)
             self._destroy_logger(self._logger)
             self._handle = 0
+            self._logger = 0
 
 
 class DeviceModel(_Library):
@@ -175,6 +176,8 @@ class ForeignMemory(_Library):
             "map_resource",
             c_void_p, _u16, c_uint, c_uint, c_ulong, c_ulong, POINTER(c_void_p), c_int, c_int,
         )  # fmt: skip
+        self._unmap_resource = self._function("unmap_resource", c_int, c_void_p)
+        self._resource = 0
 
     def show(self, window: Window, offset: int, domid: int, gfn: int, count: int) -> Sequence[int]:
         """Show `count` pages of a domain from guest frame `gfn` on; return for each 0, or why it is not.
@@ -194,15 +197,21 @@ class ForeignMemory(_Library):
                 window.clear(offset + index * PAGE_SIZE, PAGE_SIZE)
         return list(errors)
 
-    def show_resource(self, window: Window, domid: int, kind: int, identity: int, frame: int) -> None:
-        """Show one page that Xen keeps for a domain, such as an ioreq server's, at the window's start."""
-        address = c_void_p(window.address)
-        if not self._map_resource(
-            self._handle, domid, kind, identity, frame, 1, byref(address), _READ_WRITE, _MAP_FIXED
-        ):
-            number = ctypes.get_errno()
-            window.clear(0, PAGE_SIZE)
-            raise _failed(f"domain {domid}: the page of ioreq server {identity} cannot be mapped", number)
+    def map_resource(self, domid: int, kind: int, identity: int, frame: int) -> memoryview:
+        """Return a page that Xen keeps for a domain, such as an ioreq server's; see `unmap_resource`."""
+        address = c_void_p()
+        self._resource = self._map_resource(
+            self._handle, domid, kind, identity, frame, 1, byref(address), _READ_WRITE, 0
+        )
+        if not self._resource or address.value is None:
+            raise _failed(f"domain {domid}: the page of ioreq server {identity} cannot be mapped")
+        return memoryview((ctypes.c_ubyte * PAGE_SIZE).from_address(address.value)).cast("B")
+
+    def unmap_resource(self) -> None:
+        """Unmap the page; nobody may have a view of it any more."""
+        if self._resource:
+            self._unmap_resource(self._handle, self._resource)
+            self._resource = 0
 
 
 class EventChannels(_Library):

@@ -73,12 +73,9 @@ class XenMachine:
                 undo.callback(attachment.close)
             else:
                 domain = undo.enter_context(attach(str(held.domid), paused=False))
-                attachment = Attachment(
-                    libraries,
-                    IoreqServer.adopt(libraries, held.domid, held.ioreq_server),
-                    trampoline,
-                    hardware.memory_size,
-                )
+                server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
+                undo.callback(server.close)
+                attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
                 undo.callback(attachment.close, destroy=False)
             guest = XenGuest(
                 domain,
