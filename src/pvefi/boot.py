@@ -17,9 +17,10 @@ from pvefi.efi.firmware import Firmware
 from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
+from pvefi.efi.startup import make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
@@ -119,7 +120,7 @@ def _boot(
             guest.ram(start.memory_map),
             trampoline,
             start,
-            Hypervisor(*mailbox().hypervisor()),
+            Hypervisor(*mailbox().hypervisor(), extra=options.machine.extra_version),
             PROFILES[options.profile],
             surroundings,
         )

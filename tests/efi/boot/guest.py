@@ -11,9 +11,10 @@ from typing import Any, cast
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Arguments, EndRun, In, InOut, Out, Text, VarArgs
 from pvefi.efi.start import Start, fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.efi.startup import make_environment
 from pvefi.guest.mailbox import Copy, Fill, Upcall
 from pvefi.guest.trampoline import load_trampoline
 from pvefi.layout import Guid
