@@ -8,12 +8,13 @@ import os
 import random
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
+from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.protocols.hypervisor_information import Hypervisor
@@ -80,14 +81,20 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
-    with closing(Kept.open(prepared.options.variables)) as kept:
+    with ExitStack() as stack:
+        kept = stack.enter_context(closing(Kept.open(prepared.options.variables)))
+        directory = None
+        if prepared.options.esp is not None:
+            directory = stack.enter_context(closing(HostDirectory(prepared.options.esp)))
         if kept.only_read:
             name = prepared.options.variables
             observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
-        return _boot(prepared, observer, kept)
+        return _boot(prepared, observer, kept, directory)
 
 
-def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
+def _boot(
+    prepared: PreparedBoot, observer: Observer, kept: Kept, directory: HostDirectory | None
+) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
@@ -131,6 +138,8 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
 
     def boot_services_end() -> None:
         progress.reached(Milestone.EXIT_BOOT_SERVICES)
+        if directory is not None:
+            directory.close_files()
         _listen(guest, observer)
 
     def kernel_may_start(places: tuple[int, ...]) -> None:
@@ -159,6 +168,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
             kernel_may_start=kernel_may_start,
             typed=guest.typed,
             kept=kept,
+            directory=directory,
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
@@ -171,7 +181,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=_told(progress.amended(verdict), stop, mailbox().given_up, guest),
+            verdict=_told(progress.amended(verdict), stop, guest),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -184,10 +194,10 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
         )
 
 
-def _told(verdict: Verdict, stop: Stop, given_up: int, guest: Guest) -> Verdict:
+def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
     """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on."""
     message = verdict.message
-    if given_up and not isinstance(stop, GaveUp):
+    if (given_up := guest.given_up()) and not isinstance(stop, GaveUp):
         message += f"; the guest goes without EFI since doorbell {given_up}, not having waited for its answer"
     if survivor := _survivor(guest):
         message += f"; {survivor}"
