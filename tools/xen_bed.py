@@ -60,7 +60,9 @@ def resume(memory: int = MEMORY, image: Dom0Image | None = None) -> Dom0:
         raise Dom0Error("expected a dom0 to go on from its saved state, found that it does not")
     try:
         dom0.give(_source(image), "pvefi.tar")
-        dom0.done(f"date -s @{time.time():.0f} && mkdir -p /opt && tar -xf /host/pvefi.tar -C /opt")
+        # tar reads small pieces, each of which is a request to the host in /host.
+        unpack = "mkdir -p /opt && cat /host/pvefi.tar >/run/pvefi.tar && tar -xf /run/pvefi.tar -C /opt"
+        dom0.done(f"date -s @{time.time():.0f} && {unpack} && rm /run/pvefi.tar")
     except BaseException:
         dom0.close()
         raise
@@ -159,7 +161,10 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _source(image: Dom0Image) -> Path:
-    """Return an archive of this tree's pvefi, byte-compiled for dom0's Python; made once for each state."""
+    """Return an archive of this tree's pvefi, byte-compiled for dom0's Python; made once for each state.
+
+    The sources are not in it: dom0 is slow at making files.
+    """
     files = sorted(path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     told = hashlib.sha256(image.key.encode())
     for path in files:
@@ -174,7 +179,9 @@ def _source(image: Dom0Image) -> Path:
                 target = folder / path.relative_to(SOURCE)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-            byte_compile(image.root, folder, "/opt/pvefi")
+            byte_compile(image.root, folder, "/opt/pvefi", in_place=True)
+            for path in folder.rglob("*.py"):
+                path.unlink()
             with tarfile.open(Path(scratch) / "tar", "w") as archive:
                 archive.add(folder, "pvefi")
             (Path(scratch) / "tar").replace(kept)

@@ -25,6 +25,7 @@ from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
+from pvefi.image import Image
 from pvefi.judge import MemoryWish, judge
 from pvefi.machines import (
     Finished,
@@ -45,12 +46,14 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
+from pvefi.trace.spelling import quoted
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
 __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_LINE_SHOWN = 120  # characters
 _SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
 _SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
@@ -98,7 +101,7 @@ def _boot(
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal)
+    progress = Progress(options.goal, ring_tells=_is_linux(prepared.image))
     broken: list[str] = []
 
     def mailbox() -> Mailbox:
@@ -181,7 +184,9 @@ def _boot(
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=_told(progress.amended(verdict), stop, guest),
+            verdict=_told(
+                _with_last_line(progress.amended(verdict), options.goal, firmware.environment), stop, guest
+            ),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -192,6 +197,20 @@ def _boot(
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _is_linux(image: Image) -> bool:
+    """Whether no hypervisor is known to come between the CPU and the kernel: the image holds Linux itself."""
+    return any((image.bzimage, image.vmlinux, image.unified))
+
+
+def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:
+    """Return the verdict on an image that ended too soon with what it said last: often the only reason."""
+    line = efi.last_line if efi is not None else ""
+    early = goal is Goal.USERSPACE or verdict.status != EfiStatus.SUCCESS
+    if verdict.outcome is not Outcome.EXITED or not early or not line:
+        return verdict
+    return replace(verdict, message=f"{verdict.message}; the last that it said: {quoted(line, _LINE_SHOWN)}")
 
 
 def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
