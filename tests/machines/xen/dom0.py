@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,7 @@ class Dom0:
         self._socket.bind(str(root / "run/xenstored/socket"))
         self._socket.listen()
         self.terminal, self._slave = os.openpty()
+        tty.setraw(self._slave)
         (root / "tty").write_text(os.ttyname(self._slave))
         self.libraries = FilesLibraries(root)
         threading.Thread(target=self._accept, daemon=True).start()
@@ -136,7 +138,8 @@ class Dom0:
         for end, watched, token in self._watching:
             if watched == path:
                 body = watched + b"\0" + token + b"\0"
-                end.sendall(struct.pack("<4I", 15, 0, 0, len(body)) + body)
+                with contextlib.suppress(OSError):  # who watched has gone
+                    end.sendall(struct.pack("<4I", 15, 0, 0, len(body)) + body)
 
     def hang_up(self) -> None:
         """Have xenstored end."""
