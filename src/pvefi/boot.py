@@ -241,7 +241,7 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
     _listen(guest, observer)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
-        verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
+        verdict = judge(stop, None, None, None, MemoryWish(given=1, wanted=0))
         return replace(
             not_started(prepared, ""),
             verdict=progress.amended(verdict),
