@@ -8,21 +8,24 @@ import os
 import random
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
+from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
+from pvefi.efi.startup import make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
+from pvefi.image import Image
 from pvefi.judge import MemoryWish, judge
 from pvefi.machines import (
     Finished,
@@ -43,12 +46,14 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
+from pvefi.trace.spelling import quoted
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
 __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_LINE_SHOWN = 120  # characters
 _SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
 _SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
@@ -79,18 +84,24 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
-    with closing(Kept.open(prepared.options.variables)) as kept:
+    with ExitStack() as stack:
+        kept = stack.enter_context(closing(Kept.open(prepared.options.variables)))
+        directory = None
+        if prepared.options.esp is not None:
+            directory = stack.enter_context(closing(HostDirectory(prepared.options.esp)))
         if kept.only_read:
             name = prepared.options.variables
             observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
-        return _boot(prepared, observer, kept)
+        return _boot(prepared, observer, kept, directory)
 
 
-def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
+def _boot(
+    prepared: PreparedBoot, observer: Observer, kept: Kept, directory: HostDirectory | None
+) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal)
+    progress = Progress(options.goal, ring_tells=_is_linux(prepared.image))
     broken: list[str] = []
 
     def mailbox() -> Mailbox:
@@ -112,7 +123,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
             guest.ram(start.memory_map),
             trampoline,
             start,
-            Hypervisor(*mailbox().hypervisor()),
+            Hypervisor(*mailbox().hypervisor(), extra=options.machine.extra_version),
             PROFILES[options.profile],
             surroundings,
         )
@@ -130,6 +141,8 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
 
     def boot_services_end() -> None:
         progress.reached(Milestone.EXIT_BOOT_SERVICES)
+        if directory is not None:
+            directory.close_files()
         _listen(guest, observer)
 
     def kernel_may_start(places: tuple[int, ...]) -> None:
@@ -158,6 +171,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
             kernel_may_start=kernel_may_start,
             typed=guest.typed,
             kept=kept,
+            directory=directory,
         )
         firmware = Firmware(environment, enter, record, guest.instructions)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
@@ -170,7 +184,9 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=_told(progress.amended(verdict), stop, mailbox().given_up, guest),
+            verdict=_told(
+                _with_last_line(progress.amended(verdict), options.goal, firmware.environment), stop, guest
+            ),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -183,10 +199,24 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
         )
 
 
-def _told(verdict: Verdict, stop: Stop, given_up: int, guest: Guest) -> Verdict:
+def _is_linux(image: Image) -> bool:
+    """Whether no hypervisor is known to come between the CPU and the kernel: the image holds Linux itself."""
+    return any((image.bzimage, image.vmlinux, image.unified))
+
+
+def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:
+    """Return the verdict on an image that ended too soon with what it said last: often the only reason."""
+    line = efi.last_line if efi is not None else ""
+    early = goal is Goal.USERSPACE or verdict.status != EfiStatus.SUCCESS
+    if verdict.outcome is not Outcome.EXITED or not early or not line:
+        return verdict
+    return replace(verdict, message=f"{verdict.message}; the last that it said: {quoted(line, _LINE_SHOWN)}")
+
+
+def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
     """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on."""
     message = verdict.message
-    if given_up and not isinstance(stop, GaveUp):
+    if (given_up := guest.given_up()) and not isinstance(stop, GaveUp):
         message += f"; the guest goes without EFI since doorbell {given_up}, not having waited for its answer"
     if survivor := _survivor(guest):
         message += f"; {survivor}"

@@ -46,11 +46,14 @@ class Progress:
 
     A kernel that another one starts by kexec is part of the same boot and passes no milestone again.
 
+    With `ring_tells` a CPU at privilege level 3 runs a process; under a hypervisor kernels may run there too.
+
     The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: Goal, *, ring_tells: bool = True) -> None:
         self._goal = goal
+        self._ring_tells = ring_tells
         self._guest: Steered | None = None
         self._listens = False
         self._span = _FIRST_SPAN
@@ -170,7 +173,7 @@ class Progress:
             )
         elif self._stays:
             self._finish(Verdict(Outcome.PANICKED, self._stays))
-        if user:
+        if user and self._ring_tells:
             self._user_space("a CPU was seen at privilege level 3")
         elif self._announced:
             self._user_space(f"the kernel says {self._announced!r}")
