@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point only to layers above, or to their own. Each line is one layer.
 LAYERS = (
-    ("errors", "layout", "files", "serial", "__init__"),
+    ("errors", "layout", "frozen_json", "files", "state_directory", "serial", "__init__"),
     ("spec",),
     ("trace", "verdict"),  # what happened, as values: efi makes events, machines know nothing of them
     ("image",),

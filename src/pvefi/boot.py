@@ -14,14 +14,17 @@ from functools import partial
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
+from pvefi.efi.heir import Heir
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.resume import SavedEfi, resumed
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
+from pvefi.guest.trampoline import Trampoline
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
 from pvefi.judge import MemoryWish, judge
 from pvefi.machines import (
@@ -45,7 +48,7 @@ from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
-__all__ = ["Observer", "boot"]
+__all__ = ["Legacy", "Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
@@ -70,9 +73,23 @@ class Observer:
     notice: Callable[[str], None] = lambda _text: None
 
 
-def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
+@dataclass(frozen=True)
+class Legacy:
+    """What one process that serves a guest leaves to the next.
+
+    `keep` takes what of its EFI the next one needs, None for nothing. Where the guest is one that another
+    process has served, `taken_over`, `found` is what that has kept.
+    """
+
+    keep: Callable[[SavedEfi | None], None]
+    found: Callable[[Trampoline], SavedEfi | None]
+    taken_over: bool
+
+
+def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None) -> BootResult:
     """Boot an image through one of its entries and return what happened.
 
+    With a `legacy` another process can go on with the guest when this one dies, or this one does.
     UsageError when the guest lacks memory for the image, that or ImageError when its variables cannot be kept
     where they are to be, MachineError when the machine fails; a guest that fails is a result.
     KeyboardInterrupt passes through, the guest ended.
@@ -83,10 +100,10 @@ def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
         if kept.only_read:
             name = prepared.options.variables
             observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
-        return _boot(prepared, observer, kept)
+        return _boot(prepared, observer, kept, legacy)
 
 
-def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
+def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy | None) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
@@ -159,7 +176,10 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
             typed=guest.typed,
             kept=kept,
         )
-        firmware = Firmware(environment, enter, record, guest.instructions)
+        keep = legacy.keep if legacy is not None else None
+        firmware = Firmware(environment, enter, record, guest.instructions, keep)
+        if legacy is not None and legacy.taken_over:
+            _take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
         seconds = progress.seconds()
         stop, handoff = _handoff(
@@ -181,6 +201,26 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept) -> BootResult:
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _take_over(
+    guest: Guest,
+    firmware: Firmware,
+    mailbox: Mailbox,
+    trampoline: Trampoline,
+    surroundings: Surroundings,
+    legacy: Legacy,
+) -> None:
+    """Go on with a guest where the process that served it has left it."""
+    seq, done = mailbox.calls()
+    if seq == 0 or (seq == 1 and done == 0):
+        return  # it has still to ring for the first time, or waits for just that
+    saved = legacy.found(trampoline)
+    efi = None
+    if saved is not None and saved.runtime:
+        efi = resumed(saved, guest.ram(saved.memmap), trampoline, surroundings)
+        guest.listen()
+    firmware.take_over(Heir.of(saved, seq, done), efi, saved.calls if saved is not None else 0, done)
 
 
 def _told(verdict: Verdict, stop: Stop, given_up: int, guest: Guest) -> Verdict:
