@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pvefi.efi.environment import Environment
 from pvefi.machines.stop import (
+    Crashed,
     Died,
     Fault,
     Finished,
@@ -94,8 +95,9 @@ def _judge(
             return Verdict(Outcome.REBOOTED, "the guest reset the machine")
         case Left():
             return Verdict(Outcome.LEFT, "the user has left the console")
-        case Died(how):
-            return Verdict(Outcome.DIED, f"{how}{_last(calls)}")
+        case Crashed(how) | Died(how):
+            outcome = Outcome.FAULTED if isinstance(stop, Crashed) else Outcome.DIED
+            return Verdict(outcome, f"{how}{_last(calls)}")
         case _:
             raise AssertionError(f"a stop that nobody judges: {stop!r}")
 

@@ -23,6 +23,7 @@ __all__ = [
     "Memory",
     "NamedRange",
     "RamBlock",
+    "Shown",
     "VirtualMemory",
     "describe",
 ]
@@ -89,16 +90,33 @@ class Backing(Protocol):
         ...
 
 
+class Shown(Protocol):
+    """RAM of which the host maps only what somebody looks at; offsets are those of the block's view."""
+
+    def reach(self, offset: int, size: int) -> tuple[int, int]:
+        """Map `size` bytes at `offset`; GuestFault where the guest has none.
+
+        Return the first and the one-past-last offset of what is mapped around them.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Unmap everything; what is in the view then is nobody's."""
+        ...
+
+
 @dataclass(frozen=True)
 class RamBlock:
     """A run of RAM: `view` is the host's writable mapping of what the guest sees at `address` (physical).
 
-    `backing` is the same memory by other means, where there are any; offsets are those of the view.
+    `backing` is the same memory by other means, where there are any; offsets are those of the view. With
+    `shown` there is only in the view what that has reached.
     """
 
     address: int
     view: memoryview
     backing: Backing | None = None
+    shown: Shown | None = None
 
     @property
     def end(self) -> int:
@@ -113,8 +131,7 @@ class GuestMemory:
         self.blocks = tuple(sorted(blocks, key=lambda block: block.address))
         self._starts = [block.address for block in self.blocks]
         self.size = sum(len(block.view) for block in self.blocks)
-        first = self.blocks[0] if self.blocks else RamBlock(0, memoryview(b""))
-        self._recent = first, first.address, first.end
+        self._recent = RamBlock(0, memoryview(b"")), 0, -1  # the block used last, and what of it is there
 
     def view(self, address: int, size: int) -> memoryview:
         """Return the `size` bytes at `address` themselves, writable; GuestFault unless all are RAM."""
@@ -124,16 +141,18 @@ class GuestMemory:
     def _place(self, address: int, size: int) -> tuple[RamBlock, int]:
         """Return the block that holds the `size` bytes at `address`, and their offset in it."""
         block, start, end = self._recent
+        if size < 0:
+            raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
         if not (start <= address and address + size <= end):
             index = bisect_right(self._starts, address) - 1
             if index < 0 or address + size > self.blocks[index].end:
                 raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
             block = self.blocks[index]
-            start = block.address
-            self._recent = block, start, block.end
-        if size < 0:
-            raise GuestFault(f"{size:#x} bytes at guest physical {address:#x} are not all RAM")
-        return block, address - start
+            start, end = 0, block.end - block.address
+            if block.shown is not None:
+                start, end = block.shown.reach(address - block.address, size)
+            self._recent = block, block.address + start, block.address + end
+        return block, address - block.address
 
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at `address`; GuestFault unless all are RAM."""
@@ -182,7 +201,22 @@ class GuestMemory:
     def contiguous(self, address: int) -> int:
         """Return how many bytes of RAM there are from `address` to the end of its block; 0 for none."""
         index = bisect_right(self._starts, address) - 1
-        return max(0, self.blocks[index].end - address) if index >= 0 else 0
+        if index < 0 or address >= self.blocks[index].end:
+            return 0
+        block = self.blocks[index]
+        if block.shown is None:
+            return block.end - address
+        try:
+            return block.address + block.shown.reach(address - block.address, 1)[1] - address
+        except GuestFault:
+            return 0
+
+    def forget(self) -> None:
+        """Unmap what the host need not keep mapped; views of it that somebody has lead nowhere then."""
+        self._recent = RamBlock(0, memoryview(b"")), 0, -1
+        for block in self.blocks:
+            if block.shown is not None:
+                block.shown.forget()
 
     def release(self) -> None:
         """Let go of the host's mapping."""

@@ -89,12 +89,26 @@ def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
             raise _without_variables(way)
         if not os.access(options.variables, os.W_OK):
             raise UsageError(f"{options.variables}: OVMF expects a store that it can write to, found none")
-    image, data, initrd = _read(options)
-    kind = {
-        ForeignWay.LINUX: EntryKind.LINUX16,
-        ForeignWay.PVH: EntryKind.PVH,
-        ForeignWay.OVMF: EntryKind.EFI,
-    }[way]
+    return _prepared_foreign(options, way, *_read(options))
+
+
+def _entry_of(way: ForeignWay) -> EntryKind:
+    """Return the entry that somebody else takes into an image."""
+    match way:
+        case ForeignWay.LINUX:
+            return EntryKind.LINUX16
+        case ForeignWay.PVH | ForeignWay.XEN_PVH:
+            return EntryKind.PVH
+        case ForeignWay.OVMF:
+            return EntryKind.EFI
+        case ForeignWay.XEN_PV:
+            return EntryKind.XEN_PV
+
+
+def _prepared_foreign(
+    options: BootOptions, way: ForeignWay, image: Image, data: bytes, initrd: memoryview | None
+) -> PreparedBoot:
+    kind = _entry_of(way)
     if not any(entry.kind is kind for entry in image.entries) or (
         way is ForeignWay.OVMF and not image.bzimage
     ):
@@ -134,16 +148,22 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
     """Read what is to be booted once, for each entry that the image has; `options.entry` counts for nothing.
 
     An entry that cannot carry hypervisor information as asked carries it in its own way, if it has one. One
-    that the profile cannot serve is left out.
+    that the profile cannot serve is left out. On Xen the entries of its own are taken by its own loader.
     """
     read = _read(options)
     image = read[0]
+    ways = [
+        way
+        for way in (ForeignWay.XEN_PVH, ForeignWay.XEN_PV)
+        if options.machine.name == "xen" and any(entry.kind is _entry_of(way) for entry in image.entries)
+    ]
     found = [
         entry
         for entry in ENTRIES.values()
         if image.entry(entry.kind, entry.bits) and _runs(image, entry) and _profile_does(options, entry)
+        if not (ways and entry.kind is EntryKind.PVH)
     ]
-    if not found:
+    if not found and not ways:
         raise UsageError(
             f"{image.path}: expected an image with one of the entries {', '.join(ENTRIES)}, "
             f"found {image.kind}, entries: {_entries(image)}",
@@ -159,7 +179,7 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
             *read,
         )
         for entry in found
-    )
+    ) + tuple(_prepared_foreign(replace(options, variables=None), way, *read) for way in ways)
 
 
 def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
@@ -223,7 +243,7 @@ def _command_line(options: BootOptions, image: Image) -> str:
         return options.command_line or ""
     line = options.command_line
     if line is None:
-        line = "console=ttyS0" if options.machine.runs_kernels else ""
+        line = f"console={options.machine.console}" if options.machine.runs_kernels else ""
     argument = options.machine.kernel_argument()
     if not argument or argument.partition("=")[0] in line:
         return line

@@ -53,7 +53,7 @@ class Outcome(Enum):
     REBOOTED = "rebooted"
     """The guest asked to be reset."""
     FAULTED = "faulted"
-    """The guest's CPU raised an exception that nobody handles."""
+    """The guest's CPU raised an exception that nobody handles, or the guest crashed as Xen sees it."""
     HALTED = "halted"
     """The guest executed HLT with interrupts off: it stopped itself for good."""
     BLOCKED = "blocked"

@@ -22,6 +22,7 @@ from pvefi.cli.terminal import Terminal
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
+from pvefi.image import EntryKind
 from pvefi.machines import ForeignWay
 from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
@@ -30,17 +31,21 @@ from pvefi.verdict import BootResult, Goal, Outcome, succeeded
 
 __all__ = ["command"]
 
+_LOADERS = (ForeignWay.LINUX, ForeignWay.PVH, ForeignWay.XEN_PVH, ForeignWay.XEN_PV)
+_ON_XEN = (ForeignWay.XEN_PVH, ForeignWay.XEN_PV)
+_MEMORY_SIZE = 512 << 20
 _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFILES.values())
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--entry",
-    type=click.Choice([*ENTRIES, ForeignWay.LINUX.value, ForeignWay.PVH.value, "all"]),
+    type=click.Choice([*ENTRIES, *(way.value for way in _LOADERS), "all"]),
     default="efi",
     show_default=True,
-    help="The way into the image, or all that it has; qemu-linux and qemu-pvh are QEMU's own loaders.",
+    help="The way into the image, or all that it has; qemu-linux, qemu-pvh, xen-pvh and xen-pv are QEMU's "
+    "and Xen's own loaders.",
 )
 @click.option(
     "--boot-info",
@@ -53,7 +58,8 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 @click.option(
     "--cmdline",
     metavar="TEXT",
-    help="Kernel command line, or a program's arguments; for a kernel on QEMU console=ttyS0 when not given.",
+    help="Kernel command line, or a program's arguments; when not given, for a kernel on QEMU "
+    "console=ttyS0, on Xen console=hvc0.",
 )
 @click.option(
     "--profile",
@@ -82,7 +88,7 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     "--until",
     type=click.Choice([goal.value for goal in Goal]),
     help="Where a kernel's boot is to end: at its hand-off, at its first process, or at its own end. "
-    "The default is exit on QEMU, handoff elsewhere and with --entry all.",
+    "The default is exit on QEMU and Xen, handoff elsewhere and with --entry all, there on Xen userspace.",
 )
 @machine_options
 @click.option(
@@ -96,7 +102,7 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     "as_json", "--json", is_flag=True, help="One JSON document on stdout; the guest's text goes to stderr."
 )
 def command(
-    image: Path,
+    image: Path | None,
     choice: MachineChoice,
     entry: str,
     boot_info: str,
@@ -113,12 +119,17 @@ def command(
 ) -> ExitStatus:
     """Boot IMAGE, a kernel or an EFI program, and say how that ended.
 
-    On QEMU a kernel runs until it switches itself off, and has the terminal as its console; on the embedded
-    machine it runs to the hand-off: the moment the kernel proper gets control. A program runs to its end;
-    EFI_SUCCESS is exit status 0, any other status 1. With --entry all, every entry that the image has is
-    taken in turn, and a table compares them.
+    On QEMU and Xen a kernel runs until it switches itself off, and has the terminal as its console; on the
+    embedded machine it runs to the hand-off: the moment the kernel proper gets control. A program runs to its
+    end; EFI_SUCCESS is exit status 0, any other status 1. With --entry all, every entry that the image has is
+    taken in turn, and a table compares them. IMAGE may be left out where --xl-config names a kernel.
     """
+    xen, wish = choice.xen()
     foreign = _foreign(entry, choice)
+    if foreign in _ON_XEN and choice.machine == "auto":
+        choice = replace(choice, machine="xen")
+    if entry == "all" and choice.on_xen:
+        until = until or Goal.USERSPACE.value
     to_handoff = until == Goal.HANDOFF or (until is None and (entry == "all" or count))
     if choice.keep_guest and (choice.deterministic or foreign is not None):
         with_what = str(foreign) if foreign is not None else "--deterministic"
@@ -127,7 +138,7 @@ def command(
         raise UsageError(f"{foreign} boots without pvefi's services: expected no --trace and no hand-off")
     if count and choice.machine == "auto" and not choice.deterministic:
         choice = replace(choice, machine="embedded")
-    machine = choice.machine_for(watched=to_handoff, foreign=foreign is not None)
+    machine = choice.machine_for(watched=to_handoff, foreign=foreign is not None, xen=xen)
     if count and machine.runs_kernels and not choice.deterministic:
         raise UsageError("--count expects the embedded machine or --deterministic, found neither")
     goal = Goal(until) if until else (Goal.EXIT if machine.runs_kernels and not to_handoff else Goal.HANDOFF)
@@ -136,21 +147,21 @@ def command(
             f"--until {goal} expects a machine that runs kernels, found {machine.name}", "--machine qemu does"
         )
     options = BootOptions(
-        image=image,
+        image=_named(image or wish.kernel),
         machine=machine,
         entry=entry,
         boot_info=None if boot_info == "auto" else BootInfo(boot_info),
         profile=profile,
-        initrd=initrd,
-        command_line=cmdline,
-        memory_size=choice.memory_size,
+        initrd=initrd or wish.ramdisk,
+        command_line=wish.command_line if cmdline is None else cmdline,
+        memory_size=choice.memory_size or wish.memory_size or _MEMORY_SIZE,
         seed=0 if choice.deterministic and seed is None else seed,
         count=count and not choice.deterministic,
         timeout=timeout or (None if goal is Goal.EXIT and Terminal().interactive else 300.0),
         goal=goal,
-        cpus=choice.cpus,
+        cpus=choice.cpus or wish.cpus or 1,
         disks=choice.disks,
-        restarts=not choice.no_reboot,
+        restarts=wish.restarts and not choice.no_reboot,
         variables=variables,
     )
     if entry != "all":
@@ -173,13 +184,21 @@ def command(
     return told(results)
 
 
+def _named(image: Path | None) -> Path:
+    if image is None:
+        raise UsageError("expected an image to boot, found none", "pvefi boot IMAGE")
+    return image
+
+
 def _foreign(entry: str, choice: MachineChoice) -> ForeignWay | None:
     """Return who else than pvefi is to boot the image, None for nobody."""
     if choice.by_ovmf:
         if entry != "efi":
             raise UsageError(f"--firmware ovmf boots by the entry efi, found --entry {entry}")
         return ForeignWay.OVMF
-    return ForeignWay(entry) if entry in (ForeignWay.LINUX, ForeignWay.PVH) else None
+    if choice.on_xen and entry == EntryKind.PVH:
+        return ForeignWay.XEN_PVH
+    return ForeignWay(entry) if entry in _LOADERS else None
 
 
 def told(results: list[BootResult]) -> ExitStatus:

@@ -16,6 +16,7 @@ from pvefi.machines import Machine
 from pvefi.machines.choose import FIRMWARE, MACHINES, QemuWish, choose_machine
 from pvefi.machines.qemu.accelerator import ACCELERATORS
 from pvefi.machines.qemu.command import MachineType
+from pvefi.machines.xen.options import XenOptions, XlWish, read_xl_config
 
 __all__ = ["MachineChoice", "machine_options"]
 
@@ -25,8 +26,8 @@ class MachineChoice:
     """What the user said of the machine, option by option; None or empty where nothing was said."""
 
     machine: str
-    memory_size: int
-    cpus: int
+    memory_size: int | None
+    cpus: int | None
     disks: tuple[Path, ...]
     no_reboot: bool
     deterministic: bool
@@ -37,14 +38,30 @@ class MachineChoice:
     accel: str
     cpu: str
     qemu_arguments: tuple[str, ...]
+    xl_config: Path | None
+    xl_assignments: tuple[str, ...]
+
+    @property
+    def on_xen(self) -> bool:
+        """Whether the guest is to run on Xen."""
+        return self.machine == "xen" or (
+            self.machine == "auto" and bool(self.xl_config or self.xl_assignments)
+        )
+
+    def xen(self) -> tuple[XenOptions | None, XlWish]:
+        """Read the xl configuration; return None and an empty wish where there is nothing to read."""
+        if self.xl_config is None and not self.xl_assignments:
+            return None, XlWish()
+        config, wish = read_xl_config(self.xl_config, self.xl_assignments)
+        return XenOptions(config), wish
 
     @property
     def by_ovmf(self) -> bool:
         """Whether OVMF is to boot the image."""
         return self.firmware == "ovmf"
 
-    def machine_for(self, *, watched: bool, foreign: bool) -> Machine:
-        """Return the machine; `watched` and `foreign` are QemuWish's."""
+    def machine_for(self, *, watched: bool, foreign: bool, xen: XenOptions | None = None) -> Machine:
+        """Return the machine; `watched` and `foreign` are QemuWish's, `xen` is what `xen` returned."""
         wish = QemuWish(
             program=self.qemu,
             machine_type=MachineType(self.qemu_machine) if self.qemu_machine else None,
@@ -57,7 +74,7 @@ class MachineChoice:
             watched=watched,
             outlives=self.keep_guest,
         )
-        return choose_machine(self.machine, wish)
+        return choose_machine(self.machine, wish, xen)
 
 
 _OPTIONS = (
@@ -66,19 +83,17 @@ _OPTIONS = (
         type=click.Choice(MACHINES),
         default="auto",
         show_default=True,
-        help="Where the guest runs; auto: on QEMU where there is one.",
+        help="Where the guest runs; auto: on Xen with --xl-config, else on QEMU where there is one.",
     ),
-    click.option(
-        "--memory", "memory_size", type=SIZE, default="512M", show_default=True, help="RAM, with K, M or G."
-    ),
-    click.option("--cpus", type=click.IntRange(1, 255), default=1, show_default=True, help="How many CPUs."),
+    click.option("--memory", "memory_size", type=SIZE, show_default="512M", help="RAM, with K, M or G."),
+    click.option("--cpus", type=click.IntRange(1, 255), show_default="1", help="How many CPUs."),
     click.option(
         "--disk",
         "disks",
         multiple=True,
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         metavar="FILE",
-        help="A disk (virtio-blk): raw contents, or QCOW2 by the name .qcow2; repeatable.",
+        help="A disk (virtio-blk, on Xen xvda): raw contents, or QCOW2 by the name .qcow2; repeatable.",
     ),
     click.option("--no-reboot", is_flag=True, help="End when the guest resets, instead of starting it anew."),
     click.option(
@@ -118,6 +133,19 @@ _OPTIONS = (
         multiple=True,
         metavar="WORD",
         help="One more word for QEMU; repeatable.",
+    ),
+    click.option(
+        "--xl-config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A domain's configuration, as xl takes it: its kernel is booted on Xen, with its devices.",
+    ),
+    click.option(
+        "--xl-set",
+        "xl_assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="One more assignment for the domain's xl configuration; repeatable.",
     ),
 )
 _NAMES = tuple(MachineChoice.__dataclass_fields__)

@@ -51,7 +51,7 @@ def fetch_by_guest(memory: Memory, trampoline: Trampoline) -> Fetch:
 
     def fetch(address: int, size: int) -> Steps[bytes]:
         low = min(size, max(0, _PAGE - address))
-        parts = [memory.read(address, low)]
+        parts = [memory.read(address, low)] if low else []
         for at in range(low, size, STAGING_SIZE):
             count = min(STAGING_SIZE, size - at)
             yield Copy(staging, address + at, count)

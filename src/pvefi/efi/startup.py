@@ -101,7 +101,7 @@ def make_environment(
 
 def _initrd(memory: GuestMemory, start: Start, surroundings: Surroundings) -> memoryview | None:
     """Return the user's initial ramdisk, or where there is none the first module of hvm_start_info."""
-    if surroundings.initrd is not None or not start.modules:
+    if surroundings.initrd is not None or not start.modules or not start.modules[0].size:
         return surroundings.initrd
     return memory.view(start.modules[0].paddr, start.modules[0].size)
 

@@ -3,6 +3,7 @@
 
 from pvefi.machines.machine import CpuState, ForeignBoot, ForeignWay, Guest, Hardware, Keyboard, Look, Machine
 from pvefi.machines.stop import (
+    Crashed,
     Died,
     Fault,
     Finished,
@@ -19,6 +20,7 @@ from pvefi.machines.stop import (
 
 __all__ = [
     "CpuState",
+    "Crashed",
     "Died",
     "Fault",
     "Finished",

@@ -13,13 +13,17 @@ from pvefi.machines.qemu.accelerator import choose_accelerator
 from pvefi.machines.qemu.command import MachineType, QemuOptions
 from pvefi.machines.qemu.installation import find_qemu, require_machine_type
 from pvefi.machines.qemu.machine import QemuMachine
+from pvefi.machines.xen.host import require_control_domain, xen_version
+from pvefi.machines.xen.machine import XenMachine
+from pvefi.machines.xen.options import XenOptions
+from pvefi.machines.xen.xl import find_xl
 
 __all__ = ["FIRMWARE", "MACHINES", "QemuWish", "choose_machine"]
 
 FIRMWARE = ("auto", "qboot", "seabios", "ovmf")
 """What `--firmware` takes."""
 
-MACHINES = ("auto", "embedded", "qemu")
+MACHINES = ("auto", "embedded", "qemu", "xen")
 """What `--machine` takes."""
 
 
@@ -46,15 +50,24 @@ class QemuWish:
         """Whether there is anything that only QEMU can do."""
         return replace(self, watched=False) != QemuWish()
 
+    @property
+    def qemus(self) -> bool:
+        """Whether there is anything that Xen cannot do, and only QEMU can."""
+        return replace(self, watched=False, foreign=False, outlives=False) != QemuWish()
 
-def choose_machine(name: str, wish: QemuWish | None = None) -> Machine:
+
+def choose_machine(name: str, wish: QemuWish | None = None, xen: XenOptions | None = None) -> Machine:
     """Return the machine called `name`, one of MACHINES.
 
-    `auto` is QEMU where there is one, or something is wanted that only QEMU can do; else the embedded
-    machine. MachineError when QEMU is wanted and cannot be used, UsageError when the embedded machine is
-    asked for what only QEMU can do.
+    `auto` is Xen where something is wanted of it, `xen`; QEMU where there is one, or something is wanted that
+    only QEMU can do; else the embedded machine. MachineError when QEMU or Xen is wanted and cannot be used,
+    UsageError when a machine is asked for what only another can do.
     """
     wish = wish or QemuWish()
+    if name == "xen" or (name == "auto" and xen is not None):
+        return _xen(wish, xen or XenOptions())
+    if xen is not None:
+        raise UsageError(f"expected no option of Xen's, found one with --machine {name}", "--machine xen")
     if name == "embedded":
         if wish.said:
             raise UsageError("expected no option of QEMU's, found one with --machine embedded")
@@ -65,6 +78,23 @@ def choose_machine(name: str, wish: QemuWish | None = None) -> Machine:
         except MachineError:
             return EmbeddedMachine()
     return _qemu(wish)
+
+
+def _xen(wish: QemuWish, options: XenOptions) -> XenMachine:
+    if wish.qemus:
+        raise UsageError("expected no option of QEMU's, found one with --machine xen")
+    if wish.outlives:
+        raise UsageError(
+            "--keep-guest expects a guest that can go on without pvefi, found one on Xen",
+            "pvefi serve keeps it",
+        )
+    if wish.watched:
+        raise UsageError(
+            "expected a machine that stops at the hand-off, found xen", "--until userspace or --until exit"
+        )
+    require_control_domain(options.root)
+    find_xl()
+    return XenMachine(options, f"Xen {xen_version(options.root)}")
 
 
 def _qemu(wish: QemuWish) -> QemuMachine:

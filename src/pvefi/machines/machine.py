@@ -56,6 +56,10 @@ class ForeignWay(StrEnum):
     """QEMU's loader of ELF files with a PVH note."""
     OVMF = "ovmf"
     """OVMF: the EFI entry, by the firmware of edk2."""
+    XEN_PVH = "xen-pvh"
+    """xl: the entry of the PVH note, in a domain of type pvh."""
+    XEN_PV = "xen-pv"
+    """xl: the Xen PV entry, in a domain of type pv."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,10 @@ class Machine(Protocol):
     name: str
     runs_kernels: bool
     """Whether a kernel runs on here after the hand-off."""
+    watches: bool
+    """Whether it can stop at a hand-off: watchpoints can be set."""
+    console: str
+    """The name under which Linux knows the console that pvefi shows."""
 
     @property
     def epoch(self) -> int | None:

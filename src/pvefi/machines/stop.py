@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = [
+    "Crashed",
     "Died",
     "Fault",
     "Finished",
@@ -103,6 +104,13 @@ class Restarted:
 
 
 @dataclass(frozen=True)
+class Crashed:
+    """The guest has crashed, as the machine sees it; `how` says in which way, as far as it is known."""
+
+    how: str
+
+
+@dataclass(frozen=True)
 class Died:
     """The machine itself is gone; `how` says in which way, as far as that can be known."""
 
@@ -114,4 +122,6 @@ class Left:
     """The user has left the guest's console."""
 
 
-Stop = Finished | Reached | Fault | Halted | GaveUp | TimedOut | PoweredOff | Restarted | Died | Left
+Stop = (
+    Finished | Reached | Fault | Halted | GaveUp | TimedOut | PoweredOff | Restarted | Crashed | Died | Left
+)

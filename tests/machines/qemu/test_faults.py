@@ -21,7 +21,7 @@ from pvefi.guest.mailbox import Mailbox, MailboxLayout, Return
 from pvefi.machines import Died, Fault, Hardware
 from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.machine import QemuMachine
-from pvefi.machines.qemu.waiting import WaitBound
+from pvefi.machines.waiting import WaitBound
 from pvefi.prepare import BootOptions, prepare
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry, HvmStartInfo, MemmapType
 from pvefi.verdict import BootResult, Goal, Outcome

@@ -23,6 +23,8 @@ class EmbeddedMachine:
 
     name = "embedded"
     runs_kernels = False
+    watches = True
+    console = "ttyS0"
     epoch = None
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's serial port as pvefi sees it: a socket, or two pipes where QEMU must never wait for pvefi.
+"""The guest's serial port as pvefi sees it where QEMU must never wait for pvefi: two pipes, not a socket.
 
 A socket holds some 270 writes of one byte. Then QEMU tries again when the host has read, at a moment that is
 no other run's; and a kernel that writes its log gets that far. A pipe holds as many bytes as it has room for.
@@ -10,36 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import Protocol
 
-__all__ = ["Console", "PipedConsole"]
+__all__ = ["PipedConsole"]
 
 _ROOM = 1 << 20
 """Linux fs/pipe.c: what every user may ask for."""
-
-
-class Console(Protocol):
-    """What of a socket is used."""
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when the guest has written."""
-        ...
-
-    def recv(self, size: int, /) -> bytes:
-        """Return what the guest has written, empty when it has ended; BlockingIOError for not yet."""
-        ...
-
-    def send(self, data: bytes | bytearray, /) -> int:
-        """Give the guest input and return how much of it was taken; BlockingIOError for none."""
-        ...
-
-    def setblocking(self, flag: bool, /) -> None:
-        """Have both wait, or not."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it."""
-        ...
 
 
 class PipedConsole:

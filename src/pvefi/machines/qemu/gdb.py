@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from pvefi.errors import MachineError
 from pvefi.machines.qemu.gdb_registers import Register, registers_in, registers_of
-from pvefi.machines.qemu.readiness import is_ready
 from pvefi.machines.qemu.rsp import ACKNOWLEDGED, INTERRUPT, PacketReader, packet
+from pvefi.machines.readiness import is_ready
 
 __all__ = ["Gdb", "GdbStop"]
 

@@ -4,25 +4,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pvefi.errors import MachineError, UsageError
-from pvefi.guest.mailbox import Answer, Enter, Finish, Function, Mailbox, Request, Reset, Upcall
+from pvefi.guest.mailbox import Enter, Finish, Function, Mailbox, Reset, Upcall
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.faults import fault_of
-from pvefi.machines.machine import CpuState, Keyboard, Look
+from pvefi.machines.machine import CpuState, Keyboard
 from pvefi.machines.qemu.cpus import cpu_states
 from pvefi.machines.qemu.process import QemuProcess, Shared
 from pvefi.machines.qemu.qmp import Qmp
 from pvefi.machines.qemu.ram import RamFile, ram_blocks
-from pvefi.machines.qemu.readiness import Readiness
 from pvefi.machines.qemu.resets import reset_stop, shutdown_stop
-from pvefi.machines.qemu.serial_port import SerialPort
-from pvefi.machines.qemu.waiting import WaitBound
 from pvefi.machines.qemu.watching import Watching
-from pvefi.machines.stop import Died, Finished, GaveUp, Left, PoweredOff, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines.serial_port import SerialPort
+from pvefi.machines.serving import ServedGuest
+from pvefi.machines.stop import Died, Finished, PoweredOff, Reached, Watchpoint
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
@@ -36,11 +34,7 @@ _LAST_WORDS = 2.0
 _FIRST_LOOK = 1.0
 
 
-class _RunEnded(BaseException):
-    """Raised in a service that idles when the run is to end; no body may catch it."""
-
-
-class QemuGuest:
+class QemuGuest(ServedGuest):
     """See `Guest` for what each method promises."""
 
     def __init__(
@@ -56,27 +50,18 @@ class QemuGuest:
         outlives: bool,
         exact: bool,
     ) -> None:
+        super().__init__(patience)
         self.memory = GuestMemory([RamBlock(0, shared.ram[: min(len(shared.ram), _LOW_RAM)])])
         self._process = process
         self._shared = shared
         self._mailbox = Mailbox(self.memory.view(*trampoline.mailbox))
         self._monitor = Qmp(shared.monitor)
         self._restarts = restarts
-        self._bound = WaitBound(patience)
         self._outlives = outlives
         self._exact = exact
-        self._answer: Callable[[Request], Answer] | None = None
-        self._stop: Stop | None = None
-        self._over: Stop | None = None  # why there is no guest any more
-        self._answering = 0.0
         self._blocked = False
-        self._began = 0.0
-        self._deadline = math.inf
-        self._look: Look | None = None
-        self._next_look = math.inf
         self._boots = 0
         self._resets = False
-        self._readiness = Readiness()
         if shared.doorbell is not None:
             shared.doorbell.setblocking(False)
             self._readiness.watch(shared.doorbell.fileno(), self._doorbell)
@@ -92,53 +77,12 @@ class QemuGuest:
         self.memory = GuestMemory(ram_blocks(self._shared.ram, memory_map, RamFile(self._shared.ram_file)))
         return self.memory
 
-    def run(
-        self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
-    ) -> Stop:
-        """Serve the guest until it ends, or something else is to be looked at; see `Guest.run`."""
-        self._answer = answer
-        self._look = look
-        if look is not None and self._next_look == math.inf:
-            self.look_soon(_FIRST_LOOK)
-        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
-        try:
-            if self._over is None and self._watching is not None:
-                self._watching.resume()
-            while self._stop is None and self._over is None:
-                if self._left() <= 0:
-                    return TimedOut(timeout or 0.0, None)
-                self._readiness.serve(self._patience_ms(), lambda: self._stop is None)
-                if self._stop is None and time.monotonic() >= self._next_look:
-                    self._look_now()
-        except _RunEnded:
-            if self._stop is None and self._process.running:
-                return TimedOut(timeout or 0.0, None)
-            self._ended()
-        except MachineError:
-            if not self._process.wait(_LAST_WORDS):
-                raise
-            self._ended()
-        self._serial.drain()  # what the guest had written before
-        stop, self._stop = self._stop or self._over, None
-        assert stop is not None, "nothing else ends the loop"
-        return stop
+    def _go_on(self) -> None:
+        if self._watching is not None:
+            self._watching.resume()
 
-    def _left(self) -> float:
-        return self._deadline - time.monotonic()
-
-    def _patience_ms(self) -> float | None:
-        """Return how long to wait for anything to happen; None for without end."""
-        until = min(self._deadline, self._next_look)
-        return None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
-
-    def look_soon(self, seconds: float) -> None:
-        """Have the CPUs looked at in `seconds`; see `Guest.look_soon`."""
-        self._next_look = time.monotonic() + seconds
-
-    def _look_now(self) -> None:
-        self._next_look = math.inf
-        if self._look is not None:
-            self.look_soon(self._look(self._cpus()))
+    def _wait_for_end(self, seconds: float) -> bool:
+        return self._process.wait(seconds)
 
     def _doorbell(self) -> None:
         assert self._shared.doorbell is not None
@@ -192,17 +136,6 @@ class QemuGuest:
                 self._monitor.reach()  # the guest is busy with its image
         self._answering += time.perf_counter() - began
 
-    def _given_up(self, seq: int) -> bool:
-        """Whether the guest waits for no answer any more; what it had asked for is then not done.
-
-        While boot services last that is its end. Later it goes on, as if it had no EFI.
-        """
-        if not self._mailbox.given_up:
-            return False
-        if not self._mailbox.goes_on_alone:
-            self._stop = self._stop or GaveUp(seq)
-        return True
-
     def _unblock(self) -> None:
         """Let the CPU go on that waits for room on the second doorbell."""
         if self._blocked and self._shared.blocking is not None:
@@ -248,25 +181,9 @@ class QemuGuest:
         if self._over is None:
             self._over = PoweredOff() if how == "" and self._boots else Died(self._process.last_words())
 
-    def listen(self) -> None:
-        """Give the guest what there is to read; see `Guest.listen`."""
-        self._serial.listen()
-
     def expect_reset(self) -> None:
         """Take a triple fault for a reset, until the next start; see `Guest.expect_reset`."""
         self._resets = True
-
-    def typed(self) -> bytes | None:
-        """Return what was typed while nobody listens; see `Guest.typed`."""
-        return self._serial.take()
-
-    def _leave(self) -> None:
-        self._stop = self._stop or Left()
-
-    def finish(self, reason: object) -> None:
-        """End the run; see `Guest.finish`."""
-        if self._stop is None:
-            self._stop = Finished(reason)
 
     def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
         """Add watchpoints, armed with the answer to the doorbell; see `Guest.watch`."""
@@ -277,15 +194,6 @@ class QemuGuest:
         assert self._watching is not None
         if watchpoint := self._watching.stopped(self.memory):
             self._stop = Reached(watchpoint)
-
-    def idle(self, seconds: float) -> None:
-        """Let time pass, as long as the run lasts and QEMU lives; the guest waits longer for that."""
-        self._serial.hear()
-        self._serial.drain()  # another CPU would wait for that
-        left = self._left()
-        self._bound.extend(self._mailbox, time.perf_counter() - self._began + seconds)
-        if self._stop or self._process.wait(max(0.0, min(seconds, left))) or left <= seconds:
-            raise _RunEnded
 
     def _cpus(self) -> tuple[CpuState, ...]:
         """Return what each CPU is doing; empty while the monitor does not answer."""
@@ -311,10 +219,6 @@ class QemuGuest:
             return None
         start, now = self._mailbox.times()
         return now - start
-
-    def answering_seconds(self) -> float:
-        """Return the seconds spent in answers."""
-        return self._answering
 
     def survivor(self) -> int | None:
         """Return QEMU's process number where the guest will live on; see `Guest.survivor`."""

@@ -35,6 +35,8 @@ class QemuMachine:
 
     name = "qemu"
     runs_kernels = True
+    watches = True
+    console = "ttyS0"
 
     def __init__(
         self, options: QemuOptions, about: str = "", *, patience: float = 30.0, outlives: bool = False
@@ -103,6 +105,8 @@ class QemuMachine:
         keyboard: Keyboard | None = None,
     ) -> QemuGuest:
         """Let QEMU's own loader, or OVMF, boot a kernel; see `Machine.start_foreign`."""
+        if boot.way in (ForeignWay.XEN_PVH, ForeignWay.XEN_PV):
+            raise UsageError(f"{boot.way} expects Xen, found QEMU", "--machine xen")
         _check_memory(hardware.memory_size, _PAGE)
         _check_disks(hardware.disks)
         ovmf = None

@@ -17,8 +17,9 @@ from typing import IO
 from pvefi.errors import MachineError
 from pvefi.machines.host_memory import map_ram
 from pvefi.machines.qemu.command import Descriptors
-from pvefi.machines.qemu.console import Console, PipedConsole
-from pvefi.machines.qemu.readiness import is_ready
+from pvefi.machines.qemu.console import PipedConsole
+from pvefi.machines.readiness import is_ready
+from pvefi.machines.serial_port import Console
 
 __all__ = ["QemuProcess", "Shared", "start_process"]
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from pvefi.machines.qemu.readiness import Readiness
-from pvefi.machines.qemu.serial_port import SerialPort
+from pvefi.machines.readiness import Readiness
+from pvefi.machines.serial_port import SerialPort
 
 
 class Pipe:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 from pvefi.guest.mailbox import STAGING_SIZE, Mailbox, MailboxLayout
-from pvefi.machines.qemu.waiting import WaitBound
+from pvefi.machines.waiting import WaitBound
 
 SPEED = 2e9
 PATIENCE = 30.0

@@ -4,15 +4,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from pvefi.machines.machine import Keyboard
-from pvefi.machines.qemu.console import Console
-from pvefi.machines.qemu.readiness import Readiness, is_ready
+from pvefi.machines.readiness import Readiness, is_ready
 
-__all__ = ["SerialPort"]
+__all__ = ["Console", "SerialPort"]
 
 _CHUNK = 65536
 _CHUNKS = 64  # of text at most, when a run ends: more than a socket holds
+
+
+class Console(Protocol):
+    """What of a socket is used."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the guest has written."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what the guest has written, empty when it has ended; BlockingIOError for not yet."""
+        ...
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Give the guest input and return how much of it was taken; BlockingIOError for none."""
+        ...
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Have both wait, or not."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 class SerialPort:
@@ -42,6 +66,15 @@ class SerialPort:
         self._listens = False
         readiness.watch(connection.fileno(), self._ready)
         self._hear()
+
+    def connect(self, connection: Console) -> None:
+        """Go on with a guest that has taken the place of the one before; what was typed is held again."""
+        self.drain()
+        self._readiness.forget(self._connection.fileno())
+        connection.setblocking(False)
+        self._connection = connection
+        self._listens = False
+        self._readiness.watch(connection.fileno(), self._ready)
 
     def listen(self) -> None:
         """Give the guest what there is to read, from now on."""

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How a domain ends, and what that means for its guest's run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pvefi.machines.stop import Died, PoweredOff, Restarted, Stop
+
+__all__ = ["DomainEnd", "end_stop"]
+
+
+class DomainEnd(StrEnum):
+    """Xen's SHUTDOWN_* (xen/include/public/sched.h), or that there is no such domain any more."""
+
+    POWERED_OFF = "powered off"
+    REBOOTED = "rebooted"
+    SUSPENDED = "suspended"
+    CRASHED = "crashed"
+    WATCHDOG = "watchdog"
+    SOFT_RESET = "soft reset"
+    GONE = "gone"
+
+
+_DEATHS = {
+    DomainEnd.SUSPENDED: "the domain was suspended",
+    DomainEnd.CRASHED: "the domain has crashed",
+    DomainEnd.WATCHDOG: "the domain's watchdog was not fed",
+    DomainEnd.SOFT_RESET: "the domain asked for a soft reset",
+    DomainEnd.GONE: "somebody has destroyed the domain",
+}
+
+
+def end_stop(end: DomainEnd, *, restarts: bool) -> Stop | None:
+    """Return why the run stops; None where the guest is to start anew.
+
+    Xen tells no triple fault from a reset: both are REBOOTED.
+    """
+    if end is DomainEnd.POWERED_OFF:
+        return PoweredOff()
+    if end is DomainEnd.REBOOTED:
+        return None if restarts else Restarted()
+    return Died(_DEATHS[end])

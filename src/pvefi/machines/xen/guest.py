@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One running guest of Xen's: one loop over its doorbell, its console, the keyboard and its domain's end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from pvefi.errors import GuestFault
+from pvefi.guest.mailbox import DOORBELL_PORT, Finish, Function, Reset
+from pvefi.machines.faults import fault_of
+from pvefi.machines.machine import CpuState, Keyboard
+from pvefi.machines.readiness import is_ready
+from pvefi.machines.serial_port import SerialPort
+from pvefi.machines.serving import ServedGuest
+from pvefi.machines.stop import Fault, Finished, GaveUp, Stop, Watchpoint
+from pvefi.machines.xen.attachment import COM1, EXIT_PORT, Attachment
+from pvefi.machines.xen.ends import DomainEnd, end_stop
+from pvefi.machines.xen.ioreq_server import IoRequest
+from pvefi.memory import GuestMemory
+from pvefi.spec.xen.ioreq import IoreqType
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry
+
+__all__ = ["Domain", "XenGuest"]
+
+_PIO, _INVALIDATE = int(IoreqType.PIO), int(IoreqType.INVALIDATE)
+
+
+class Domain(Protocol):
+    """What of a domain its guest needs."""
+
+    domid: int
+    name: str
+
+    def unpause(self) -> None:
+        """Let its vCPUs run."""
+        ...
+
+    def destroy(self) -> None:
+        """End it, if it has not ended."""
+        ...
+
+    def end(self) -> DomainEnd | None:
+        """Return how it has ended; None while it lives."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when `end` may say something else."""
+        ...
+
+    def seen(self) -> None:
+        """Take what has made the descriptor readable."""
+        ...
+
+    def console(self) -> int:
+        """Return the descriptor of its console, both ways."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class _Pty:
+    """A domain's console, as a `Console`; the descriptor stays its domain's."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def recv(self, size: int, /) -> bytes:
+        try:
+            return os.read(self._descriptor, size)
+        except OSError as error:
+            if error.errno == errno.EIO:  # pty(7): nobody has the other end any more
+                return b""
+            raise
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        return os.write(self._descriptor, data)
+
+    def setblocking(self, flag: bool, /) -> None:
+        os.set_blocking(self._descriptor, flag)
+
+    def close(self) -> None:
+        pass
+
+
+def _rings(request: IoRequest) -> bool:
+    return request.type == _PIO and request.addr == DOORBELL_PORT and not request.reads
+
+
+class XenGuest(ServedGuest):
+    """See `Guest` for what each method promises.
+
+    `attachment` is pvefi as the device model of `domain`. `renew` makes both anew, paused, when the guest
+    resets; None where it is not to start anew. `ended` is called when a domain has been destroyed, which only
+    happens where it is `owned`. A domain that is not `paused` was another process's before.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        attachment: Attachment,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None,
+        *,
+        renew: Callable[[], tuple[Attachment, Domain]] | None = None,
+        ended: Callable[[], None] = lambda: None,
+        patience: float = 30.0,
+        paused: bool = True,
+        owned: bool = True,
+    ) -> None:
+        super().__init__(patience)
+        self._renew = renew
+        self._console = console
+        self._has_ended = ended
+        self._paused = paused
+        self._owned = owned
+        self._detaches = False
+        self._take(domain, attachment)
+        self._adopted = not paused
+        self._serial = SerialPort(_Pty(domain.console()), self._readiness, console, keyboard, self._leave)
+
+    def _take(self, domain: Domain, attachment: Attachment) -> None:
+        """Look after a domain from now on."""
+        self._domain = domain
+        self._attachment: Attachment | None = attachment
+        self._mailbox = attachment.mailbox
+        self.memory = attachment.memory
+        self._alone = False
+        self._adopted = False
+        self._readiness.watch(attachment.server.fileno(), self._asked)
+        self._readiness.watch(domain.fileno(), self._looked)
+
+    def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
+        """Return all of the guest's memory; see `Guest.ram`."""
+        assert self._attachment is not None, "a guest that has just rung"
+        self.memory = self._attachment.place(memory_map)
+        return self.memory
+
+    def _go_on(self) -> None:
+        if self._paused:
+            self._domain.unpause()
+            self._paused = False
+        if self._adopted and self._attachment is not None:
+            self._adopted = False
+            self._catch_up(self._attachment)
+
+    def _catch_up(self, attachment: Attachment) -> None:
+        """Answer what was asked of the process before, whose notification may be lost; nothing twice."""
+        server = attachment.server
+        for vcpu in server.answered():
+            server.complete(vcpu)
+        for vcpu, request in server.outstanding():
+            words = attachment.mailbox.request()
+            if _rings(request) and words.seq == words.done:
+                server.complete(vcpu)
+            elif self._stop is None:
+                self._serve(attachment, vcpu, request)
+
+    def _asked(self) -> None:
+        """Answer one vCPU."""
+        attachment = self._attachment
+        if attachment is not None and (taken := attachment.server.take()) is not None:
+            self._serve(attachment, *taken)
+
+    def _serve(self, attachment: Attachment, vcpu: int, request: IoRequest) -> None:
+        if _rings(request):
+            self._rung(attachment, vcpu)
+        elif request.type == _INVALIDATE:
+            attachment.forget()
+            attachment.server.complete(vcpu)
+        else:
+            self._other(attachment, vcpu, request)
+
+    def _other(self, attachment: Attachment, vcpu: int, request: IoRequest) -> None:
+        """Answer what is not a doorbell: the trampoline's last words, or anything else."""
+        if request.type == _PIO and not request.reads and not request.data_is_ptr:
+            if request.addr == COM1:
+                self._console(bytes((request.data & 0xFF,)))
+            elif request.addr == EXIT_PORT and not self._alone:
+                self._stop = self._stop or GaveUp(attachment.mailbox.given_up)
+        attachment.server.complete_plainly(vcpu, request, attachment.memory)
+
+    def _rung(self, attachment: Attachment, vcpu: int) -> None:
+        began = time.perf_counter()
+        try:
+            attachment.reach_mailbox()
+        except GuestFault as fault:
+            self._stop = Fault(f"a doorbell without a mailbox: {fault.message}", None, None, 0)
+            return
+        mailbox = attachment.mailbox
+        request = mailbox.request()
+        if request.function == Function.EXCEPTION:
+            self._stop = fault_of(attachment.memory, request)
+            return
+        if not self._alone and mailbox.goes_on_alone:
+            self._alone = True
+            attachment.forget()  # what was the host's is now the kernel's
+            attachment.reach_mailbox()
+        if request.function == Function.BOOT and request.seq == 1:
+            self._serial.hold()
+        self._began = began
+        self._bound.rung(mailbox, request.seq, began)
+        assert self._answer is not None
+        answer = self._answer(request)
+        if isinstance(answer, Finish):
+            self._stop = Finished(answer.reason)
+        elif isinstance(answer, Reset):
+            self._reset(Finished(answer.reason))
+        else:
+            if not self._given_up(request.seq):
+                self._bound.answers(time.perf_counter())
+                mailbox.publish(answer)
+            attachment.server.complete(vcpu)
+        self._answering += time.perf_counter() - began
+        if self._detaches:
+            self._let_go(attachment)
+
+    def _reset(self, without: Stop) -> None:
+        """Start anew in a new domain, or stop as `without` says."""
+        if self._renew is None:
+            self._stop = without
+            return
+        self._leave_domain()
+        attachment, domain = self._renew()
+        self._take(domain, attachment)
+        self._serial.connect(_Pty(domain.console()))
+        self._paused = True
+        self._go_on()
+
+    def _looked(self) -> None:
+        """Take what has happened to the domain."""
+        self._domain.seen()
+        if (end := self._domain.end()) is not None:
+            self._serial.drain()
+            self._end(end)
+
+    def _end(self, end: DomainEnd) -> None:
+        stop = end_stop(end, restarts=self._renew is not None)
+        if stop is None:
+            self._reset(Finished(end))
+        else:
+            self._over = stop
+            self._readiness.forget(self._domain.fileno())
+
+    def _wait_for_end(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while self._domain.end() is None:
+            left = until - time.monotonic()
+            if left <= 0 or not is_ready(self._domain.fileno(), left):
+                return False
+            self._domain.seen()
+        return True
+
+    def _ended(self) -> None:
+        end = self._domain.end()
+        assert end is not None, "it was seen to have ended"
+        self._end(end)
+
+    def _look_first(self) -> None:
+        """Look at no CPU by itself: a guest that sleeps is to cost nothing."""
+
+    def _look_now(self) -> None:
+        super()._look_now()
+        self._next_look = float("inf")  # only the console's words ask for another
+
+    def _cpus(self) -> tuple[CpuState, ...]:
+        return ()
+
+    def detach(self) -> None:
+        """Leave the guest to itself once it has the answer that is due; see `Guest.detach`."""
+        self._detaches = True
+
+    def _let_go(self, attachment: Attachment) -> None:
+        self._detaches = False
+        self._readiness.forget(attachment.server.fileno())
+        self._attachment = None
+        attachment.close()
+
+    def expect_reset(self) -> None:
+        """Do nothing: Xen tells no triple fault from a reset."""
+
+    def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
+        """There are no watchpoints here; `Hardware.watched` is refused at the start."""
+        raise AssertionError("Hardware.watched said that there would be none")
+
+    def registers(self) -> Mapping[str, int]:
+        """There are no registers to be had without watchpoints."""
+        raise AssertionError("Hardware.watched said that nobody would ask")
+
+    def instructions(self) -> int | None:
+        """Return None: nobody counts instructions."""
+        return None
+
+    def survivor(self) -> int | None:
+        """Return None: the domain ends with pvefi."""
+        return None
+
+    def _leave_domain(self) -> None:
+        """Destroy the domain and let go of all that was mapped of it, which would keep it from dying."""
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._domain.close)
+            if self._owned:
+                ends.callback(self._has_ended)
+                ends.callback(self._domain.destroy)
+            self._readiness.forget(self._domain.fileno())
+            if self._attachment is not None:
+                self._readiness.forget(self._attachment.server.fileno())
+                ends.callback(self._attachment.close)
+                self._attachment = None
+
+    def close(self) -> None:
+        """End the guest and free what it holds; see `Guest.close`."""
+        self._leave_domain()

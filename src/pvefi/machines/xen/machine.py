@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Starts domains of type PVH with the trampoline as their kernel, and is their device model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from pvefi.errors import UsageError
+from pvefi.guest.trampoline import Trampoline
+from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
+from pvefi.machines.xen.attachment import Attachment, make_server
+from pvefi.machines.xen.domain import Domain, attach, create_paused
+from pvefi.machines.xen.foreign import ForeignXenGuest, start_foreign
+from pvefi.machines.xen.guest import XenGuest
+from pvefi.machines.xen.held import HeldDomain
+from pvefi.machines.xen.ioreq_server import IoreqServer
+from pvefi.machines.xen.libraries import Libraries
+from pvefi.machines.xen.options import XenOptions
+from pvefi.machines.xen.private_file import private_file
+
+__all__ = ["XenMachine"]
+
+
+@dataclass
+class XenMachine:
+    """Domains beside this one; `about` describes Xen in a line. A guest waits `patience` seconds.
+
+    `held` is a domain that this process takes over from one that has died, instead of making one. `hold` is
+    told of every domain and ioreq server before its guest runs, and None when pvefi has ended it.
+    """
+
+    options: XenOptions
+    about: str = ""
+    patience: float = 30.0
+    held: HeldDomain | None = None
+    hold: Callable[[HeldDomain | None], None] = lambda _: None
+
+    name = "xen"
+    runs_kernels = True
+    watches = False
+    console = "hvc0"
+    epoch = None
+
+    def kernel_argument(self) -> str:
+        """Return nothing: Linux learns what it has to know from Xen."""
+        return ""
+
+    def start(
+        self,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> XenGuest:
+        """Make a domain, paused, and return its guest; see `Machine.start`."""
+        if hardware.watched:
+            raise UsageError(
+                "expected a machine that stops at the hand-off, found xen, which does not",
+                "--until userspace or exit",
+            )
+        libraries = Libraries()
+        make = partial(self._make, libraries, trampoline, hardware)
+        held = self.held
+        with contextlib.ExitStack() as undo:
+            if held is None:
+                attachment, domain = make()
+                undo.callback(domain.close)
+                undo.callback(domain.destroy)
+                undo.callback(attachment.close)
+            else:
+                domain = undo.enter_context(attach(str(held.domid), paused=False))
+                server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
+                undo.callback(server.close)
+                attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+                undo.callback(attachment.close, destroy=False)
+            guest = XenGuest(
+                domain,
+                attachment,
+                console,
+                keyboard,
+                renew=make if hardware.restarts else None,
+                ended=partial(self.hold, None),
+                patience=self.patience,
+                paused=held is None,
+            )
+            undo.pop_all()
+        return guest
+
+    def attach(
+        self,
+        domain: Domain,
+        trampoline: Trampoline,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> XenGuest:
+        """Become the device model of a domain that somebody else has made with the trampoline, and keeps."""
+        raise NotImplementedError
+
+    def start_foreign(
+        self,
+        boot: ForeignBoot,
+        hardware: Hardware,
+        console: Callable[[bytes], None],
+        keyboard: Keyboard | None = None,
+    ) -> ForeignXenGuest:
+        """Let xl boot a kernel; see `Machine.start_foreign`."""
+        return start_foreign(self.options, boot, hardware, console, keyboard)
+
+    def _make(
+        self, libraries: Libraries, trampoline: Trampoline, hardware: Hardware
+    ) -> tuple[Attachment, Domain]:
+        """Return a new domain, paused before the trampoline's first instruction, and pvefi's part in it."""
+        with private_file(trampoline.elf, ".elf") as kernel:
+            config = self.options.domain(kernel, hardware)
+            domain = create_paused(config)
+        with contextlib.ExitStack() as undo:
+            undo.callback(domain.close)
+            undo.callback(domain.destroy)
+            server = make_server(libraries, domain.domid)
+            self.hold(HeldDomain(domain.domid, domain.name, config.uuid, server.identity))
+            undo.callback(server.destroy)
+            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            undo.pop_all()
+        return attachment, domain
