@@ -33,8 +33,8 @@ LAYERS = (
     ("handoff", "judge", "console_watch"),
     ("evaluate", "report", "owner_changes", "enrollment"),
     ("console_watch",),
-    ("prepare", "progress"),
-    ("boot",),
+    ("prepare", "progress", "supervisor"),
+    ("boot", "held_guest"),
     ("cli", "__main__"),
 )
 # What the order of the layers alone would allow.

@@ -7,10 +7,11 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
@@ -21,7 +22,7 @@ from pvefi.efi.resume import SavedEfi, resumed
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
-from pvefi.errors import GuestFault
+from pvefi.errors import GuestFault, PvefiError
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.guest.trampoline import Trampoline
@@ -78,12 +79,14 @@ class Legacy:
     """What one process that serves a guest leaves to the next.
 
     `keep` takes what of its EFI the next one needs, None for nothing. Where the guest is one that another
-    process has served, `taken_over`, `found` is what that has kept.
+    process has served, `taken_over`, `found` is what that has kept. `variables` is a file that keeps them
+    from one process to the next, where the user named none.
     """
 
     keep: Callable[[SavedEfi | None], None]
     found: Callable[[Trampoline], SavedEfi | None]
     taken_over: bool
+    variables: Path | None = None
 
 
 def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None) -> BootResult:
@@ -96,10 +99,12 @@ def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = Non
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
-    with closing(Kept.open(prepared.options.variables)) as kept:
+    variables = prepared.options.variables or (legacy.variables if legacy is not None else None)
+    with closing(Kept.open(variables)) as kept:
         if kept.only_read:
-            name = prepared.options.variables
-            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
+            observer.notice(
+                f"{variables}: cannot be written: what the guest changes of its variables is refused"
+            )
         return _boot(prepared, observer, kept, legacy)
 
 
@@ -162,7 +167,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy
         observer.keyboard,
     )
     progress.steer(guest)
-    with closing(guest):
+    with _ending(guest, legacy):
         read_declarations()  # while the machine starts
         surroundings = Surroundings(
             console=observer.console,
@@ -201,6 +206,21 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+@contextmanager
+def _ending(guest: Guest, legacy: Legacy | None) -> Iterator[None]:
+    """End the guest at the end; not where a bug ends this process and another one can go on."""
+    try:
+        yield
+    except Exception as error:
+        if legacy is None or isinstance(error, PvefiError):
+            guest.close()
+        raise
+    except BaseException:
+        guest.close()
+        raise
+    guest.close()
 
 
 def _take_over(
