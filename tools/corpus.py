@@ -42,7 +42,23 @@ MODULES = (
     "lib/modules/*/kernel/drivers/virtio/*",
     "lib/modules/*/kernel/drivers/block/virtio_blk.ko*",
 )
+DOM0_MODULES = tuple(
+    f"lib/modules/*/kernel/{pattern}"
+    for pattern in (
+        *("drivers/xen/*.ko*", "drivers/block/xen-blkback/*", "drivers/net/xen-netback/*"),
+        *("drivers/block/loop.ko*", "drivers/char/virtio_console.ko*"),
+        *("fs/9p/*", "fs/fscache/*", "fs/netfs/*", "net/9p/9pnet.ko*", "net/9p/9pnet_virtio.ko*"),
+    )
+)
 EFI_MODULES = ("lib/modules/*/kernel/drivers/firmware/efi/*.ko*",)
+XEN_PROGRAMS = tuple(
+    f"usr/lib/xen-4.17/bin/{name}"
+    for name in (
+        *("xl", "libxl-save-helper", "xen-init-dom0", "xenstored", "xenconsoled", "xenconsole"),
+        *("lsevtchn", "xen-diag", "xen-hvmctx", "xenctx"),
+    )
+)
+PYTHON_LIBRARY = ("usr/lib/python3.11/*",)
 CLOUD_612 = r"linux-image-6\.12\.\d+\+deb12-cloud-amd64"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64"
 ARM64_INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
@@ -93,6 +109,7 @@ ITEMS = (
     ),
     Item("cloud-modules", "linux-image-cloud-amd64", MODULES, "what the probe loads on `cloud`", "meta"),
     Item("amd64-modules", "linux-image-amd64", MODULES, "what the probe loads on `amd64`", "meta"),
+    Item("dom0-modules", "linux-image-amd64", DOM0_MODULES, "what a dom0 loads on `amd64`", "meta"),
     Item("cloud-6.12-modules", CLOUD_612, MODULES, "what the probe loads on `cloud-6.12`", "newest"),
     Item(
         "cloud-efi-modules",
@@ -111,6 +128,13 @@ ITEMS = (
     Item(
         "xen", "xen-hypervisor-4.17-amd64", ("boot/xen-*.efi", "boot/xen-*.gz"), "Xen as PE and as multiboot"
     ),
+    Item("xen-utils", "xen-utils-4.17", XEN_PROGRAMS, "xl and the daemons of a dom0"),
+    Item("xen-scripts", "xen-utils-common", ("etc/xen/xl.conf", "etc/xen/scripts/*"), "what xl calls"),
+    Item("xenstore", "xenstore-utils", ("usr/bin/xenstore",), "reads and writes xenstore in a dom0"),
+    Item("bash", "bash", ("bin/bash",), "the shell of xl's scripts"),
+    Item("python", "python3.11-minimal", ("usr/bin/python3.11",), "the Python of a dom0"),
+    Item("python-minimal", "libpython3.11-minimal", PYTHON_LIBRARY, "a part of Python's library"),
+    Item("python-stdlib", "libpython3.11-stdlib", PYTHON_LIBRARY, "the other part of Python's library"),
     Item("efitools", "efitools", ("usr/lib/efitools/*.efi",), "small EFI applications"),
     Item("ovmf", "ovmf", ("usr/share/OVMF/*.fd", "usr/share/ovmf/*.fd"), "firmware volumes, variable stores"),
     Item("ovmf-snakeoil", "ovmf", ("usr/share/ovmf/PkKek-1-snakeoil.*",), "the key of a store with keys"),
@@ -146,12 +170,27 @@ ITEMS = (
     _libraries("libssl3", "libcrypto.so.3"),
     _libraries("libext2fs2", "libe2p.so.2"),
     _libraries("libcom-err2", "libcom_err.so.2"),
-    _libraries("libxenmisc4.17", "libxenctrl.so.4.17"),
+    _libraries("libbz2-1.0", "libbz2.so.1.0"),
+    _libraries("libexpat1", "libexpat.so.1"),
+    _libraries("libffi8", "libffi.so.8"),
+    _libraries("libgcc-s1", "libgcc_s.so.1"),
+    _libraries("liblzma5", "liblzma.so.5"),
+    _libraries("libtinfo6", "libtinfo.so.6"),
+    _libraries("libuuid1", "libuuid.so.1"),
+    _libraries("libyajl2", "libyajl.so.2"),
+    _libraries("libzstd1", "libzstd.so.1"),
+    _libraries("zlib1g", "libz.so.1"),
+    _libraries("libxenstore4", "libxenstore.so.4"),
+    _libraries(
+        "libxenmisc4.17",
+        *(f"libxen{name}.so.4.17" for name in ("ctrl", "guest", "light")),
+        "libxlutil.so.4.17",
+    ),
     *(
         _libraries(f"lib{name}1", f"lib{name}.so.1")
         for name in (
             *("xencall", "xendevicemodel", "xenevtchn", "xenforeignmemory", "xengnttab"),
-            *("xentoolcore", "xentoollog"),
+            *("xenhypfs", "xentoolcore", "xentoollog"),
         )
     ),
 )

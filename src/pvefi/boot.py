@@ -7,15 +7,24 @@ import itertools
 import os
 import random
 import time
+<<<<<<< HEAD
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+=======
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+>>>>>>> machine
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
+<<<<<<< HEAD
 from pvefi.efi.heir import Heir
+=======
+from pvefi.efi.host_directory import HostDirectory
+>>>>>>> machine
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.resume import SavedEfi, resumed
@@ -99,6 +108,7 @@ def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = Non
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
+<<<<<<< HEAD
     variables = prepared.options.variables or (legacy.variables if legacy is not None else None)
     with closing(Kept.open(variables)) as kept:
         if kept.only_read:
@@ -109,6 +119,22 @@ def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = Non
 
 
 def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy | None) -> BootResult:
+=======
+    with ExitStack() as stack:
+        kept = stack.enter_context(closing(Kept.open(prepared.options.variables)))
+        directory = None
+        if prepared.options.esp is not None:
+            directory = stack.enter_context(closing(HostDirectory(prepared.options.esp)))
+        if kept.only_read:
+            name = prepared.options.variables
+            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
+        return _boot(prepared, observer, kept, directory)
+
+
+def _boot(
+    prepared: PreparedBoot, observer: Observer, kept: Kept, directory: HostDirectory | None
+) -> BootResult:
+>>>>>>> machine
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
@@ -152,6 +178,8 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy
 
     def boot_services_end() -> None:
         progress.reached(Milestone.EXIT_BOOT_SERVICES)
+        if directory is not None:
+            directory.close_files()
         _listen(guest, observer)
 
     def kernel_may_start(places: tuple[int, ...]) -> None:
@@ -180,6 +208,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy
             kernel_may_start=kernel_may_start,
             typed=guest.typed,
             kept=kept,
+            directory=directory,
         )
         keep = legacy.keep if legacy is not None else None
         firmware = Firmware(environment, enter, record, guest.instructions, keep)
@@ -195,7 +224,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=_told(progress.amended(verdict), stop, mailbox().given_up, guest),
+            verdict=_told(progress.amended(verdict), stop, guest),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -208,6 +237,7 @@ def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy
         )
 
 
+<<<<<<< HEAD
 @contextmanager
 def _ending(guest: Guest, legacy: Legacy | None) -> Iterator[None]:
     """End the guest at the end; not where a bug ends this process and another one can go on."""
@@ -244,9 +274,12 @@ def _take_over(
 
 
 def _told(verdict: Verdict, stop: Stop, given_up: int, guest: Guest) -> Verdict:
+=======
+def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
+>>>>>>> machine
     """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on."""
     message = verdict.message
-    if given_up and not isinstance(stop, GaveUp):
+    if (given_up := guest.given_up()) and not isinstance(stop, GaveUp):
         message += f"; the guest goes without EFI since doorbell {given_up}, not having waited for its answer"
     if survivor := _survivor(guest):
         message += f"; {survivor}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -24,6 +24,7 @@ __all__ = [
     "NamedRange",
     "RamBlock",
     "Shown",
+    "Source",
     "VirtualMemory",
     "describe",
 ]
@@ -33,6 +34,10 @@ _CHUNK = 1 << 20
 _WORD = struct.Struct("<Q")
 _LARGE = 1 << 16
 """Bytes from which on it pays to turn to a block's backing."""
+
+
+Source = Callable[[Sequence[memoryview]], int]
+"""Fills memory, view after view, as far as it can, and returns the number of bytes."""
 
 
 class Memory(Protocol):
@@ -52,6 +57,13 @@ class Memory(Protocol):
 
     def contiguous(self, address: int) -> int:
         """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""
+        ...
+
+    def take_in(self, address: int, size: int, source: Source) -> int:
+        """Let `source` store up to `size` bytes at `address`, and return how many it did.
+
+        GuestFault, and nothing stored, where that is not memory.
+        """
         ...
 
 
@@ -176,6 +188,10 @@ class GuestMemory:
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes at `address` are all RAM, else GuestFault."""
         self._place(address, size)
+
+    def take_in(self, address: int, size: int, source: Source) -> int:
+        """Let `source` store up to `size` bytes at `address`; GuestFault unless all are RAM."""
+        return source((self.view(address, size),)) if size else 0
 
     def pieces(self, address: int, size: int) -> list[tuple[int, int]]:
         """Return guest physical address and size of what `size` bytes at `address` consist of."""
@@ -313,11 +329,17 @@ class VirtualMemory:
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at guest virtual `address`; GuestFault, and nothing written, where it cannot."""
-        views = [self.physical.view(at, count) for at, count in self.pieces(address, len(data))]
         done, source = 0, memoryview(data)
-        for view in views:
+        for view in self._views(address, len(data)):
             view[:] = source[done : done + len(view)]
             done += len(view)
+
+    def take_in(self, address: int, size: int, source: Source) -> int:
+        """Let `source` store up to `size` bytes at guest virtual `address`; GuestFault where it cannot."""
+        return source(self._views(address, size))
+
+    def _views(self, address: int, size: int) -> list[memoryview]:
+        return [self.physical.view(at, count) for at, count in self.pieces(address, size)]
 
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes at guest virtual `address` are all mapped RAM, else GuestFault."""
@@ -348,6 +370,11 @@ class GuardedMemory:
         """Store `data` at `address`; GuestFault, and nothing written, where that must not be."""
         self.storable(address, len(data))
         self._memory.write(address, data)
+
+    def take_in(self, address: int, size: int, source: Source) -> int:
+        """Let `source` store up to `size` bytes at `address`; GuestFault where that must not be."""
+        self.storable(address, size)
+        return self._memory.take_in(address, size, source)
 
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes may be stored at `address`, else GuestFault."""

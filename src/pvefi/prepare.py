@@ -16,6 +16,7 @@ from pvefi.handoff import KernelWatch, kernel_watch
 from pvefi.image import EntryKind, Image, inspect
 from pvefi.image.payload import PayloadStream
 from pvefi.machines import ForeignBoot, ForeignWay, Machine
+from pvefi.spec.uefi import guids
 from pvefi.verdict import BootResult, Goal, Outcome, Verdict
 
 __all__ = ["BootOptions", "PreparedBoot", "not_started", "prepare", "prepare_all", "prepare_foreign"]
@@ -34,7 +35,8 @@ class BootOptions:
 
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts. `goal` is
     where a kernel's boot is to end. `variables` is where non-volatile ones are kept, None for nowhere but in
-    memory. A guest that resets starts anew where `restarts` is set.
+    memory. A guest that resets starts anew where `restarts` is set. `esp` is a directory that is served as
+    the volume that the image comes from.
     """
 
     image: Path
@@ -53,6 +55,7 @@ class BootOptions:
     disks: tuple[Path, ...] = ()
     restarts: bool = True
     variables: Path | None = None
+    esp: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,18 @@ class PreparedBoot:
 
 def prepare(options: BootOptions) -> PreparedBoot:
     """Read what is to be booted; ImageError and UsageError say what is wrong with it."""
-    if options.variables is not None and BootInfo.TABLE not in ENTRIES[options.entry].boot_info:
+    by_efi = BootInfo.TABLE in ENTRIES[options.entry].boot_info
+    if options.variables is not None and not by_efi:
         raise _without_variables(options.entry)
+    if options.esp is not None:
+        _check_volume(options, by_efi=by_efi)
     return _prepared(options, *_read(options))
 
 
 def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
     """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
+    if options.esp is not None:
+        raise UsageError(f"{way} boots without pvefi's file protocol: expected no --esp")
     if options.variables is not None:
         if way is not ForeignWay.OVMF:
             raise _without_variables(way)
@@ -123,6 +131,25 @@ def _prepared_foreign(
         way, kernel, options.initrd, request.command_line, options.variables, _store_size(options.variables)
     )
     return PreparedBoot(replace(options, entry=way.value), image, request, None, initrd, foreign)
+
+
+def _check_volume(options: BootOptions, *, by_efi: bool) -> None:
+    """Refuse a volume that nobody could see; UsageError."""
+    if not by_efi:
+        raise UsageError(f"{options.entry} boots without EFI's file protocol: expected no --esp")
+    if guids.SIMPLE_FILE_SYSTEM_PROTOCOL not in PROFILES[options.profile].protocols:
+        raise UsageError(
+            f"--esp expects a profile with the file protocol, found {options.profile}", "--profile linux"
+        )
+
+
+def _place_on_volume(options: BootOptions) -> str:
+    """Return where the image stands on the volume, as EFI spells it; empty where it stands elsewhere."""
+    if options.esp is None:
+        return ""
+    image = options.image.parent.resolve() / options.image.name
+    top = options.esp.resolve()
+    return "\\" + "\\".join(image.relative_to(top).parts) if image.is_relative_to(top) else ""
 
 
 def _without_variables(entry: str) -> UsageError:
@@ -223,7 +250,7 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
             f"found {entry.kind.value}",
             "leave --boot-info out",
         )
-    request = EntryRequest(image, data, _command_line(options, image), boot_info)
+    request = EntryRequest(image, data, _command_line(options, image), boot_info, _place_on_volume(options))
     entry.check(request)
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
 

@@ -83,6 +83,12 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     metavar="FILE",
     help="Keep non-volatile variables here: OVMF's file of them, or one of 'pvefi vars new'.",
 )
+@click.option(
+    "--esp",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Serve this directory as the volume that IMAGE comes from; the guest can read all in it.",
+)
 @click.option("--count", is_flag=True, help="Count the guest's instructions, exactly; slower.")
 @click.option("--seed", type=int, metavar="N", help="Fix all randomness that the guest gets.")
 @click.option(
@@ -112,6 +118,7 @@ def command(
     profile: str,
     trace_file: Path | None,
     variables: Path | None,
+    esp: Path | None,
     count: bool,
     seed: int | None,
     until: str | None,
@@ -164,6 +171,7 @@ def command(
         disks=choice.disks,
         restarts=wish.restarts and not choice.no_reboot,
         variables=variables,
+        esp=esp,
     )
     if entry != "all":
         result = _boot_one(options, foreign, trace_file, to_stderr=as_json)

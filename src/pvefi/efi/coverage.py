@@ -37,6 +37,7 @@ _SECTIONS: Mapping[str, str] = MappingProxyType(
         "DisconnectController": "UEFI 2.10 §7.3.13",
     }
 )
+_REACHED_THROUGH: Mapping[str, str] = MappingProxyType({"FILE_PROTOCOL": "SIMPLE_FILE_SYSTEM_PROTOCOL"})
 _STATUS = re.compile(r"(?<![\w`])[A-Z][A-Z0-9_]+(?![\w`])")
 
 
@@ -109,10 +110,11 @@ def protocol_functions() -> tuple[Offer, ...]:
 def protocol_guid(function: str) -> Guid:
     """Return the GUID of the protocol that `function` belongs to: EFI_RNG_PROTOCOL.GetRNG's is RNG_PROTOCOL.
 
-    KeyError where no GUID has that name.
+    Files have no GUID: they are reached through a volume, which has one. KeyError where no GUID has the name.
     """
     by_name = {name: guid for guid, name in GUID_NAMES.items()}
-    return by_name[function.partition(".")[0].removeprefix("EFI_")]
+    name = function.partition(".")[0].removeprefix("EFI_")
+    return by_name[_REACHED_THROUGH.get(name, name)]
 
 
 def _offer(service: Service[..., Any], offset: int | None, profiles: tuple[str, ...]) -> Offer:

@@ -19,6 +19,7 @@ from pvefi.efi.arena import Arena
 from pvefi.efi.events import Events
 from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
+from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.kept import Kept
 from pvefi.efi.keys import Keys
 from pvefi.efi.memory_attributes import MemoryAttributes
@@ -30,6 +31,7 @@ from pvefi.efi.tables import SystemTables
 from pvefi.efi.varstore.memory import MemoryStore
 from pvefi.efi.varstore.store import VariableStore
 from pvefi.efi.virtual_map import VirtualMap
+from pvefi.efi.volume import Volume
 from pvefi.guest.trampoline import Trampoline
 from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, Memory, NamedRange
@@ -71,6 +73,7 @@ class Surroundings:
     is entered without EFI.
     `typed()` takes what was typed since the last time, None when there will never be more.
     `kept` is what the guest keeps through its resets: whoever makes the guest makes it, once.
+    `directory` is served as the volume that images come from, None for no volume.
     """
 
     console: Callable[[str], None]
@@ -83,6 +86,7 @@ class Surroundings:
     kernel_may_start: Callable[[tuple[int, ...]], None]
     typed: Callable[[], bytes | None] = lambda: None
     kept: Kept = field(default_factory=Kept)
+    directory: HostDirectory | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Environment:
     SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on. `monotonic_count` is the last
     count given out, None before the first. `variable_order` has for each variable which one follows, and for
     None the first, as far as that has been looked up. `memory_attributes` is None where nothing stays in the
-    guest.
+    guest, `volume` where no directory is served.
     """
 
     physical: GuestMemory
@@ -137,6 +141,7 @@ class Environment:
     ranges: list[NamedRange] = field(default_factory=list)
     final_memory_map: tuple[MemoryDescriptor, ...] = ()
     restarted: bool = False
+    volume: Volume | None = None
     monotonic_count: int | None = None
     variable_order: dict[tuple[str, Guid] | None, tuple[str, Guid]] = field(default_factory=dict)
 

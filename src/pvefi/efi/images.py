@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pvefi.efi.environment import Environment, LoadedImage
+from pvefi.efi.protocols import simple_file_system
 from pvefi.errors import UsageError
 from pvefi.image.pe import PeImage
 from pvefi.image.pe_load import check_loadable, mapped_segments
@@ -25,7 +26,8 @@ _MEBIBYTE = 1 << 20
 class ImageSource:
     """An image to load: `name` as a loader would see the file, its headers, its bytes, and its options.
 
-    `keep_free` is a range that the image will itself ask for, such as a kernel's preferred address.
+    `file_path` is where on its volume the file stands, empty for right under the root. `keep_free` is a range
+    that the image will itself ask for, such as a kernel's preferred address.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ImageSource:
     data: bytes
     load_options: str
     keep_free: NamedRange | None = None
+    file_path: str = ""
 
     @property
     def wanted_memory(self) -> int:
@@ -55,7 +58,7 @@ def load(efi: Environment, source: ImageSource) -> LoadedImage:
     for segment in mapped_segments(pe, source.data, base):
         efi.physical.write(base + segment.rva, segment.data)
     device = _device(efi)
-    file_path = device_path.file_path(f"\\{source.name}") + device_path.END
+    file_path = device_path.file_path(source.file_path or f"\\{source.name}") + device_path.END
     options = f"{source.load_options}\0".encode("utf-16-le") if source.load_options else b""
     place = efi.boot_arena.place
     protocol = LoadedImageProtocol(
@@ -91,9 +94,11 @@ def _device_node() -> bytes:
 
 
 def _device(efi: Environment) -> int:
-    """Return the handle of the device that images come from: the host, which has only a device path."""
+    """Return the handle of the device that images come from: the host, with a device path and its volume."""
     path = efi.boot_arena.place("host device path", _device_node() + device_path.END)
-    return efi.handles.install(0, guids.DEVICE_PATH_PROTOCOL, path)
+    device = efi.handles.install(0, guids.DEVICE_PATH_PROTOCOL, path)
+    simple_file_system.install(efi, device)
+    return device
 
 
 def _choose(efi: Environment, source: ImageSource, pages: int, alignment: int) -> int:

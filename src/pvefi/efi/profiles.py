@@ -73,6 +73,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 guids.LOADED_IMAGE_DEVICE_PATH_PROTOCOL,
                 guids.SIMPLE_TEXT_INPUT_PROTOCOL,
                 guids.RNG_PROTOCOL,
+                guids.SIMPLE_FILE_SYSTEM_PROTOCOL,
                 guids.PVEFI_HYPERVISOR_INFORMATION,
             },
             stays=True,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pvefi.guest.mailbox import STAGING_SIZE, Store, staged_size
-from pvefi.memory import Memory
+from pvefi.memory import Memory, Source
 
 __all__ = ["StagedMemory", "batches"]
 
@@ -43,6 +43,13 @@ class StagedMemory:
     def storable(self, address: int, size: int) -> None:
         """Do nothing where `size` bytes may be stored at `address`, else GuestFault."""
         self._memory.storable(address, size)
+
+    def take_in(self, address: int, size: int, source: Source) -> int:
+        """Have what `source` fills a buffer of `size` bytes with stored at `address`, and return how much."""
+        buffer = bytearray(size)
+        count = source((memoryview(buffer),))
+        self.write(address, buffer[:count])
+        return count
 
     def contiguous(self, address: int) -> int:
         """Return how many bytes from `address` on can be reached without another look-up; 0 for none."""

@@ -35,7 +35,7 @@ def source_of(request: EntryRequest, machine_command_line: str = "") -> ImageSou
     if image.bzimage is not None:
         header = image.bzimage.header
         wish = NamedRange("the kernel's preferred address", header.pref_address, header.init_size)
-    return ImageSource(image.path.name, image.pe, request.data, options, wish)
+    return ImageSource(image.path.name, image.pe, request.data, options, wish, request.file_path)
 
 
 def wanted_memory(request: EntryRequest) -> int:

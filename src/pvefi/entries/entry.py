@@ -28,12 +28,16 @@ class BootInfo(StrEnum):
 
 @dataclass(frozen=True)
 class EntryRequest:
-    """What is to be entered: the image and the bytes of its file, with what the user gives it."""
+    """What is to be entered: the image and the bytes of its file, with what the user gives it.
+
+    `file_path` is where the file stands on the volume that is served, empty where it does not.
+    """
 
     image: Image
     data: bytes
     command_line: str
     boot_info: BootInfo = BootInfo.TABLE
+    file_path: str = ""
 
 
 @dataclass(frozen=True)

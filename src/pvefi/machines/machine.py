@@ -129,6 +129,18 @@ class Guest(Protocol):
         """Give the guest's serial port from now on what is typed; until then it is held."""
         ...
 
+    def given_up(self) -> int:
+        """Return the number of the doorbell whose answer the guest has not waited for, 0 for none."""
+        ...
+
+    def detach(self) -> None:
+        """Leave a guest that will ring no more to itself, from the answer on that is due.
+
+        Nothing of pvefi may be in use there any more. Its console and its end are seen as before; its memory
+        need not be.
+        """
+        ...
+
     def expect_reset(self) -> None:
         """Take a triple fault from now on for one of the ways to reset: the guest has said that it will."""
         ...

@@ -132,6 +132,10 @@ class ServedGuest(ABC):
             self._stop = self._stop or GaveUp(seq)
         return True
 
+    def given_up(self) -> int:
+        """Return the doorbell whose answer the guest has not waited for; see `Guest.given_up`."""
+        return self._mailbox.given_up
+
     def listen(self) -> None:
         """Give the guest what there is to read; see `Guest.listen`."""
         self._serial.listen()

@@ -45,8 +45,9 @@ def read_module(path: Path, data: bytes) -> Module:
     facts = dict(part.partition("=")[::2] for part in _modinfo(path, data))
     if "name" not in facts:
         raise ImageError(path, None, "the name of a module in .modinfo", "none")
-    needs = tuple(name for name in facts.get("depends", "").split(",") if name)
-    return Module(facts["name"], needs, facts.get("vermagic", "").partition(" ")[0], data)
+    # What `depends` names may have the hyphens of the files' names (Linux kernel/params.c, dash2underscore).
+    needs = tuple(name.replace("-", "_") for name in facts.get("depends", "").split(",") if name)
+    return Module(facts["name"].replace("-", "_"), needs, facts.get("vermagic", "").partition(" ")[0], data)
 
 
 def load_order(

@@ -153,7 +153,7 @@ class CountingMemory:
     def __init__(self, memory: GuestMemory) -> None:
         self.memory, self.reads, self.bytes_read = memory, 0, 0
         self.write, self.contiguous = memory.write, memory.contiguous
-        self.storable = memory.storable
+        self.storable, self.take_in = memory.storable, memory.take_in
 
     def read(self, address: int, size: int) -> bytes:
         self.reads += 1

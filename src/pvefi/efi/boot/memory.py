@@ -15,7 +15,15 @@ from pvefi.spec.uefi.memory import EFI_MEMORY_DESCRIPTOR_VERSION, AllocateType, 
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import Address
 
-__all__ = ["allocate_pages", "allocate_pool", "allocate_result", "free_pages", "free_pool", "get_memory_map"]
+__all__ = [
+    "allocate_pages",
+    "allocate_pool",
+    "allocate_result",
+    "free_pages",
+    "free_pool",
+    "get_memory_map",
+    "release_result",
+]
 
 _ALLOCATE_TYPE = Annotated[AllocateType, Scalar("I")]
 _MEMORY_TYPE = Annotated[MemoryType, Scalar("I")]
@@ -112,6 +120,13 @@ def free_pool(efi: Environment, buffer: Pointer) -> None:
     """
     key = efi.pages.key
     efi.pools.free(buffer)
+    _signal_change(efi, key)
+
+
+def release_result(efi: Environment, address: int) -> None:
+    """Take back what `allocate_result` gave; EfiError INVALID_PARAMETER where it was freed before."""
+    key = efi.pages.key
+    efi.pools.free(address)
     _signal_change(efi, key)
 
 

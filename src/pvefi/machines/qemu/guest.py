@@ -181,6 +181,9 @@ class QemuGuest(ServedGuest):
         if self._over is None:
             self._over = PoweredOff() if how == "" and self._boots else Died(self._process.last_words())
 
+    def detach(self) -> None:
+        """Do nothing: a doorbell that nobody rings costs nothing."""
+
     def expect_reset(self) -> None:
         """Take a triple fault for a reset, until the next start; see `Guest.expect_reset`."""
         self._resets = True

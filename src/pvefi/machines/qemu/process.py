@@ -21,7 +21,7 @@ from pvefi.machines.qemu.console import PipedConsole
 from pvefi.machines.readiness import is_ready
 from pvefi.machines.serial_port import Console
 
-__all__ = ["QemuProcess", "Shared", "start_process"]
+__all__ = ["QemuProcess", "Shared", "dies_with_parent", "start_process"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _REFUSED = 1
@@ -210,7 +210,7 @@ def start_process(
                 stderr=errors,
                 pass_fds=[number for number in given if number is not None],
                 # What is called in the child between fork and exec takes no lock that a thread could hold.
-                preexec_fn=None if outlives else _dies_with_parent(),  # noqa: PLW1509
+                preexec_fn=None if outlives else dies_with_parent(),  # noqa: PLW1509
                 start_new_session=True,
             )
         except OSError as error:
@@ -242,8 +242,8 @@ def _fill(descriptor: int) -> None:
         end.setblocking(True)
 
 
-def _dies_with_parent() -> Callable[[], None]:
-    """Return what makes a child die with its parent, to be called in the child before it becomes QEMU."""
+def dies_with_parent() -> Callable[[], None]:
+    """Return what makes a child die with the thread that starts it, to be called in it before exec."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 

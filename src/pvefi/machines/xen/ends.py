@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pvefi.machines.stop import Died, PoweredOff, Restarted, Stop
+from pvefi.machines.stop import Crashed, Died, PoweredOff, Restarted, Stop
 
 __all__ = ["DomainEnd", "end_stop"]
 
@@ -24,10 +24,14 @@ class DomainEnd(StrEnum):
 
 _DEATHS = {
     DomainEnd.SUSPENDED: "the domain was suspended",
-    DomainEnd.CRASHED: "the domain has crashed",
-    DomainEnd.WATCHDOG: "the domain's watchdog was not fed",
     DomainEnd.SOFT_RESET: "the domain asked for a soft reset",
     DomainEnd.GONE: "somebody has destroyed the domain",
+}
+
+
+_CRASHES = {
+    DomainEnd.CRASHED: "the guest has told Xen that it crashed, or Xen has ended it",
+    DomainEnd.WATCHDOG: "the guest did not feed its watchdog",
 }
 
 
@@ -40,4 +44,6 @@ def end_stop(end: DomainEnd, *, restarts: bool) -> Stop | None:
         return PoweredOff()
     if end is DomainEnd.REBOOTED:
         return None if restarts else Restarted()
+    if end in _CRASHES:
+        return Crashed(_CRASHES[end])
     return Died(_DEATHS[end])

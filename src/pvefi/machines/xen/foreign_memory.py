@@ -28,7 +28,7 @@ class _Shown:
     def __init__(
         self, libraries: Libraries, foreign: ForeignMemory, domid: int, address: int, size: int
     ) -> None:
-        self._foreign = foreign
+        self._foreign: ForeignMemory | None = foreign
         self._domid = domid
         self._first = address // PAGE_SIZE
         self._window = libraries.window(size)
@@ -53,6 +53,8 @@ class _Shown:
         while (page := there.find(0, page, end)) >= 0:
             stop = there.find(1, page, end)
             stop = end if stop < 0 else stop
+            if self._foreign is None:
+                raise GuestFault(f"domain {self._domid} is left to itself: its memory is not looked at")
             try:
                 errors = self._foreign.show(
                     self._window, page * PAGE_SIZE, self._domid, self._first + page, stop - page
@@ -67,6 +69,11 @@ class _Shown:
         if 1 in self._there:
             self._window.clear(0, self._window.size)
             self._there = bytearray(len(self._there))
+
+    def close(self) -> None:
+        """Unmap everything, and map nothing any more."""
+        self.forget()
+        self._foreign = None
 
     @property
     def mapped(self) -> int:
@@ -109,7 +116,7 @@ class DomainMemory:
         low = max((end for end in ends if end <= _FOUR_GIB), default=0)
         high = max((end for end in ends if end > _FOUR_GIB), default=0)
         if low > self._low.block.end:
-            self._low.forget()
+            self._low.close()
             self._low = self._show(0, low)
         blocks = [self._low.block]
         if high:
@@ -121,8 +128,11 @@ class DomainMemory:
     @property
     def mapped(self) -> int:
         """Bytes that are mapped now."""
-        high = (self._high,) if self._high else ()
-        return sum(shown.mapped for shown in (self._low, *high, *(shown for shown, _ in self._parts)))
+        return sum(shown.mapped for shown in self._all())
+
+    def _all(self) -> list[_Shown]:
+        high = [self._high] if self._high else []
+        return [self._low, *high, *(shown for shown, _ in self._parts)]
 
     def forget(self) -> None:
         """Unmap everything, until somebody looks at it again."""
@@ -133,4 +143,6 @@ class DomainMemory:
     def close(self) -> None:
         """Unmap everything for good: a domain whose memory somebody maps cannot die."""
         self.forget()
+        for shown in self._all():
+            shown.close()
         self._foreign.close()

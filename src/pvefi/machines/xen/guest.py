@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -19,6 +17,7 @@ from pvefi.machines.serial_port import SerialPort
 from pvefi.machines.serving import ServedGuest
 from pvefi.machines.stop import Fault, Finished, GaveUp, Stop, Watchpoint
 from pvefi.machines.xen.attachment import COM1, EXIT_PORT, Attachment
+from pvefi.machines.xen.console import XenConsole, hear_last_words
 from pvefi.machines.xen.ends import DomainEnd, end_stop
 from pvefi.machines.xen.ioreq_server import IoRequest
 from pvefi.memory import GuestMemory
@@ -65,33 +64,6 @@ class Domain(Protocol):
         ...
 
 
-class _Pty:
-    """A domain's console, as a `Console`; the descriptor stays its domain's."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def recv(self, size: int, /) -> bytes:
-        try:
-            return os.read(self._descriptor, size)
-        except OSError as error:
-            if error.errno == errno.EIO:  # pty(7): nobody has the other end any more
-                return b""
-            raise
-
-    def send(self, data: bytes | bytearray, /) -> int:
-        return os.write(self._descriptor, data)
-
-    def setblocking(self, flag: bool, /) -> None:
-        os.set_blocking(self._descriptor, flag)
-
-    def close(self) -> None:
-        pass
-
-
 def _rings(request: IoRequest) -> bool:
     return request.type == _PIO and request.addr == DOORBELL_PORT and not request.reads
 
@@ -126,7 +98,9 @@ class XenGuest(ServedGuest):
         self._detaches = False
         self._take(domain, attachment)
         self._adopted = not paused
-        self._serial = SerialPort(_Pty(domain.console()), self._readiness, console, keyboard, self._leave)
+        self._serial = SerialPort(
+            XenConsole(domain.console()), self._readiness, console, keyboard, self._leave
+        )
 
     def _take(self, domain: Domain, attachment: Attachment) -> None:
         """Look after a domain from now on."""
@@ -229,10 +203,15 @@ class XenGuest(ServedGuest):
         if self._renew is None:
             self._stop = without
             return
+        hear_last_words(self._domain.console(), self._serial, self._readiness)
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        assert self._renew is not None, "the guest may start anew"
         self._leave_domain()
         attachment, domain = self._renew()
         self._take(domain, attachment)
-        self._serial.connect(_Pty(domain.console()))
+        self._serial.connect(XenConsole(domain.console()))
         self._paused = True
         self._go_on()
 
@@ -240,13 +219,13 @@ class XenGuest(ServedGuest):
         """Take what has happened to the domain."""
         self._domain.seen()
         if (end := self._domain.end()) is not None:
-            self._serial.drain()
             self._end(end)
 
     def _end(self, end: DomainEnd) -> None:
+        hear_last_words(self._domain.console(), self._serial, self._readiness)
         stop = end_stop(end, restarts=self._renew is not None)
         if stop is None:
-            self._reset(Finished(end))
+            self._start_anew()
         else:
             self._over = stop
             self._readiness.forget(self._domain.fileno())
@@ -274,6 +253,14 @@ class XenGuest(ServedGuest):
 
     def _cpus(self) -> tuple[CpuState, ...]:
         return ()
+
+    def given_up(self) -> int:
+        """Return the doorbell whose answer the guest has not waited for; see `Guest.given_up`."""
+        if self._attachment is not None:
+            with contextlib.suppress(GuestFault):
+                self._attachment.reach_mailbox()
+                return self._mailbox.given_up
+        return 0
 
     def detach(self) -> None:
         """Leave the guest to itself once it has the answer that is due; see `Guest.detach`."""
@@ -311,11 +298,21 @@ class XenGuest(ServedGuest):
             if self._owned:
                 ends.callback(self._has_ended)
                 ends.callback(self._domain.destroy)
+            else:
+                self._hang_up()
             self._readiness.forget(self._domain.fileno())
             if self._attachment is not None:
                 self._readiness.forget(self._attachment.server.fileno())
                 ends.callback(self._attachment.close)
                 self._attachment = None
+
+    def _hang_up(self) -> None:
+        """Tell a guest that lives on that nobody will answer any more."""
+        if self._attachment is not None and self._domain.end() is None:
+            with contextlib.suppress(GuestFault):
+                self._attachment.reach_mailbox()
+                if self._mailbox.goes_on_alone:
+                    self._mailbox.hang_up()
 
     def close(self) -> None:
         """End the guest and free what it holds; see `Guest.close`."""

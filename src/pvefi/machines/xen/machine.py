@@ -97,8 +97,27 @@ class XenMachine:
         console: Callable[[bytes], None],
         keyboard: Keyboard | None = None,
     ) -> XenGuest:
-        """Become the device model of a domain that somebody else has made with the trampoline, and keeps."""
-        raise NotImplementedError
+        """Become the device model of a domain that somebody else has made with the trampoline, and keeps.
+
+        The domain goes on when pvefi leaves it, and is not made anew when its guest resets.
+        """
+        libraries = Libraries()
+        server = make_server(libraries, domain.domid)
+        with contextlib.ExitStack() as undo:
+            undo.callback(server.destroy)
+            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            undo.callback(attachment.close)
+            guest = XenGuest(
+                domain,
+                attachment,
+                console,
+                keyboard,
+                patience=self.patience,
+                paused=domain.paused,
+                owned=False,
+            )
+            undo.pop_all()
+        return guest
 
     def start_foreign(
         self,
