@@ -7,36 +7,25 @@ import itertools
 import os
 import random
 import time
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-=======
 from collections.abc import Callable
 from contextlib import ExitStack, closing
->>>>>>> machine
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
-<<<<<<< HEAD
-from pvefi.efi.heir import Heir
-=======
 from pvefi.efi.host_directory import HostDirectory
->>>>>>> machine
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
-from pvefi.efi.resume import SavedEfi, resumed
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
 from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
-from pvefi.errors import GuestFault, PvefiError
+from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
-from pvefi.guest.trampoline import Trampoline
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
 from pvefi.judge import MemoryWish, judge
+from pvefi.legacy import Legacy, ending, take_over
 from pvefi.machines import (
     Finished,
     ForeignBoot,
@@ -58,7 +47,7 @@ from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
-__all__ = ["Legacy", "Observer", "boot"]
+__all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
@@ -83,21 +72,6 @@ class Observer:
     notice: Callable[[str], None] = lambda _text: None
 
 
-@dataclass(frozen=True)
-class Legacy:
-    """What one process that serves a guest leaves to the next.
-
-    `keep` takes what of its EFI the next one needs, None for nothing. Where the guest is one that another
-    process has served, `taken_over`, `found` is what that has kept. `variables` is a file that keeps them
-    from one process to the next, where the user named none.
-    """
-
-    keep: Callable[[SavedEfi | None], None]
-    found: Callable[[Trampoline], SavedEfi | None]
-    taken_over: bool
-    variables: Path | None = None
-
-
 def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None) -> BootResult:
     """Boot an image through one of its entries and return what happened.
 
@@ -108,33 +82,26 @@ def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = Non
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
-<<<<<<< HEAD
     variables = prepared.options.variables or (legacy.variables if legacy is not None else None)
-    with closing(Kept.open(variables)) as kept:
-        if kept.only_read:
-            observer.notice(
-                f"{variables}: cannot be written: what the guest changes of its variables is refused"
-            )
-        return _boot(prepared, observer, kept, legacy)
-
-
-def _boot(prepared: PreparedBoot, observer: Observer, kept: Kept, legacy: Legacy | None) -> BootResult:
-=======
     with ExitStack() as stack:
-        kept = stack.enter_context(closing(Kept.open(prepared.options.variables)))
+        kept = stack.enter_context(closing(Kept.open(variables)))
         directory = None
         if prepared.options.esp is not None:
             directory = stack.enter_context(closing(HostDirectory(prepared.options.esp)))
         if kept.only_read:
-            name = prepared.options.variables
-            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
-        return _boot(prepared, observer, kept, directory)
+            observer.notice(
+                f"{variables}: cannot be written: what the guest changes of its variables is refused"
+            )
+        return _boot(prepared, observer, kept, directory, legacy)
 
 
 def _boot(
-    prepared: PreparedBoot, observer: Observer, kept: Kept, directory: HostDirectory | None
+    prepared: PreparedBoot,
+    observer: Observer,
+    kept: Kept,
+    directory: HostDirectory | None,
+    legacy: Legacy | None,
 ) -> BootResult:
->>>>>>> machine
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
@@ -195,7 +162,7 @@ def _boot(
         observer.keyboard,
     )
     progress.steer(guest)
-    with _ending(guest, legacy):
+    with ending(guest, legacy):
         read_declarations()  # while the machine starts
         surroundings = Surroundings(
             console=observer.console,
@@ -213,7 +180,7 @@ def _boot(
         keep = legacy.keep if legacy is not None else None
         firmware = Firmware(environment, enter, record, guest.instructions, keep)
         if legacy is not None and legacy.taken_over:
-            _take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
+            take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
         seconds = progress.seconds()
         stop, handoff = _handoff(
@@ -237,46 +204,7 @@ def _boot(
         )
 
 
-<<<<<<< HEAD
-@contextmanager
-def _ending(guest: Guest, legacy: Legacy | None) -> Iterator[None]:
-    """End the guest at the end; not where a bug ends this process and another one can go on."""
-    try:
-        yield
-    except Exception as error:
-        if legacy is None or isinstance(error, PvefiError):
-            guest.close()
-        raise
-    except BaseException:
-        guest.close()
-        raise
-    guest.close()
-
-
-def _take_over(
-    guest: Guest,
-    firmware: Firmware,
-    mailbox: Mailbox,
-    trampoline: Trampoline,
-    surroundings: Surroundings,
-    legacy: Legacy,
-) -> None:
-    """Go on with a guest where the process that served it has left it."""
-    seq, done = mailbox.calls()
-    if seq == 0 or (seq == 1 and done == 0):
-        return  # it has still to ring for the first time, or waits for just that
-    saved = legacy.found(trampoline)
-    efi = None
-    if saved is not None and saved.runtime:
-        efi = resumed(saved, guest.ram(saved.memmap), trampoline, surroundings)
-        guest.listen()
-    firmware.take_over(Heir.of(saved, seq, done), efi, saved.calls if saved is not None else 0, done)
-
-
-def _told(verdict: Verdict, stop: Stop, given_up: int, guest: Guest) -> Verdict:
-=======
 def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
->>>>>>> machine
     """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on."""
     message = verdict.message
     if (given_up := guest.given_up()) and not isinstance(stop, GaveUp):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pvefi.boot import Legacy, Observer, boot
+from pvefi.boot import Observer, boot
 from pvefi.cli import streams
 from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.machine_options import MachineChoice, machine_options
@@ -24,6 +24,7 @@ from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
 from pvefi.image import EntryKind
+from pvefi.legacy import Legacy
 from pvefi.machines import ForeignWay
 from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.trace.jsonl import TraceHeader, TraceWriter

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pvefi.boot import Legacy
 from pvefi.held_guest import BASE, HeldGuest, fresh_variables, served_domains
+from pvefi.legacy import Legacy
 from pvefi.machines.xen.machine import XenMachine
 from pvefi.prepare import BootOptions
 from pvefi.supervisor import die_with, supervise, supervisor_of
