@@ -34,7 +34,7 @@ LAYERS = (
     ("evaluate", "report", "owner_changes", "enrollment"),
     ("console_watch",),
     ("prepare", "progress", "supervisor"),
-    ("boot", "held_guest", "legacy"),
+    ("boot", "held_guest", "legacy", "serve"),
     ("cli", "__main__"),
 )
 # What the order of the layers alone would allow.

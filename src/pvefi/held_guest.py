@@ -20,11 +20,20 @@ from pvefi.files import read_file
 from pvefi.frozen_json import from_json, to_json
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.xen.held import HeldDomain
+from pvefi.prepare import BootOptions
 from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.state_directory import StateDirectory
 from pvefi.supervisor import OWNER
 
-__all__ = ["BASE", "HeldGuest", "ServedDomain", "fresh_variables", "served_domains"]
+__all__ = [
+    "BASE",
+    "HeldGuest",
+    "ServedDomain",
+    "fresh_variables",
+    "open_directory",
+    "served_domain",
+    "served_domains",
+]
 
 BASE = Path("/run/pvefi")
 """Where the guests' directories are: it goes with the host's memory, as domains do."""
@@ -35,13 +44,18 @@ _DOMAIN, _EFI = "domain", "efi"
 class ServedDomain:
     """A domain as its directory tells of it; `variables` is the file that keeps its non-volatile variables.
 
-    `passing` says that this file goes with the domain. `memory_size` is in bytes.
+    `passing` says that this file goes with the domain. `memory_size` is in bytes. `image` was booted by
+    `entry`, with the services of `profile`. pvefi has made the domain, and ends it, where it is `owned`.
     """
 
     held: HeldDomain
     variables: str
     passing: bool
     memory_size: int
+    image: str
+    entry: str
+    profile: str
+    owned: bool
 
 
 def fresh_variables(base: Path, number: int) -> Path:
@@ -60,44 +74,67 @@ def fresh_variables(base: Path, number: int) -> Path:
 class HeldGuest:
     """The directory of the domain that one guest of this process is, made anew for each that it becomes.
 
-    `supervisor` is the process number of this worker's, 0 for none.
+    `supervisor` is the process number of this worker's, 0 for none. `passing` is the file with the guest's
+    variables where that goes with the guest.
     """
 
     def __init__(
-        self, base: Path, supervisor: int, variables: Path, *, passing: bool, memory_size: int
+        self, base: Path, supervisor: int, options: BootOptions, *, passing: Path | None, owned: bool
     ) -> None:
         self._base = base
         self._supervisor = supervisor
-        self._variables = variables
+        self._options = options
         self._passing = passing
-        self._memory_size = memory_size
+        self._owned = owned
         self._state: StateDirectory | None = None
 
     def hold(self, held: HeldDomain | None) -> None:
         """Leave a note of the domain before its guest runs; with None it has ended, and nobody goes on."""
-        if self._state is not None:
+        if self._state is not None and (held is None or self._state.path.name != str(held.domid)):
             self._state.discard()
             self._state = None
         if held is None:
             return
-        self._state = state = self._open(held)
-        served = ServedDomain(held, str(self._variables), self._passing, self._memory_size)
-        state.save(_DOMAIN, to_json(served))
-        self._own(state)
+        self.take_over(held)
+        options = self._options
+        served = ServedDomain(
+            held=held,
+            variables=str(self.variables.absolute()),
+            passing=self._passing is not None,
+            memory_size=options.memory_size,
+            image=str(options.image.absolute()),
+            entry=options.entry,
+            profile=options.profile,
+            owned=self._owned,
+        )
+        if self._state is not None:
+            self._state.save(_DOMAIN, to_json(served))
+
+    @property
+    def variables(self) -> Path:
+        """The file with the guest's variables."""
+        variables = self._options.variables or self._passing
+        assert variables is not None, "one or the other is there"
+        return variables
 
     def take_over(self, held: HeldDomain) -> None:
         """Go on where another process has died; UsageError while another one serves it."""
-        self._state = self._open(held)
-        self._own(self._state)
-
-    def _open(self, held: HeldDomain) -> StateDirectory:
-        return StateDirectory.open(self._base / str(held.domid), f"domain {held.name}")
-
-    def _own(self, state: StateDirectory) -> None:
+        if self._state is None:
+            self._state = open_directory(self._base, held.domid, held.name)
         if self._supervisor:
-            state.save(OWNER, self._supervisor)
+            self._state.save(OWNER, self._supervisor)
         else:
-            state.remove(OWNER)
+            self._state.remove(OWNER)
+
+    def enter(self, state: StateDirectory) -> None:
+        """Take the domain's directory, which this process holds already."""
+        self._state = state
+
+    def leave(self) -> None:
+        """Let another process have the domain, and all that was kept of it."""
+        if self._state is not None:
+            self._state.close()
+            self._state = None
 
     def keep(self, saved: SavedEfi | None) -> None:
         """Save what of the guest's EFI another process needs."""
@@ -114,14 +151,30 @@ class HeldGuest:
 
     def end(self) -> None:
         """Forget what goes with the guest."""
-        if self._passing:
+        self.hold(None)
+        if self._passing is not None:
             with suppress(OSError):
-                self._variables.unlink()
+                self._passing.unlink()
 
-    @property
-    def path(self) -> Path | None:
-        """The directory."""
-        return self._state.path if self._state is not None else None
+
+def open_directory(base: Path, domid: int, name: str) -> StateDirectory:
+    """Return the directory of a domain; UsageError while another process serves it."""
+    return StateDirectory.open(base / str(domid), f"domain {name}")
+
+
+def served_domain(state: StateDirectory, uuid: str) -> ServedDomain | None:
+    """Return what a domain's directory tells of it, None where it tells of no domain with this UUID.
+
+    UsageError where it makes no sense.
+    """
+    data = state.load(_DOMAIN)
+    if data is None:
+        return None
+    try:
+        served = from_json(ServedDomain, data)
+    except ValueError as error:
+        raise UsageError(f"{state.path}: expected what pvefi has saved, found: {error}") from error
+    return served if served.held.uuid == uuid else None
 
 
 def served_domains(base: Path) -> Iterator[tuple[ServedDomain, int]]:

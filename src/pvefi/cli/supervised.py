@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from pvefi.errors import PvefiError
 from pvefi.held_guest import BASE, HeldGuest, fresh_variables, served_domains
 from pvefi.legacy import Legacy
 from pvefi.machines.xen.machine import XenMachine
@@ -37,15 +38,20 @@ def watched_over(options: BootOptions, supervisor: int) -> Iterator[tuple[BootOp
     """
     machine = options.machine
     assert isinstance(machine, XenMachine), "only Xen's domains outlive who serves them"
-    passing = options.variables is None
-    variables = options.variables or fresh_variables(BASE, supervisor)
-    guest = HeldGuest(
-        BASE, supervisor, variables.absolute(), passing=passing, memory_size=options.memory_size
-    )
+    passing = fresh_variables(BASE, supervisor) if options.variables is None else None
+    guest = HeldGuest(BASE, supervisor, options, passing=passing, owned=True)
     held = next((one.held for one, owner in served_domains(BASE) if owner == supervisor), None)
     if held is not None:
         guest.take_over(held)
-    legacy = Legacy(guest.keep, guest.found, taken_over=held is not None, variables=variables)
+    legacy = Legacy(guest.keep, guest.found, taken_over=held is not None, variables=guest.variables)
     machine = replace(machine, held=held, hold=guest.hold)
-    yield replace(options, machine=machine), legacy
+    try:
+        yield replace(options, machine=machine), legacy
+    except Exception as error:
+        if isinstance(error, PvefiError):  # after anything else another process goes on
+            guest.end()
+        raise
+    except BaseException:
+        guest.end()
+        raise
     guest.end()
