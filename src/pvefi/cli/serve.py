@@ -177,7 +177,7 @@ def _run(
 
 
 def _told(name: str, end: Served | BaseException, log: Log) -> ExitStatus:
-    """Tell how serving a domain has ended; raise what is a bug, for the supervisor to start another process."""
+    """Tell how serving a domain has ended; raise a bug, so that the supervisor starts another process."""
     match end:
         case Served(verdict, domain_end):
             text = _GOES.get(domain_end) if domain_end is not None else None
