@@ -3,10 +3,10 @@
 
 python xen_rings.py BARE.elf PROGRAM.efi ROUNDS COUNT
 
-BARE.elf rings the doorbell's port and nothing else; it is answered by the shortest loop that Python allows over
-Xen's libraries. PROGRAM.efi calls one service over and over, first answered by pvefi's firmware, then by a
-function that knows the answer beforehand. Times are taken at one place of each loop, COUNT of them, in turn ROUNDS
-times; printed is a JSON list of what `xen_figures.RingSample` has.
+BARE.elf rings the doorbell's port and nothing else; it is answered by the shortest loop that Python allows
+over Xen's libraries. PROGRAM.efi calls one service over and over, first answered by pvefi's firmware, then by
+a function that knows the answer beforehand. Times are taken at one place of each loop, COUNT of them, in turn
+ROUNDS times; printed is a JSON list of what `xen_figures.RingSample` has.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def bare(elf: Path, count: int) -> list[float]:
         try:
             server = model.create_ioreq_server(domain.domid)
             model.map_ports(domain.domid, server, DOORBELL_PORT, DOORBELL_PORT)
-            times = _answer(domain.domid, server, memory, channels, count, domain.unpause, model.set_ioreq_server_state)
+            times = _answer(
+                domain.domid, server, memory, channels, count, domain.unpause, model.set_ioreq_server_state
+            )
             model.destroy_ioreq_server(domain.domid, server)
         finally:
             channels.close()
@@ -143,7 +145,7 @@ class _RingMachine(XenMachine):
 
 
 def rings(program: Path, count: int) -> tuple[list[float], list[float], list[float]]:
-    """Return when each doorbell was heard: `count` answered by firmware, `count` without; and its own times."""
+    """Return when doorbells were heard, `count` answered by firmware, then `count` without; and its times."""
     chosen = choose_machine("xen", xen=_options())
     assert isinstance(chosen, XenMachine)
     machine = _RingMachine(chosen.options, chosen.about)
@@ -151,7 +153,9 @@ def rings(program: Path, count: int) -> tuple[list[float], list[float], list[flo
     options = BootOptions(program, machine, memory_size=_MEMORY_SIZE, timeout=_TIMEOUT, goal=Goal.EXIT)
     result = boot(prepare(options), Observer(lambda _text: None, lambda _event: None, lambda _stage: None))
     if len(machine.times) <= 2 * count:
-        sys.exit(f"xen_rings: expected {2 * count} doorbells, found {len(machine.times)}: {result.verdict.message}")
+        sys.exit(
+            f"xen_rings: expected {2 * count} doorbells, found {len(machine.times)}: {result.verdict.message}"
+        )
     return machine.times[:count], machine.times[count : 2 * count], machine.answering
 
 
