@@ -291,7 +291,8 @@ def _files(corpus: Corpus, programs: tuple[Entry, ...], python: Mapping[str, byt
     yield from _modules(corpus)
     yield regular_file("bin/busybox", corpus.file("busybox").read_bytes(), executable=True)
     yield regular_file("init", (HERE / "dom0" / "init").read_bytes(), executable=True)
-    yield regular_file("agent.py", (HERE / "dom0" / "agent.py").read_bytes())
+    for name in ("agent.py", "preloaded.py"):
+        yield regular_file(name, (HERE / "dom0" / name).read_bytes())
     yield regular_file("usr/bin/pvefi", PVEFI.encode(), executable=True)
 
 

@@ -151,6 +151,7 @@ class DeviceModel(_Library):
         self._map = self._function("map_io_range_to_ioreq_server", c_int, _u16, _u16, c_int, _u64, _u64)
         self._state = self._function("set_ioreq_server_state", c_int, _u16, _u16, c_int)
         self._destroy = self._function("destroy_ioreq_server", c_int, _u16, _u16)
+        self._shutdown = self._function("shutdown", c_int, _u16, c_uint)
 
     def create_ioreq_server(self, domid: int) -> int:
         """Return the id of a new ioreq server of the domain's, without a ring for buffered requests."""
@@ -179,6 +180,11 @@ class DeviceModel(_Library):
         """End an ioreq server; a vCPU that waits for it goes on as if nobody had its port."""
         if self._destroy(self._handle, domid, identity) < 0:
             raise _failed(f"domain {domid}: ioreq server {identity} cannot be destroyed")
+
+    def shut_down(self, domid: int, reason: int) -> None:
+        """Shut the domain down for `reason`, one of SHUTDOWN_*; whoever made it does what is due then."""
+        if self._shutdown(self._handle, domid, reason) < 0:
+            raise _failed(f"domain {domid}: it cannot be shut down")
 
 
 class ForeignMemory(_Library):
