@@ -17,14 +17,17 @@ from pvefi.efi.firmware import Firmware
 from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
+from pvefi.efi.startup import make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
+from pvefi.image import Image
 from pvefi.judge import MemoryWish, judge
+from pvefi.legacy import Legacy, ending, take_over
 from pvefi.machines import (
     Finished,
     ForeignBoot,
@@ -44,12 +47,14 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
+from pvefi.trace.spelling import quoted
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
 __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_LINE_SHOWN = 120  # characters
 _SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
 _SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
@@ -71,33 +76,40 @@ class Observer:
     notice: Callable[[str], None] = lambda _text: None
 
 
-def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
+def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None) -> BootResult:
     """Boot an image through one of its entries and return what happened.
 
+    With a `legacy` another process can go on with the guest when this one dies, or this one does.
     UsageError when the guest lacks memory for the image, that or ImageError when its variables cannot be kept
     where they are to be, MachineError when the machine fails; a guest that fails is a result.
     KeyboardInterrupt passes through, the guest ended.
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
+    variables = prepared.options.variables or (legacy.variables if legacy is not None else None)
     with ExitStack() as stack:
-        kept = stack.enter_context(closing(Kept.open(prepared.options.variables)))
+        kept = stack.enter_context(closing(Kept.open(variables)))
         directory = None
         if prepared.options.esp is not None:
             directory = stack.enter_context(closing(HostDirectory(prepared.options.esp)))
         if kept.only_read:
-            name = prepared.options.variables
-            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
-        return _boot(prepared, observer, kept, directory)
+            observer.notice(
+                f"{variables}: cannot be written: what the guest changes of its variables is refused"
+            )
+        return _boot(prepared, observer, kept, directory, legacy)
 
 
 def _boot(
-    prepared: PreparedBoot, observer: Observer, kept: Kept, directory: HostDirectory | None
+    prepared: PreparedBoot,
+    observer: Observer,
+    kept: Kept,
+    directory: HostDirectory | None,
+    legacy: Legacy | None,
 ) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal)
+    progress = Progress(options.goal, ring_tells=_is_linux(prepared.image))
     broken: list[str] = []
 
     def mailbox() -> Mailbox:
@@ -119,7 +131,7 @@ def _boot(
             guest.ram(start.memory_map),
             trampoline,
             start,
-            Hypervisor(*mailbox().hypervisor()),
+            Hypervisor(*mailbox().hypervisor(), extra=options.machine.extra_version),
             PROFILES[options.profile],
             surroundings,
         )
@@ -154,7 +166,7 @@ def _boot(
         observer.keyboard,
     )
     progress.steer(guest)
-    with closing(guest):
+    with ending(guest, legacy):
         read_declarations()  # while the machine starts
         surroundings = Surroundings(
             console=observer.console,
@@ -169,7 +181,10 @@ def _boot(
             kept=kept,
             directory=directory,
         )
-        firmware = Firmware(environment, enter, record, guest.instructions)
+        keep = legacy.keep if legacy is not None else None
+        firmware = Firmware(environment, enter, record, guest.instructions, keep)
+        if legacy is not None and legacy.taken_over:
+            take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
         seconds = progress.seconds()
         stop, handoff = _handoff(
@@ -180,7 +195,9 @@ def _boot(
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=_told(progress.amended(verdict), stop, guest),
+            verdict=_told(
+                _with_last_line(progress.amended(verdict), options.goal, firmware.environment), stop, guest
+            ),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -191,6 +208,20 @@ def _boot(
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _is_linux(image: Image) -> bool:
+    """Whether no hypervisor is known to come between the CPU and the kernel: the image holds Linux itself."""
+    return any((image.bzimage, image.vmlinux, image.unified))
+
+
+def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:
+    """Return the verdict on an image that ended too soon with what it said last: often the only reason."""
+    line = efi.last_line if efi is not None else ""
+    early = goal is Goal.USERSPACE or verdict.status != EfiStatus.SUCCESS
+    if verdict.outcome is not Outcome.EXITED or not early or not line:
+        return verdict
+    return replace(verdict, message=f"{verdict.message}; the last that it said: {quoted(line, _LINE_SHOWN)}")
 
 
 def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
@@ -221,7 +252,7 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
     _listen(guest, observer)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
-        verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
+        verdict = judge(stop, None, None, None, MemoryWish(given=1, wanted=0))
         return replace(
             not_started(prepared, ""),
             verdict=progress.amended(verdict),
