@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,24 +89,29 @@ TOLD = (
 WIDTH = 150
 
 
-def fill(folder: Path, image: Dom0Image) -> Path:
-    """Put Xen and its dom0, with the demonstration in it, into `folder`, and return where Xen stands."""
+def fill(folder: Path, image: Dom0Image, files: Iterable[Entry]) -> Path:
+    """Put Xen and its dom0, with `files` in it besides, into `folder`, and return where Xen stands.
+
+    The file run-at-boot is what dom0 does when it is up.
+    """
     folder.mkdir(parents=True)
     shutil.copyfile(image.xen_efi, folder / "xen.efi")
     shutil.copyfile(image.kernel, folder / "vmlinux")
     (folder / "xen.cfg").write_text(CONFIG)
-    files = [
-        regular_file("run-at-boot", DOM0.encode(), executable=True),
-        regular_file("demo/option", OPTION),
-        regular_file("demo/xen_efi_calls.py", (HERE / "xen_efi_calls.py").read_bytes()),
-        regular_file("demo/vmlinuz", kernel_file("cloud").read_bytes()),
-        regular_file("demo/probe", probe_initrd("cloud").read_bytes()),
-        *_source(image),
-    ]
     with (folder / "initrd").open("wb") as initrd:
         initrd.write(image.initrd.read_bytes())
         initrd.write(archive(with_folders(files)))
     return folder / "xen.efi"
+
+
+def _files(image: Dom0Image) -> Iterator[Entry]:
+    """Yield what the demonstration needs in dom0."""
+    yield regular_file("run-at-boot", DOM0.encode(), executable=True)
+    yield regular_file("demo/option", OPTION)
+    yield regular_file("demo/xen_efi_calls.py", (HERE / "xen_efi_calls.py").read_bytes())
+    yield regular_file("demo/vmlinuz", kernel_file("cloud").read_bytes())
+    yield regular_file("demo/probe", probe_initrd("cloud").read_bytes())
+    yield from _source(image)
 
 
 def _source(image: Dom0Image) -> Iterator[Entry]:
@@ -139,9 +144,11 @@ class Transcript:
         self.printed = max(self.printed, end)
 
 
-def run(folder: Path, image: Dom0Image, *, print_all: bool) -> tuple[BootResult, list[CallEvent], str]:
-    """Boot it all from files in `folder`; return the result, the calls and the console."""
-    xen = fill(folder / "esp" / "EFI" / "Xen", image)
+def run(
+    folder: Path, image: Dom0Image, files: Iterable[Entry], *, print_all: bool = False
+) -> tuple[BootResult, list[CallEvent], str]:
+    """Boot it all, put into `folder`; return the result, the calls and the console."""
+    xen = fill(folder / "esp" / "EFI" / "Xen", image, files)
     store = folder / "vars.fd"
     store.write_bytes(empty_store(OVMF_4M))
     transcript, calls = Transcript(print_all), list[CallEvent]()
@@ -203,7 +210,9 @@ def main(words: list[str]) -> int:
     try:
         image = dom0_image()
         with tempfile.TemporaryDirectory(prefix="pvefi-demo-") as scratch:
-            result, calls, console = run(given.keep or Path(scratch), image, print_all=given.all)
+            result, calls, console = run(
+                given.keep or Path(scratch), image, _files(image), print_all=given.all
+            )
     except (CorpusError, PvefiError) as error:
         print(f"xen-demo: {error}", file=sys.stderr)
         return 1
