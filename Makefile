@@ -6,7 +6,7 @@ ARGS   ?=
 PYTHON := .venv/bin/python
 export KERNEL # recipes take it from the environment: a path may hold any character
 
-.PHONY: help boot test test-all golden bench docs guest environment environment-dev packages clean
+.PHONY: help boot test test-all test-xen golden bench docs guest xen-demo environment environment-dev packages clean
 
 help: ## list the targets
 	@echo 'pvefi: boot unmodified kernels through their EFI entry'
@@ -32,11 +32,18 @@ test-all: packages environment-dev ## run the tests with the full cross products
 	@echo 'running all tests, the full cross products too'
 	@$(PYTHON) -m pytest -q $(ARGS)
 
+test-xen: packages environment-dev ## run the tests that have a real Xen, in QEMU
+	@echo 'running the tests on Xen; the first run makes a dom0 from packages, and keeps it'
+	@$(PYTHON) -m pytest -q tests/xen -m 'not full' $(ARGS)
+
 golden: environment-dev ## record the golden traces of tests/golden anew
 	@$(PYTHON) -m pytest -q tests/test_corpus_boots.py -k golden --renew-golden $(ARGS)
 
 bench: environment-dev ## measure the figures of docs/figures.md
 	@$(PYTHON) bench/run.py $${KERNEL:+--kernel "$$KERNEL"} $(ARGS)
+
+xen-demo: environment ## show Xen, its dom0 and a guest, all of them booted through EFI by pvefi
+	@exec $(PYTHON) tools/xen_demo.py $(ARGS)
 
 docs: environment-dev ## rewrite the tables of docs/ that are made from the code
 	@$(PYTHON) tools/build_docs.py $(ARGS)

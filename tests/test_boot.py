@@ -19,6 +19,7 @@ from pvefi.guest.trampoline import Trampoline
 from pvefi.machines import Hardware, Keyboard
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.prepare import BootOptions, prepare
+from pvefi.spec.pvefi.hypervisor_information import HYPERVISOR_INFORMATION_VERSION
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
@@ -373,7 +374,7 @@ def test_the_hypervisor_s_table_is_found(booted: Booted) -> None:
     first = int.from_bytes(guids.PVEFI_HYPERVISOR_INFORMATION.wire[:4], "little")
     read = bytes.fromhex("8b00")  # mov (%rax), %eax: its version
     result = booted.code(BEGIN + load(2, first) + FIND_TABLE + read + END)
-    assert result.verdict.status == 1
+    assert result.verdict.status == HYPERVISOR_INFORMATION_VERSION
 
 
 def test_without_acpi_nothing_is_found(booted: Booted) -> None:

@@ -28,8 +28,9 @@ from pvefi.efi import coverage
 from pvefi.efi.coverage import Offer
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES, Profile
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.start import Start
-from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.efi.startup import make_environment
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Action, Function, MailboxLayout
 from pvefi.layout import Bytes, Scalar, Structure
@@ -276,13 +277,17 @@ def _segments() -> str:
 
 _C_TYPES = {"B": "uint8_t", "H": "uint16_t", "I": "uint32_t", "Q": "uint64_t"}
 _INFORMATION = {
-    "version": "version of this structure: 1",
+    "version": "version of this structure: 2",
     "size": "size of this structure in bytes; a later version may append fields",
     "signature": "what CPUID leaf `cpuid_base` returns in ebx, ecx and edx, in this order",
     "cpuid_base": "the hypervisor's first CPUID leaf; 0, and `signature` all zero, where CPUID has none",
     "start_info": "guest physical address of a copy of hvm_start_info",
     "start_info_size": "size of that copy in bytes, without what it points to",
     "reserved": "0",
+    "xen_version": "Xen's major version in bits 31-16, its minor version in bits 15-0; 0 on anything else",
+    "xen_extra_version": "what follows these in Xen's version, such as `.7`, filled up with zeroes; "
+    "all zero where the host does not know it",
+    "reserved2": "0",
 }
 
 

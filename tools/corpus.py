@@ -164,7 +164,10 @@ ITEMS = (
     Item("efitools-programs", "efitools", ("usr/bin/*",), "keys and authenticated variables in a guest"),
     Item("chattr", "e2fsprogs", ("usr/bin/chattr", "usr/bin/lsattr"), "lets a variable's file be changed"),
     Item("kexec", "kexec-tools", ("sbin/kexec",), "starts a kernel from a kernel"),
-    _libraries("libc6", "ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0"),
+    _libraries(
+        "libc6",
+        *("ld-linux-x86-64.so.2", "libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1"),
+    ),
     _libraries("libefivar1", "libefivar.so.1"),
     _libraries("libefiboot1", "libefiboot.so.1"),
     _libraries("libssl3", "libcrypto.so.3"),

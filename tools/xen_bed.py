@@ -5,8 +5,9 @@
     python3 tools/xen_bed.py run 'xl info' 'pvefi doctor'
 
 runs shell commands in a dom0 that has the pvefi of this tree; Xen runs its guests by AMD's SVM, which QEMU
-emulates. A dom0 is started once (its parts are made by tools/xen_image.py) and its state kept in the cache;
-each goes on from there, in a second or two, and nothing is left of it when it is closed or its process ends.
+emulates. A dom0 is started once (its parts are made by tools/xen_image.py) and its state kept in the cache,
+with pvefi loaded; each goes on from there, in a second or two, and nothing is left of it when it is closed or
+its process ends.
 Runs in pvefi's environment.
 """
 
@@ -16,6 +17,7 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -24,7 +26,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
@@ -40,53 +42,37 @@ __all__ = ["resume"]
 
 START_SECONDS = 120.0
 RESUME_SECONDS = 60.0
-UNUSED_SECONDS = 7 * 24 * 3600
-PATTERNS = ("dom0-*", "state-*", "source-*", ".part-*")
+UNUSED_SECONDS = {"dom0-*": 7 * 86400, "state-*": 7 * 86400, "loaded-*": 3600, ".part-*": 86400}
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pvefi"
 
 
 def resume(memory: int = MEMORY, image: Dom0Image | None = None) -> Dom0:
-    """Return a fresh dom0 with `memory` MiB in its machine, and this tree's pvefi in it.
+    """Return a fresh dom0 with `memory` MiB in its machine, and this tree's pvefi in it, loaded.
 
     Dom0Error when there is none to be had; CorpusError when its parts are not.
     """
     image = image or dom0_image()
-    state = _state(image, memory)
-    dom0 = _resumed(image, memory, state)
-    if dom0 is None:
-        state.unlink(missing_ok=True)
-        dom0 = _resumed(image, memory, _state(image, memory))
-    if dom0 is None:
-        raise Dom0Error("expected a dom0 to go on from its saved state, found that it does not")
-    try:
-        dom0.give(_source(image), "pvefi.tar")
-        dom0.done(f"date -s @{time.time():.0f} && mkdir -p /opt && tar -xf /host/pvefi.tar -C /opt")
-    except BaseException:
-        dom0.close()
-        raise
-    return dom0
-
-
-def _resumed(image: Dom0Image, memory: int, state: Path) -> Dom0 | None:
-    dom0 = Dom0(Machine(image, memory, state))
-    mount = "mkdir -p /host && mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 host /host"
-    try:
-        end = dom0.start(mount, seconds=RESUME_SECONDS).wait()
-        if not end.status:
+    for _ in range(2):
+        state = _loaded_state(image, memory)
+        dom0 = Dom0(Machine(image, memory, state))
+        mount = "mkdir -p /host && mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 host /host"
+        try:
+            dom0.done(f"date -s @{time.time():.0f} && {mount}", seconds=RESUME_SECONDS)
+        except Dom0Error as error:
+            dom0.close()
+            Progress("xen").say(f"a saved dom0 does not go on ({error}): a new one is started")
+            state.unlink(missing_ok=True)
+            _base_file(image, memory).unlink(missing_ok=True)
+        except BaseException:
+            dom0.close()
+            raise
+        else:
             return dom0
-        problem = str(end)
-    except Dom0Error as error:
-        problem = str(error)
-    except BaseException:
-        dom0.close()
-        raise
-    dom0.close()
-    Progress("xen").say(f"the saved dom0 does not go on ({problem}): a new one is started")
-    return None
+    raise Dom0Error("expected a dom0 to go on from its saved state, found that it does not")
 
 
-def _state(image: Dom0Image, memory: int) -> Path:
-    """Return the file with the state of a dom0 that has just started, made when there is none."""
+def _base_file(image: Dom0Image, memory: int) -> Path:
+    """Return where the state of a dom0 stands that has just started."""
     version = subprocess.run(
         ["qemu-system-x86_64", "--version"],
         check=False,
@@ -94,30 +80,45 @@ def _state(image: Dom0Image, memory: int) -> Path:
         text=True,
         stdin=subprocess.DEVNULL,
     ).stdout
-    words = command(image, memory, Path("share"))
     # The machine's clock is the host's: a dom0 measures its frequency when it starts.
-    told = [image.key, version, words, _processor()]
+    told = [image.key, version, command(image, memory, Path("share")), _processor()]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    folder = cache_folder() / "xen"
-    file = folder / f"state-{key}"
-    if not file.exists():
-        with _locked(folder):
-            if not file.exists():
-                _remove_unused(folder)
-                _make_state(image, memory, file)
-    os.utime(file)
+    return cache_folder() / "xen" / f"state-{key}"
+
+
+def _loaded_state(image: Dom0Image, memory: int) -> Path:
+    """Return the state of a dom0 that has this tree's pvefi loaded, made from the one before it."""
+    base = _base_file(image, memory)
+    files = sorted(path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    told = hashlib.sha256(base.name.encode())
+    for path in files:
+        told.update(str(path.relative_to(SOURCE)).encode() + b"\0")
+        told.update(hashlib.sha256(path.read_bytes()).digest())
+    file = base.with_name(f"loaded-{told.hexdigest()[:16]}")
+    with _locked(base.parent):
+        if not file.exists():
+            _remove_unused(base.parent)
+            if not base.exists():
+                _save(image, memory, None, base, lambda dom0: dom0.first_answer(START_SECONDS))
+            archive = _archive(image, files)
+            _save(image, memory, base, file, lambda dom0: dom0.load_pvefi(archive))
+        for path in (image.folder, base, file):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
     return file
 
 
-def _make_state(image: Dom0Image, memory: int, file: Path) -> None:
+def _save(
+    image: Dom0Image, memory: int, base: Path | None, file: Path, prepare: Callable[[Dom0], None]
+) -> None:
+    """Keep the state of a dom0 that `prepare` has prepared, which goes on from `base` or starts."""
     progress = Progress("xen")
-    progress.say("starting a dom0, to keep its state")
+    progress.say("loading pvefi in a dom0" if base else "starting a dom0")
     began = time.monotonic()
-    dom0 = Dom0(Machine(image, memory, None))
+    dom0 = Dom0(Machine(image, memory, base))
     part = file.with_name(f".part-{file.name}")
     try:
-        dom0.first_answer(START_SECONDS)
-        started = time.monotonic() - began
+        prepare(dom0)
         dom0.save(part)
         part.replace(file)
     except (Dom0Error, MachineError) as error:
@@ -125,7 +126,8 @@ def _make_state(image: Dom0Image, memory: int, file: Path) -> None:
     finally:
         dom0.close()
         part.unlink(missing_ok=True)
-    progress.say(f"the dom0 was up after {started:.1f} s; {file.stat().st_size / 1e6:.0f} MB are kept")
+    size = file.stat().st_size / 1e6
+    progress.say(f"that took {time.monotonic() - began:.1f} s; its state is kept, {size:.0f} MB")
 
 
 def _processor() -> str:
@@ -146,40 +148,28 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what nobody has used for a week: images, states and archives of other versions."""
-    oldest = time.time() - UNUSED_SECONDS
-    for path in (
-        *folder.glob("dom0-*"),
-        *folder.glob("state-*"),
-        *folder.glob("source-*"),
-        *folder.glob(".part-*"),
-    ):
-        if path.stat().st_mtime < oldest:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Remove what nobody has used for a week, and for an hour where it is of one state of the sources."""
+    for pattern, seconds in UNUSED_SECONDS.items():
+        for path in folder.glob(pattern):
+            if path.stat().st_mtime < time.time() - seconds:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _source(image: Dom0Image) -> Path:
-    """Return an archive of this tree's pvefi, byte-compiled for dom0's Python; made once for each state."""
-    files = sorted(path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    told = hashlib.sha256(image.key.encode())
-    for path in files:
-        told.update(
-            str(path.relative_to(SOURCE)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest()
-        )
-    kept = cache_folder() / "xen" / f"source-{told.hexdigest()[:16]}.tar"
-    if not kept.exists():
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=kept.parent) as scratch:
-            folder = Path(scratch) / "pvefi"
-            for path in files:
-                target = folder / path.relative_to(SOURCE)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-            byte_compile(image.root, folder, "/opt/pvefi")
-            with tarfile.open(Path(scratch) / "tar", "w") as archive:
-                archive.add(folder, "pvefi")
-            (Path(scratch) / "tar").replace(kept)
-    os.utime(kept)
-    return kept
+def _archive(image: Dom0Image, files: Sequence[Path]) -> bytes:
+    """Return an archive of this tree's pvefi, byte-compiled for dom0's Python and without its sources."""
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=cache_folder() / "xen") as scratch:
+        folder = Path(scratch) / "pvefi"
+        for path in files:
+            target = folder / path.relative_to(SOURCE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        byte_compile(image.root, folder, "/opt/pvefi", in_place=True)
+        for path in folder.rglob("*.py"):
+            path.unlink()
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
+            archive.add(folder, "pvefi")
+        return packed.getvalue()
 
 
 def _show(dom0: Dom0, commands: Sequence[str], seconds: float) -> int:

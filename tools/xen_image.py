@@ -15,7 +15,6 @@ Runs in pvefi's environment, for pip and pyelftools.
 from __future__ import annotations
 
 import argparse
-import functools
 import gzip
 import hashlib
 import json
@@ -128,7 +127,7 @@ def dom0_image(corpus: Corpus | None = None) -> Dom0Image:
         if any(release not in path.parts for path in corpus.files(item)):
             corpus.files(item, refresh=True)
     wheels = wheel_files(cache_folder() / "xen" / "wheels")
-    python = _python_library(corpus)
+    python = _python_files(corpus, wheels)
     programs = _programs(corpus, python)
     sources = [HERE / "xen_image.py", HERE / "xen_wheels.py", *sorted((HERE / "dom0").iterdir())]
     told = {
@@ -139,7 +138,7 @@ def dom0_image(corpus: Corpus | None = None) -> Dom0Image:
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / "xen" / f"dom0-{key}"
     if not folder.is_dir():
-        _build(folder, corpus, _files(corpus, programs, python, wheels))
+        _build(folder, corpus, _files(corpus, programs, python))
     return Dom0Image(folder)
 
 
@@ -164,9 +163,12 @@ def run_python(root: Path, *words: str, seconds: float = 300.0) -> None:
         raise CorpusError(f"the dom0's Python fails: {(done.stdout + done.stderr).strip()[-500:]}")
 
 
-def byte_compile(root: Path, folder: Path, shown_as: str) -> None:
-    """Byte-compile all of `folder` by the Python of `root`, for use at the path `shown_as`."""
-    words = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
+def byte_compile(root: Path, folder: Path, shown_as: str, *, in_place: bool = False) -> None:
+    """Byte-compile all of `folder` by the Python of `root`, for use at the path `shown_as`.
+
+    With `in_place` the compiled file stands beside its source, and can be imported without it.
+    """
+    words = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *(["-b"] if in_place else []))
     run_python(root, *words, "-s", str(folder), "-p", shown_as, str(folder))
 
 
@@ -190,20 +192,26 @@ def _needed_items(programs: tuple[Entry, ...]) -> Iterator[str]:
             yield item.name
 
 
-def _python_library(corpus: Corpus) -> dict[str, bytes]:
-    return package_files(
-        {inside: path.read_bytes() for item in PYTHON_ITEMS for inside, path in corpus.members(item).items()}
-    )
+def _python_files(corpus: Corpus, wheels: Iterable[Path]) -> dict[str, bytes]:
+    """Return Python's library, and the packages in wheels, by their paths in the initrd."""
+    found = {
+        inside: path.read_bytes() for item in PYTHON_ITEMS for inside, path in corpus.members(item).items()
+    }
+    for wheel in wheels:
+        found |= {f"{PACKAGES}/{name}": data for name, data in wheel_contents(wheel).items()}
+    return package_files(found)
 
 
 def _programs(corpus: Corpus, python: Mapping[str, bytes]) -> tuple[Entry, ...]:
+    """Return the programs, and the libraries that they and Python's extension modules need."""
     programs = {
         inside: path.read_bytes() for item in PROGRAMS for inside, path in corpus.members(item).items()
     }
-    programs |= {name: data for name, data in python.items() if "lib-dynload" in name}
-    programs |= {f"{LIBRARY_FOLDER}/{name}": _library(corpus, name) for name in LIBRARIES}
+    shared = {name: data for name, data in python.items() if ".so" in PurePosixPath(name).suffixes}
+    programs |= shared | {f"{LIBRARY_FOLDER}/{name}": _library(corpus, name) for name in LIBRARIES}
+    bundled = {PurePosixPath(name).name: data for name, data in shared.items() if ".libs/" in name}
     try:
-        return program_entries(programs, functools.partial(_library, corpus))
+        return program_entries(programs, lambda name: bundled.get(name) or _library(corpus, name))
     except LookupError as error:
         raise CorpusError(f"the corpus lacks the {error.args[0]}") from None
 
@@ -269,17 +277,11 @@ def _read(root: Path) -> Iterator[Entry]:
             yield regular_file(name, path.read_bytes(), executable=bool(mode & stat.S_IXUSR))
 
 
-def _files(
-    corpus: Corpus, programs: tuple[Entry, ...], python: Mapping[str, bytes], wheels: Iterable[Path]
-) -> Iterator[Entry]:
+def _files(corpus: Corpus, programs: tuple[Entry, ...], python: Mapping[str, bytes]) -> Iterator[Entry]:
     """Yield all that the initrd has before anything is byte-compiled; later ones replace earlier ones."""
     yield from (directory(name) for name in FOLDERS)
     yield from (regular_file(name, data) for name, data in python.items())
     yield from programs
-    contents: dict[str, bytes] = {}
-    for wheel in wheels:
-        contents |= wheel_contents(wheel)
-    yield from (regular_file(f"{PACKAGES}/{name}", data) for name, data in package_files(contents).items())
     for inside, path in corpus.members("xen-scripts").items():
         yield regular_file(inside, path.read_bytes(), executable=inside.startswith("etc/xen/scripts/"))
     for inside in corpus.members("xen-utils"):
@@ -289,7 +291,8 @@ def _files(
     yield from _modules(corpus)
     yield regular_file("bin/busybox", corpus.file("busybox").read_bytes(), executable=True)
     yield regular_file("init", (HERE / "dom0" / "init").read_bytes(), executable=True)
-    yield regular_file("agent.py", (HERE / "dom0" / "agent.py").read_bytes())
+    for name in ("agent.py", "preloaded.py"):
+        yield regular_file(name, (HERE / "dom0" / name).read_bytes())
     yield regular_file("usr/bin/pvefi", PVEFI.encode(), executable=True)
 
 

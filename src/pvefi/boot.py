@@ -17,13 +17,15 @@ from pvefi.efi.firmware import Firmware
 from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment, read_declarations
+from pvefi.efi.startup import make_environment, read_declarations
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
+from pvefi.image import Image
 from pvefi.judge import MemoryWish, judge
 from pvefi.legacy import Legacy, ending, take_over
 from pvefi.machines import (
@@ -45,12 +47,14 @@ from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import CallEvent
 from pvefi.trace.log import CallLog
+from pvefi.trace.spelling import quoted
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
 
 __all__ = ["Observer", "boot"]
 
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
+_LINE_SHOWN = 120  # characters
 _SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
 _SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
@@ -105,7 +109,7 @@ def _boot(
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal)
+    progress = Progress(options.goal, ring_tells=_is_linux(prepared.image))
     broken: list[str] = []
 
     def mailbox() -> Mailbox:
@@ -127,7 +131,7 @@ def _boot(
             guest.ram(start.memory_map),
             trampoline,
             start,
-            Hypervisor(*mailbox().hypervisor()),
+            Hypervisor(*mailbox().hypervisor(), extra=options.machine.extra_version),
             PROFILES[options.profile],
             surroundings,
         )
@@ -191,7 +195,9 @@ def _boot(
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
-            verdict=_told(progress.amended(verdict), stop, guest),
+            verdict=_told(
+                _with_last_line(progress.amended(verdict), options.goal, firmware.environment), stop, guest
+            ),
             handoff=handoff,
             calls=calls.kept(),
             calls_made=calls.made,
@@ -202,6 +208,20 @@ def _boot(
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _is_linux(image: Image) -> bool:
+    """Whether no hypervisor is known to come between the CPU and the kernel: the image holds Linux itself."""
+    return any((image.bzimage, image.vmlinux, image.unified))
+
+
+def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:
+    """Return the verdict on an image that ended too soon with what it said last: often the only reason."""
+    line = efi.last_line if efi is not None else ""
+    early = goal is Goal.USERSPACE or verdict.status != EfiStatus.SUCCESS
+    if verdict.outcome is not Outcome.EXITED or not early or not line:
+        return verdict
+    return replace(verdict, message=f"{verdict.message}; the last that it said: {quoted(line, _LINE_SHOWN)}")
 
 
 def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
@@ -232,7 +252,7 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
     _listen(guest, observer)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
-        verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
+        verdict = judge(stop, None, None, None, MemoryWish(given=1, wanted=0))
         return replace(
             not_started(prepared, ""),
             verdict=progress.amended(verdict),

@@ -17,6 +17,7 @@ __all__ = ["InstructionTime", "Progress"]
 _SOON, _FIRST_SPAN, _LONGEST_SPAN = 0.1, 1.0, 60.0
 """Seconds until the CPUs are looked at: after a hint, after the first look, and at the latest."""
 _USER_RING = 3
+_ENDS_OF_A_PANIC = (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.FAULTED, Outcome.TIMED_OUT)
 _IDLE_SAMPLES = 2
 """How often in a row all CPUs have to be seen halted for good."""
 
@@ -46,11 +47,14 @@ class Progress:
 
     A kernel that another one starts by kexec is part of the same boot and passes no milestone again.
 
+    With `ring_tells` a CPU at privilege level 3 runs a process; under a hypervisor kernels may run there too.
+
     The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: Goal, *, ring_tells: bool = True) -> None:
         self._goal = goal
+        self._ring_tells = ring_tells
         self._guest: Steered | None = None
         self._listens = False
         self._span = _FIRST_SPAN
@@ -170,7 +174,7 @@ class Progress:
             )
         elif self._stays:
             self._finish(Verdict(Outcome.PANICKED, self._stays))
-        if user:
+        if user and self._ring_tells:
             self._user_space("a CPU was seen at privilege level 3")
         elif self._announced:
             self._user_space(f"the kernel says {self._announced!r}")
@@ -186,13 +190,14 @@ class Progress:
     def amended(self, verdict: Verdict) -> Verdict:
         """Return the verdict that counts, with the kernels that have followed the first by kexec.
 
-        A guest that resets or switches off after a panic has panicked, a crash kernel between them or not.
+        A guest that resets, switches off or crashes after a panic has panicked, a crash kernel between them
+        or not: a Linux that panics on Xen tells that to Xen, which takes it for a crash.
         """
         more = self._followers
         followed = f"; {more} more kernel{'s'[: more > 1]} had been started by kexec" if more else ""
         verdict = replace(verdict, message=verdict.message + followed)
         panic = self._panic or self._crashed
-        if panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
+        if panic and verdict.outcome in _ENDS_OF_A_PANIC:
             return Verdict(Outcome.PANICKED, f"{panic}; then {verdict.message}")
         return verdict
 

@@ -203,10 +203,13 @@ class BootResult:
 
 
 def succeeded(result: BootResult) -> bool:
-    """Whether the guest did what it was started for: reached the goal, or ended with EFI_SUCCESS."""
+    """Whether the guest did what it was started for: reached the goal, or ended with EFI_SUCCESS before it.
+
+    Where a first process is wanted, that is no success: Xen ends so when it cannot go on.
+    """
     outcome = result.verdict.outcome
     if outcome is Outcome.EXITED:
-        return result.verdict.status == EfiStatus.SUCCESS
+        return result.verdict.status == EfiStatus.SUCCESS and result.goal is not Goal.USERSPACE
     if outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED):
         return result.goal is Goal.EXIT
     return outcome in (Outcome.HANDOFF, Outcome.USER_SPACE, Outcome.LEFT)

@@ -12,7 +12,8 @@ import pytest
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.profiles import PROFILES
-from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
+from pvefi.efi.startup import make_environment
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.layout import Guid
@@ -222,15 +223,21 @@ def test_something_that_is_no_rsdp_is_refused(data: bytes, text: str) -> None:
 
 
 def information(started: Started) -> tuple[int, int, bytes, int, int, int, int]:
+    """Return what a reader of version 1 reads."""
     found = struct.unpack("<II12sIQII", started.memory.read(started.information, 40))
     return found[0], found[1], found[2], found[3], found[4], found[5], found[6]
+
+
+def xen_s_version(started: Started) -> tuple[int, bytes, int]:
+    found = struct.unpack("<I16sI", started.memory.read(started.information + 40, 24))
+    return found[0], found[1], found[2]
 
 
 def test_the_hypervisor_s_table_has_what_cpuid_and_the_machine_told() -> None:
     started = Started(command_line="console=hvc0")
     assert started.tables[guids.PVEFI_HYPERVISOR_INFORMATION] == started.information
     version, size, signature, base, address, start_info_size, reserved = information(started)
-    assert (version, size, reserved) == (1, 40, 0)
+    assert (version, size, reserved) == (2, 64, 0)
     assert (signature, base) == (b"XenVMMXenVMM", 0x40000000)
     copy = HvmStartInfo.read(started.memory.read(address, start_info_size))
     memmap = started.memory.read(copy.memmap_paddr, HvmMemmapTableEntry.SIZE)
@@ -266,8 +273,24 @@ def test_the_copy_s_module_list_is_a_copy_too() -> None:
 
 
 def test_a_guest_under_nobody_has_zeroes() -> None:
-    found = information(Started(hypervisor=Hypervisor(0, bytes(12))))
-    assert found[2:4] == (bytes(12), 0)
+    started = Started(hypervisor=Hypervisor(0, bytes(12)))
+    assert information(started)[2:4] == (bytes(12), 0)
+    assert xen_s_version(started) == (0, bytes(16), 0)
+
+
+def test_xen_s_version_is_told_as_xen_s_own_hypercall_tells_it() -> None:
+    started = Started(hypervisor=Hypervisor(0x40000000, b"XenVMMXenVMM", 4 << 16 | 17, ".7"))
+    assert xen_s_version(started) == (0x0004_0011, b".7".ljust(16, b"\0"), 0)
+
+
+def test_a_long_extra_version_is_cut_before_the_zero_that_ends_it() -> None:
+    started = Started(hypervisor=Hypervisor(0x40000000, b"XenVMMXenVMM", 4 << 16 | 17, ".7-" + "x" * 20))
+    assert xen_s_version(started)[1] == b".7-xxxxxxxxxxxx\0"
+
+
+def test_what_another_hypervisor_s_next_leaf_holds_is_not_taken_for_xen_s_version() -> None:
+    started = Started(hypervisor=Hypervisor(0x40000000, b"KVMKVMKVM\0\0\0", 0x01007EFB, ".7"))
+    assert xen_s_version(started) == (0, bytes(16), 0)
 
 
 # ---------------------------------------------------------------- the rest

@@ -210,32 +210,44 @@ def test_a_hypervisor_that_does_not_say_who_it_is_is_none() -> None:
     """unicorn sets CPUID's hypervisor bit and leaves leaf 0x40000000 empty."""
     with started(MACHINE) as run:
         run.go()
-        assert run.mailbox_host_side().hypervisor() == (0, bytes(12))
+        assert run.mailbox_host_side().hypervisor() == (0, bytes(12), 0)
 
 
 # Microsoft's and the others' leaves: highest leaf, then the 12 characters in ebx, ecx, edx.
-HYPERVISORS: list[tuple[dict[int, tuple[int, bytes]], tuple[int, bytes]]] = [
-    ({0x40000000: (0x40000002, b"XenVMMXenVMM")}, (0x40000000, b"XenVMMXenVMM")),
-    ({0x40000000: (0x40000001, b"TCGTCGTCGTCG")}, (0x40000000, b"TCGTCGTCGTCG")),
+HYPERVISORS: list[tuple[dict[int, tuple[int, bytes]], tuple[int, bytes, int]]] = [
     (
-        {0x40000000: (0x40000005, b"Microsoft Hv"), 0x40000100: (0x40000101, b"KVMKVMKVM\0\0\0")},
-        (0x40000100, b"KVMKVMKVM\0\0\0"),
+        {0x40000000: (0x40000005, b"XenVMMXenVMM"), 0x40000001: (0x40011, bytes(12))},
+        (0x40000000, b"XenVMMXenVMM", 0x40011),
+    ),
+    ({0x40000000: (0x40000001, b"TCGTCGTCGTCG")}, (0x40000000, b"TCGTCGTCGTCG", 0)),
+    (
+        # What a leaf beyond the highest answers is nobody's version.
+        {0x40000000: (0x40000000, b"TCGTCGTCGTCG"), 0x40000001: (7, bytes(range(12)))},
+        (0x40000000, b"TCGTCGTCGTCG", 0),
+    ),
+    (
+        {
+            0x40000000: (0x40000005, b"Microsoft Hv"),
+            0x40000100: (0x40000101, b"KVMKVMKVM\0\0\0"),
+            0x40000101: (0x01007EFB, bytes(12)),
+        },
+        (0x40000100, b"KVMKVMKVM\0\0\0", 0x01007EFB),
     ),
     (
         {0x40000000: (0x40000005, b"Microsoft Hv"), 0x40000100: (0, bytes(12))},
-        (0x40000000, b"Microsoft Hv"),
+        (0x40000000, b"Microsoft Hv", 0),
     ),
     (
         # A leaf beyond the highest one may answer with what the highest basic leaf does.
         {0x40000000: (0x40000005, b"Microsoft Hv"), 0x40000100: (7, bytes(range(12)))},
-        (0x40000000, b"Microsoft Hv"),
+        (0x40000000, b"Microsoft Hv", 0),
     ),
 ]
 
 
 @pytest.mark.parametrize(("leaves", "expected"), HYPERVISORS)
 def test_the_hypervisor_that_cpuid_announces_is_found(
-    leaves: dict[int, tuple[int, bytes]], expected: tuple[int, bytes]
+    leaves: dict[int, tuple[int, bytes]], expected: tuple[int, bytes, int]
 ) -> None:
     memory = GuestMemory([RamBlock(0, memoryview(mmap.mmap(-1, 16 * MIB)))])
     for part in TRAMPOLINE.segments:

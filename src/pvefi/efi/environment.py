@@ -111,7 +111,7 @@ class Environment:
     SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on. `monotonic_count` is the last
     count given out, None before the first. `variable_order` has for each variable which one follows, and for
     None the first, as far as that has been looked up. `memory_attributes` is None where nothing stays in the
-    guest, `volume` where no directory is served.
+    guest, `volume` where no directory is served. `said` is the end of what was written to the console by EFI.
     """
 
     physical: GuestMemory
@@ -142,6 +142,7 @@ class Environment:
     final_memory_map: tuple[MemoryDescriptor, ...] = ()
     restarted: bool = False
     volume: Volume | None = None
+    said: str = ""
     monotonic_count: int | None = None
     variable_order: dict[tuple[str, Guid] | None, tuple[str, Guid]] = field(default_factory=dict)
 
@@ -150,6 +151,12 @@ class Environment:
         if protocol in self.profile.protocols:
             return f"no handle has {guid_name(protocol)}"
         return f"{guid_name(protocol)} is {OUTSIDE_PROFILE} {self.profile.name}"
+
+    @property
+    def last_line(self) -> str:
+        """The last line with anything in it that was written to the console by EFI; empty for none."""
+        lines = [line.strip() for line in self.said.splitlines()]
+        return next((line for line in reversed(lines) if line), "")
 
     def named_ranges(self) -> tuple[NamedRange, ...]:
         """Return every range of guest physical memory that pvefi placed, by name."""

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pvefi.efi import boot, runtime
 from pvefi.efi.arena import Arena
 from pvefi.efi.environment import Environment, Surroundings
@@ -18,6 +16,7 @@ from pvefi.efi.paging import map_high_memory
 from pvefi.efi.pools import Pools
 from pvefi.efi.profiles import Profile
 from pvefi.efi.protocols import hypervisor_information, load_file2, rng, text_input, text_output
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.runtime.variables import provide_variables
 from pvefi.efi.smbios import entry_points
 from pvefi.efi.start import Start
@@ -35,15 +34,7 @@ from pvefi.spec.uefi.tables import (
     RuntimeServicesSupported,
 )
 
-__all__ = ["Hypervisor", "make_environment", "read_declarations"]
-
-
-@dataclass(frozen=True)
-class Hypervisor:
-    """Who runs the guest, by CPUID: first leaf and 12-byte signature, zeroes where nobody says so."""
-
-    cpuid_base: int
-    signature: bytes
+__all__ = ["make_environment", "read_declarations"]
 
 
 def read_declarations() -> None:
@@ -95,7 +86,7 @@ def make_environment(
     rng.install(efi)
     _install_tables(efi)
     provide_variables(efi)
-    information = hypervisor_information.install_table(efi, hypervisor.cpuid_base, hypervisor.signature)
+    information = hypervisor_information.install_table(efi, hypervisor)
     return efi, information
 
 

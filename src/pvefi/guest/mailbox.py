@@ -111,7 +111,7 @@ class MailboxLayout(Structure):
     lock: U64
     cpuid_base: U64
     signature: Annotated[bytes, Bytes(12)]
-    reserved: U32
+    hypervisor_version: U32
     blocking: U64
     abandon: U64
 
@@ -326,10 +326,13 @@ class Mailbox:
         """Return the guest's time-stamp counter when it last saw its call answered."""
         return int(self._words[_TSC_OUT])
 
-    def hypervisor(self) -> tuple[int, bytes]:
-        """Return the hypervisor's first CPUID leaf and 12-byte signature, (0, zeroes) where there is none."""
+    def hypervisor(self) -> tuple[int, bytes, int]:
+        """Return the hypervisor's first CPUID leaf, its 12-byte signature, and eax of the leaf after it.
+
+        Zeroes where there is none.
+        """
         page = MailboxLayout.unpack(self._words.cast("B"))
-        return page.cpuid_base, page.signature
+        return page.cpuid_base, page.signature, page.hypervisor_version
 
     def bound_waits(self, ticks: int) -> None:
         """Let the guest wait at most `ticks` of its time-stamp counter for an answer; 0 waits without end."""

@@ -38,6 +38,7 @@
 
         .set MAILBOX_CPUID_BASE,0xc8    # first CPUID leaf of the hypervisor, 0 when none announces itself
         .set MAILBOX_SIGNATURE,0xd0     # that leaf's ebx, ecx, edx: 12 characters
+        .set MAILBOX_HYPERVISOR_VERSION,0xdc    # the next leaf's eax, 0 when there is none
         .set MAILBOX_BLOCKING, 0xe0     # I/O port that blocks the CPU until the host has answered; 0 = none
         .set MAILBOX_ABANDON,  0xe8     # where to go when a wait runs out; 0 = return EFI_DEVICE_ERROR
         .set SIZE_OF_MAILBOX,  0xf0
@@ -469,7 +470,8 @@ start64:
         jmp     1f
 4:      movl    %edi, %eax              # nothing follows: it is Hyper-V itself
         cpuid
-1:      movl    %ebx, %eax
+1:      movl    %eax, %r8d              # its highest leaf
+        movl    %ebx, %eax
         orl     %ecx, %eax
         orl     %edx, %eax
         jz      2f                      # a leaf of zeroes: the bit is set, but nobody says who it is
@@ -477,6 +479,11 @@ start64:
         movl    %ebx, mailbox + MAILBOX_SIGNATURE
         movl    %ecx, mailbox + MAILBOX_SIGNATURE + 4
         movl    %edx, mailbox + MAILBOX_SIGNATURE + 8
+        leal    1(%rdi), %eax
+        cmpl    %eax, %r8d
+        jb      2f
+        cpuid
+        movl    %eax, mailbox + MAILBOX_HYPERVISOR_VERSION
 2:      movl    %esi, %ecx
         movl    $FUNCTION_BOOT, %eax
         callq   gate_common             # the host answers with an upcall of the image

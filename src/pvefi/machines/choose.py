@@ -94,7 +94,8 @@ def _xen(wish: QemuWish, options: XenOptions) -> XenMachine:
         )
     require_control_domain(options.root)
     find_xl()
-    return XenMachine(options, f"Xen {xen_version(options.root)}")
+    version = xen_version(options.root)
+    return XenMachine(options, f"Xen {version.text}", extra_version=version.extra)
 
 
 def _qemu(wish: QemuWish) -> QemuMachine:

@@ -214,6 +214,8 @@ class Machine(Protocol):
     """Whether a kernel runs on here after the hand-off."""
     watches: bool
     """Whether it can stop at a hand-off: watchpoints can be set."""
+    extra_version: str
+    """What follows major and minor in Xen's version, such as ".7"; empty where it is not Xen."""
     console: str
     """The name under which Linux knows the console that pvefi shows."""
 

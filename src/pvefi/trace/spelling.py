@@ -89,6 +89,8 @@ _SPELLINGS: Mapping[str, _Spelling] = MappingProxyType(
         "Authentication3Flag": _Spelling("EFI_VARIABLE_ENHANCED_AUTH_FLAG_"),  # UEFI 2.10 §8.2.3
         "CertificateIdType": _Spelling("EFI_VARIABLE_AUTHENTICATION_3_CERT_ID_"),  # UEFI 2.10 §8.2.1
         "CapsuleFlag": _Spelling("CAPSULE_FLAGS_"),  # UEFI 2.10 §8.5.3
+        "FileMode": _Spelling("EFI_FILE_MODE_"),  # UEFI 2.10 §13.5.2
+        "FileAttribute": _Spelling("EFI_FILE_"),  # UEFI 2.10 §13.5.2
         "Daylight": _Spelling("EFI_TIME_"),  # UEFI 2.10 §8.3.1
         "ResetType": _Spelling("EfiReset", camel=True),  # UEFI 2.10 §8.5.1
         "DevicePathType": _Spelling(  # as edk2 names them; UEFI 2.10 §10.3.1 has numbers

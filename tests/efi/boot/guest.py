@@ -10,10 +10,12 @@ from types import GeneratorType
 from typing import Any, cast
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
+from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.profiles import PROFILES
+from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Arguments, EndRun, In, InOut, Out, Text, VarArgs
 from pvefi.efi.start import Start, fetch_by_guest, read_start
-from pvefi.efi.startup import Hypervisor, make_environment
+from pvefi.efi.startup import make_environment
 from pvefi.guest.mailbox import Copy, Fill, Upcall
 from pvefi.guest.trampoline import load_trampoline
 from pvefi.layout import Guid
@@ -67,10 +69,11 @@ class FakeGuest:
     """A fresh environment on memory, with a stand-in for the guest's CPU.
 
     `calls` are the upcalls made, function and arguments; `functions` may hold what a guest function does.
+    `directory` is served as its volume.
     `typing` is what somebody types from look to look; then nobody will any more.
     """
 
-    def __init__(self, profile: str = "linux") -> None:
+    def __init__(self, profile: str = "linux", directory: HostDirectory | None = None) -> None:
         self.time = Time()
         self.memory = GuestMemory([RamBlock(0, memoryview(mmap(-1, SIZE)))])
         for part in trampoline().segments:
@@ -94,6 +97,7 @@ class FakeGuest:
             boot_services_end=lambda: None,
             kernel_may_start=lambda _: None,
             typed=lambda: self.typing.pop(0) if self.typing else None,
+            directory=directory,
         )
         self._profile = PROFILES[profile]
         self.efi: Environment

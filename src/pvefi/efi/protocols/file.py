@@ -102,8 +102,8 @@ def open_file(
     start = volume.file(this).file
     if open_mode not in files.OPEN_MODES:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{int(open_mode):#x} is no mode to open a file in")
-    creatable = files.VALID_ATTRIBUTES & ~files.FileAttribute.READ_ONLY
-    if open_mode & files.FileMode.CREATE and attributes & ~creatable:
+    creatable = int(files.VALID_ATTRIBUTES & ~files.FileAttribute.READ_ONLY)
+    if open_mode & files.FileMode.CREATE and int(attributes) & ~creatable:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"{int(attributes):#x} are no attributes of a new file")
     if open_mode != files.READING:
         raise EfiError(EfiStatus.WRITE_PROTECTED, "the volume can only be read")

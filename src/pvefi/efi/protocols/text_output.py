@@ -22,6 +22,7 @@ _ATTRIBUTE_MASK = 0x7F  # UEFI 2.10 §12.4.7: "Bits 0..3 are the foreground colo
 _LIGHT_GREY_ON_BLACK = 0x07
 _SGR_COLOURS = (0, 4, 2, 6, 1, 5, 3, 7)  # EFI counts blue, green, red; ECMA-48 red, green, blue
 _UNSHOWN = (range(0xD800, 0xE000), range(0x7F, 0xA0), range(0x20))  # surrogates and control characters
+_KEPT = 512  # characters of what was written last, for the verdict
 _LAYOUT = "\0\b\t\n\r"  # the control characters that UEFI 2.10 §12.4.3 gives a meaning, and tabs
 
 
@@ -98,6 +99,7 @@ def output_string(efi: Environment, this: Pointer, string: str) -> EfiStatus:
     """
     text = "".join(character for character in string if _shown(character))
     efi.surroundings.console(text)
+    efi.said = (efi.said + text)[-_KEPT:]
     _set_mode(efi, this, _advance(_mode(efi, this), text))
     return EfiStatus.SUCCESS if text == string else EfiStatus.WARN_UNKNOWN_GLYPH
 

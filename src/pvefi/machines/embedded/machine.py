@@ -25,6 +25,7 @@ class EmbeddedMachine:
     runs_kernels = False
     watches = True
     console = "ttyS0"
+    extra_version = ""
     epoch = None
 
     @property

@@ -37,6 +37,7 @@ class QemuMachine:
     runs_kernels = True
     watches = True
     console = "ttyS0"
+    extra_version = ""
 
     def __init__(
         self, options: QemuOptions, about: str = "", *, patience: float = 30.0, outlives: bool = False

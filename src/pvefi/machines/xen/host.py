@@ -4,17 +4,32 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from pvefi.errors import MachineError
 
-__all__ = ["PRIVCMD", "is_control_domain", "on_xen", "require_control_domain", "xen_version"]
+__all__ = ["PRIVCMD", "XenVersion", "is_control_domain", "on_xen", "require_control_domain", "xen_version"]
 
 PRIVCMD = "dev/xen/privcmd"
 """Through which every call to Xen goes, of xl and of pvefi."""
 
 _CONTROL = "control_d"  # what /proc/xen/capabilities says in dom0
 _NO_UUID = "00000000-0000-0000-0000-000000000000"  # that of dom0, where nobody has given it another
+
+
+@dataclass(frozen=True)
+class XenVersion:
+    """Xen's version in its three parts, such as 4, 17 and .7."""
+
+    major: str
+    minor: str
+    extra: str
+
+    @property
+    def text(self) -> str:
+        """All of it, such as 4.17.7."""
+        return f"{self.major}.{self.minor}{self.extra}" if self.major else ""
 
 
 def on_xen(root: Path = Path("/")) -> bool:
@@ -29,11 +44,10 @@ def is_control_domain(root: Path = Path("/")) -> bool:
     return on_xen(root) and _read(root / "sys/hypervisor/uuid") == _NO_UUID  # xenfs need not be mounted
 
 
-def xen_version(root: Path = Path("/")) -> str:
-    """Return Xen's version, such as 4.17.7; empty where this is not Xen."""
+def xen_version(root: Path = Path("/")) -> XenVersion:
+    """Return Xen's version; all empty where this is not Xen."""
     version = root / "sys/hypervisor/version"
-    major, minor = _read(version / "major"), _read(version / "minor")
-    return f"{major}.{minor}{_read(version / 'extra')}" if major and minor else ""
+    return XenVersion(_read(version / "major"), _read(version / "minor"), _read(version / "extra"))
 
 
 def require_control_domain(root: Path = Path("/")) -> None:

@@ -34,6 +34,7 @@ class XenMachine:
 
     options: XenOptions
     about: str = ""
+    extra_version: str = ""
     patience: float = 30.0
     held: HeldDomain | None = None
     hold: Callable[[HeldDomain | None], None] = lambda _: None
