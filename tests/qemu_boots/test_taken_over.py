@@ -17,7 +17,6 @@ from pvefi.efi.heir import Heir
 from pvefi.efi.kept import Kept
 from pvefi.efi.resume import SavedEfi, read_saved, resumed
 from pvefi.frozen_json import to_json
-from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Function, Request
 from pvefi.trace.events import CallEvent
 from tests.qemu_boots.conftest import Boots
@@ -54,10 +53,12 @@ class Successors:
 
     def _succeed(self, done: int) -> None:
         assert self._state is not None
-        trampoline = load_trampoline()
-        saved = read_saved(json.loads(self._state), trampoline, "the state")
         before = self._now.environment
-        if before is None or not saved.runtime:
+        if before is None:
+            return
+        trampoline = before.trampoline
+        saved = read_saved(json.loads(self._state), trampoline, "the state")
+        if not saved.runtime:
             return
         before.surroundings.kept.close()
         surroundings = replace(before.surroundings, kept=Kept.open(self._store))
