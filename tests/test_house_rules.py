@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point only to layers above, or to their own. Each line is one layer.
 LAYERS = (
-    ("errors", "layout", "files", "serial", "__init__"),
+    ("errors", "layout", "frozen_json", "files", "state_directory", "serial", "__init__"),
     ("spec",),
     ("trace", "verdict"),  # what happened, as values: efi makes events, machines know nothing of them
     ("image",),
@@ -33,8 +33,8 @@ LAYERS = (
     ("handoff", "judge", "console_watch"),
     ("evaluate", "report", "owner_changes", "enrollment"),
     ("console_watch",),
-    ("prepare", "progress"),
-    ("boot",),
+    ("prepare", "progress", "supervisor"),
+    ("boot", "held_guest", "legacy", "serve"),
     ("cli", "__main__"),
 )
 # What the order of the layers alone would allow.

@@ -27,6 +27,7 @@ from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
 from pvefi.image import Image
 from pvefi.judge import MemoryWish, judge
+from pvefi.legacy import Legacy, ending, take_over
 from pvefi.machines import (
     Finished,
     ForeignBoot,
@@ -75,28 +76,35 @@ class Observer:
     notice: Callable[[str], None] = lambda _text: None
 
 
-def boot(prepared: PreparedBoot, observer: Observer) -> BootResult:
+def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None) -> BootResult:
     """Boot an image through one of its entries and return what happened.
 
+    With a `legacy` another process can go on with the guest when this one dies, or this one does.
     UsageError when the guest lacks memory for the image, that or ImageError when its variables cannot be kept
     where they are to be, MachineError when the machine fails; a guest that fails is a result.
     KeyboardInterrupt passes through, the guest ended.
     """
     if prepared.foreign is not None:
         return _boot_foreign(prepared, prepared.foreign, observer)
+    variables = prepared.options.variables or (legacy.variables if legacy is not None else None)
     with ExitStack() as stack:
-        kept = stack.enter_context(closing(Kept.open(prepared.options.variables)))
+        kept = stack.enter_context(closing(Kept.open(variables)))
         directory = None
         if prepared.options.esp is not None:
             directory = stack.enter_context(closing(HostDirectory(prepared.options.esp)))
         if kept.only_read:
-            name = prepared.options.variables
-            observer.notice(f"{name}: cannot be written: what the guest changes of its variables is refused")
-        return _boot(prepared, observer, kept, directory)
+            observer.notice(
+                f"{variables}: cannot be written: what the guest changes of its variables is refused"
+            )
+        return _boot(prepared, observer, kept, directory, legacy)
 
 
 def _boot(
-    prepared: PreparedBoot, observer: Observer, kept: Kept, directory: HostDirectory | None
+    prepared: PreparedBoot,
+    observer: Observer,
+    kept: Kept,
+    directory: HostDirectory | None,
+    legacy: Legacy | None,
 ) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
@@ -158,7 +166,7 @@ def _boot(
         observer.keyboard,
     )
     progress.steer(guest)
-    with closing(guest):
+    with ending(guest, legacy):
         read_declarations()  # while the machine starts
         surroundings = Surroundings(
             console=observer.console,
@@ -173,7 +181,10 @@ def _boot(
             kept=kept,
             directory=directory,
         )
-        firmware = Firmware(environment, enter, record, guest.instructions)
+        keep = legacy.keep if legacy is not None else None
+        firmware = Firmware(environment, enter, record, guest.instructions, keep)
+        if legacy is not None and legacy.taken_over:
+            take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
         seconds = progress.seconds()
         stop, handoff = _handoff(
@@ -241,7 +252,7 @@ def _boot_foreign(prepared: PreparedBoot, foreign: ForeignBoot, observer: Observ
     _listen(guest, observer)
     with closing(guest):
         stop, _ = _run(guest, _nobody, progress, options.timeout)
-        verdict = judge(stop, None, (), None, MemoryWish(given=1, wanted=0))
+        verdict = judge(stop, None, None, None, MemoryWish(given=1, wanted=0))
         return replace(
             not_started(prepared, ""),
             verdict=progress.amended(verdict),

@@ -51,18 +51,21 @@ class MemoryWish:
 def judge(
     stop: Stop,
     handoff: Handoff | None,
-    calls: Sequence[CallEvent],
+    calls: Sequence[CallEvent] | None,
     efi: Environment | None,
     memory: MemoryWish,
 ) -> Verdict:
-    """Return the verdict on a run that ended with `stop`; a failure for want of memory says so."""
+    """Return the verdict on a run that ended with `stop`; a failure for want of memory says so.
+
+    `calls` is None where nobody answers any.
+    """
     verdict = _judge(stop, handoff, calls, efi)
     failed = verdict.outcome is not Outcome.HANDOFF and verdict.status != EfiStatus.SUCCESS
     return replace(verdict, message=verdict.message + memory.hint) if failed else verdict
 
 
 def _judge(
-    stop: Stop, handoff: Handoff | None, calls: Sequence[CallEvent], efi: Environment | None
+    stop: Stop, handoff: Handoff | None, calls: Sequence[CallEvent] | None, efi: Environment | None
 ) -> Verdict:
     ranges = efi.named_ranges() if efi is not None else ()
     match stop:
@@ -102,8 +105,10 @@ def _judge(
             raise AssertionError(f"a stop that nobody judges: {stop!r}")
 
 
-def _last(calls: Sequence[CallEvent]) -> str:
+def _last(calls: Sequence[CallEvent] | None) -> str:
     """Return what was called last, and the last refusal, which is often the cause."""
+    if calls is None:
+        return ""
     if not calls:
         return "; it had called nothing"
     last = calls[-1]

@@ -17,6 +17,7 @@ __all__ = ["InstructionTime", "Progress"]
 _SOON, _FIRST_SPAN, _LONGEST_SPAN = 0.1, 1.0, 60.0
 """Seconds until the CPUs are looked at: after a hint, after the first look, and at the latest."""
 _USER_RING = 3
+_ENDS_OF_A_PANIC = (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.FAULTED, Outcome.TIMED_OUT)
 _IDLE_SAMPLES = 2
 """How often in a row all CPUs have to be seen halted for good."""
 
@@ -189,13 +190,14 @@ class Progress:
     def amended(self, verdict: Verdict) -> Verdict:
         """Return the verdict that counts, with the kernels that have followed the first by kexec.
 
-        A guest that resets or switches off after a panic has panicked, a crash kernel between them or not.
+        A guest that resets, switches off or crashes after a panic has panicked, a crash kernel between them
+        or not: a Linux that panics on Xen tells that to Xen, which takes it for a crash.
         """
         more = self._followers
         followed = f"; {more} more kernel{'s'[: more > 1]} had been started by kexec" if more else ""
         verdict = replace(verdict, message=verdict.message + followed)
         panic = self._panic or self._crashed
-        if panic and verdict.outcome in (Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT):
+        if panic and verdict.outcome in _ENDS_OF_A_PANIC:
             return Verdict(Outcome.PANICKED, f"{panic}; then {verdict.message}")
         return verdict
 

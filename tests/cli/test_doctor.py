@@ -21,7 +21,7 @@ def test_the_machines_are_tried_and_told(tool: Tool, capsys: Captured) -> None:
     assert "embedded: works\n" in shown.out
     assert "qemu: works\n" in shown.out
     assert "\n  q35           a guest ran\n" in shown.out
-    assert "xen: not here: pvefi has no machine for Xen yet\n" in shown.out
+    assert "xen: not here: this host does not run on Xen\n" in shown.out
 
 
 def test_json_is_one_document(tmp_path: Path, capsys: Captured) -> None:

@@ -25,6 +25,8 @@ QEMU = QemuSurvey(
     firmware=(("bios-256k.bin", Path("/usr/share/seabios/bios-256k.bin")), ("bios-microvm.bin", None)),
     ovmf=Ovmf(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
 )
-XEN = XenSurvey(False, "pvefi has no machine for Xen yet", "", False, False, (("libxen.so.1", False),))
+XEN = XenSurvey(
+    False, "this host does not run on Xen", "boot it with Xen", False, False, (("libxen.so.1", False),)
+)
 HOST = Host("Debian", "Linux 6.1", "x86_64", "3.11.2", "A CPU", 2, 4 << 30, 3 << 30)
 FINDINGS = Findings(EMBEDDED, QEMU, XEN, HOST)

@@ -35,7 +35,7 @@ def test_a_host_where_all_works() -> None:
         "  OVMF          /usr/share/OVMF/OVMF_CODE_4M.fd\n"
         "                /usr/share/OVMF/OVMF_VARS_4M.fd\n"
         "\n"
-        "xen: not here: pvefi has no machine for Xen yet\n"
+        "xen: not here: this host does not run on Xen\n"
         "  dom0          this host does not run on Xen\n"
         "  libraries     none of 1\n"
         "\n"
@@ -68,6 +68,7 @@ def test_xen_s_libraries_are_named_where_some_are_missing() -> None:
     told = text(replace(FINDINGS, xen=some))
     assert "  dom0          this host is the control domain\n  libraries     a.so of 2\n" in told
     assert "                not found: b.so\n" in told
+    assert text(replace(FINDINGS, xen=replace(some, way_out="get it"))).endswith("  xen           get it")
     assert "a guest of Xen, without control" in text(replace(FINDINGS, xen=replace(XEN, on_xen=True)))
 
 

@@ -30,6 +30,7 @@ __all__ = ["main"]
 
 VERBS: Mapping[str, str] = {
     "boot": "Boot a kernel or an EFI program through one of its entries.",
+    "serve": "Be the EFI of domains of Xen that xl or libvirt make.",
     "inspect": "Say what an image is and which entries it has.",
     "handoff": "Compare what kernels were given at their hand-off.",
     "trace": "Read the trace that a boot has written.",

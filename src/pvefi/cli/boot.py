@@ -18,11 +18,13 @@ from pvefi.cli.machine_options import MachineChoice, machine_options
 from pvefi.cli.options import SECONDS
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
+from pvefi.cli.supervised import under_supervisor, watched_over
 from pvefi.cli.terminal import Terminal
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import UsageError
 from pvefi.image import EntryKind
+from pvefi.legacy import Legacy
 from pvefi.machines import ForeignWay
 from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
@@ -173,8 +175,7 @@ def command(
         esp=esp,
     )
     if entry != "all":
-        prepared = prepare(options) if foreign is None else prepare_foreign(options, foreign)
-        result = _boot(prepared, trace_file, to_stderr=as_json)
+        result = _boot_one(options, foreign, trace_file, to_stderr=as_json)
         _report(result, as_json=as_json)
         return told([result])
     if trace_file is not None:
@@ -222,7 +223,23 @@ def told(results: list[BootResult]) -> ExitStatus:
     return worst
 
 
-def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -> BootResult:
+def _boot_one(
+    options: BootOptions, foreign: ForeignWay | None, trace_file: Path | None, *, to_stderr: bool
+) -> BootResult:
+    if foreign is not None:
+        return _boot(prepare_foreign(options, foreign), trace_file, to_stderr=to_stderr)
+    if options.machine.name != "xen":
+        return _boot(prepare(options), trace_file, to_stderr=to_stderr)
+    with watched_over(options, under_supervisor()) as (watched, legacy):
+        return _boot(prepare(watched), trace_file, to_stderr=to_stderr, legacy=legacy)
+
+
+def _boot(
+    prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool, legacy: Legacy | None = None
+) -> BootResult:
+    if trace_file is not None and legacy is not None and legacy.taken_over:
+        # What the process before has written is another trace, and stays.
+        trace_file = trace_file.with_name(f"{trace_file.name}.{os.getpid()}")
     with ExitStack() as stack:
         trace = stack.enter_context(_trace(trace_file, prepared)) if trace_file else None
         keyboard = Terminal() if prepared.options.machine.runs_kernels else None
@@ -240,6 +257,7 @@ def _boot(prepared: PreparedBoot, trace_file: Path | None, *, to_stderr: bool) -
                 keyboard=keyboard if keyboard is not None and keyboard.reads else None,
                 notice=lambda text: click.echo(f"pvefi: {one_line(text)}", err=True),
             ),
+            legacy,
         )
         if trace:
             trace.end(result.verdict)

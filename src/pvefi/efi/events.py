@@ -162,6 +162,12 @@ class Events:
         found = (self._events[event] for event in self._groups.get(group, ()))
         return tuple(one.notification for one in found if one.notifies)
 
+    def take_over(self, notification: Notification, group: Guid) -> None:
+        """Have the event of `notification` in `group`, as it was made before this process began."""
+        kind = EventType.NOTIFY_SIGNAL
+        self._events[notification.event] = _Event(kind, notification, group, None)
+        self._groups.setdefault(group, []).append(notification.event)
+
     def prepare_check(self, event: int) -> None:
         """Begin CheckEvent: queue what may signal `event` — UEFI 2.10 §7.1.6.
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
+from pvefi.efi.heir import Heir
 from pvefi.efi.notify import notify_due
+from pvefi.efi.resume import SavedEfi, SavedImage, changing, saved_of
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
 from pvefi.efi.staging import StagedMemory, batches
 from pvefi.errors import GuestFault
@@ -84,7 +86,8 @@ class Firmware:
     `environment` makes a fresh Environment, and the address of its hypervisor information, from the address
     of hvm_start_info at every BOOT: a guest that resets rings it again. `enter` then starts the image and
     returns the verdict of its end. `record` takes every call, in the order in which they end; they are
-    numbered from the first boot on.
+    numbered from the first boot on. `keep` takes what another process needs to go on, each time before the
+    guest has the answer with which that holds; None for nothing, as at every BOOT.
     """
 
     def __init__(
@@ -93,11 +96,16 @@ class Firmware:
         enter: Callable[[Environment, int], Steps[Verdict]],
         record: Callable[[CallEvent], None],
         instructions: Callable[[], int | None],
+        keep: Callable[[SavedEfi | None], None] | None = None,
     ) -> None:
         self._make = environment
         self._enter = enter
         self._record = record
         self._instructions = instructions
+        self._keep = keep
+        self._kept: tuple[object, ...] = ()
+        self._image: SavedImage | None = None
+        self._heir: Heir | None = None
         self._stack: list[_Pending] = []
         self._seq = 0
         self._index = 0
@@ -105,13 +113,28 @@ class Firmware:
         self._owned: dict[Phase, tuple[NamedRange, ...]] = {}
         self.environment: Environment | None = None
 
+    def take_over(self, heir: Heir, efi: Environment | None, calls: int, done: int) -> None:
+        """Take over from a process that died after it had answered doorbell `done`; before `answer`.
+
+        `efi` is its environment, None where that is lost; `calls` is how many services had been called.
+        """
+        self.environment = efi
+        self._heir = heir
+        self._image = heir.image
+        self._kept = changing(efi) if efi is not None else ()
+        self._index = calls
+        self._seq = done
+
     def answer(self, request: Request) -> Answer:
         """Return what the guest is to do now; whatever the guest got wrong ends the run with a verdict."""
         began = time.perf_counter()
         try:
-            return self._dispatch(request, began)
+            answer = self._dispatch(request, began)
         except GuestFault as fault:
             return Finish(Verdict(Outcome.BAD_REQUEST, str(fault)))
+        if self._keep is not None and self.environment is not None and not isinstance(answer, Finish | Reset):
+            self._save(self._keep, self.environment, request.seq, answer)
+        return answer
 
     def _dispatch(self, request: Request, began: float) -> Answer:
         if request.seq == request.done:
@@ -122,7 +145,10 @@ class Firmware:
             self._stack.clear()
             self._owned.clear()
             self._seq = request.seq
-            self.environment = None
+            self.environment = self._heir = self._image = None
+            self._kept = ()
+            if self._keep is not None:
+                self._keep(None)
             return self._advance(_Pending(self._boot(request.rcx), Finish, None), None, began)
         self._seq += 1
         if request.seq != self._seq:
@@ -132,6 +158,8 @@ class Firmware:
         if self._stack and self._stack[-1].frame is None:
             self._stack[-1].frame = request.frame
         self._cr3 = request.cr3
+        if self._heir is not None and (answer := self._heir.answer(request, idle=not self._stack)):
+            return self._refused(self._heir, request, answer)
         if request.function in (Function.UPCALL_RETURN, Function.DONE):
             if not self._stack or request.function != self._stack[-1].ends_by:
                 name = Function(request.function).name
@@ -141,6 +169,30 @@ class Firmware:
         if request.function == Function.END:
             raise GuestFault("the trampoline ended before the image did")
         return self._serve(request, began)
+
+    def _save(
+        self, keep: Callable[[SavedEfi | None], None], efi: Environment, seq: int, answer: Answer
+    ) -> None:
+        """Have kept what has changed with this answer, if anything."""
+        if efi.phase is Phase.RUNTIME:
+            if (now := changing(efi)) != self._kept:
+                self._kept = now
+                keep(saved_of(efi, seq, self._index, answer, self._image))
+        elif self._image is None and self._stack:
+            first = self._stack[0]
+            if first.tag in efi.images and (first.entered or first.frame is not None):
+                frame = None if first.entered else first.frame
+                self._image = SavedImage(efi.images[first.tag].name, first.tag, frame)
+                keep(saved_of(efi, seq, self._index, None, self._image))
+
+    def _refused(self, heir: Heir, request: Request, answer: Answer) -> Answer:
+        """Record what came of a call whose process has died."""
+        if isinstance(answer, Return | Commit) and (service := heir.service(request.function)):
+            self._index += 1
+            status = EfiStatus(answer.value or 0)
+            why = heir.why if status else ""
+            self._record(CallEvent(self._index, service, (), status, None, (), 0.0, None, why, 0))
+        return answer
 
     def _boot(self, start_info: int) -> Steps[Verdict]:
         self.environment, information = yield from self._make(start_info)

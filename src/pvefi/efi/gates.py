@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 from pvefi.efi.errors import EfiError
 from pvefi.efi.service import Pointer, Service
@@ -14,14 +15,14 @@ from pvefi.trace.events import NOT_IMPLEMENTED
 __all__ = ["Gates", "unimplemented"]
 
 
-def unimplemented(name: str, spec: str) -> Service[..., None]:
+def unimplemented(name: str, spec: str, *, returns_status: bool = True) -> Service[..., None]:
     """Return a service without a body: it answers EFI_UNSUPPORTED and leaves its name in the trace."""
 
     def body(_efi: object, rcx: Pointer, rdx: Pointer, r8: Pointer, r9: Pointer) -> None:
         """Not implemented."""
         raise EfiError(EfiStatus.UNSUPPORTED, NOT_IMPLEMENTED)
 
-    return Service(name, spec, body)
+    return Service(name, spec, body, returns_status)
 
 
 class Gates:
@@ -31,6 +32,19 @@ class Gates:
         self._trampoline = trampoline
         self._services: list[Service[..., Any]] = []
         self._indices: dict[str, int] = {}
+
+    @classmethod
+    def given_out(cls, trampoline: Trampoline, services: Sequence[Service[..., Any]]) -> Self:
+        """Return gates that were given out before, one for each of `services` in this order."""
+        gates = cls(trampoline)
+        for service in services:
+            gates.address(service)
+        return gates
+
+    @property
+    def services(self) -> tuple[Service[..., Any], ...]:
+        """The services that have a gate, by index."""
+        return tuple(self._services)
 
     def address(self, service: Service[..., Any]) -> int:
         """Return the guest physical address of `service`'s gate; IndexError when no gates are left."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from pvefi.efi.arena import Arena
 from pvefi.efi.errors import EfiError
@@ -16,7 +17,7 @@ from pvefi.memory import GuestMemory
 from pvefi.spec.uefi import tables
 from pvefi.spec.uefi.status import EfiStatus
 
-__all__ = ["SystemTables"]
+__all__ = ["SystemTables", "TableAddresses"]
 
 VENDOR = "pvefi"
 REVISION = 0x00010000  # pvefi's own: major version in the upper half
@@ -27,6 +28,17 @@ def _checksummed(table: bytes) -> bytes:
     at = tables.TableHeader.offset_of("crc32")
     clear = table[:at] + bytes(4) + table[at + 4 :]
     return table[:at] + zlib.crc32(clear).to_bytes(4, "little") + table[at + 4 :]
+
+
+@dataclass(frozen=True)
+class TableAddresses:
+    """Where the tables stand, and what hangs on them; guest physical."""
+
+    boot_services: int
+    runtime_services: int
+    vendor: int
+    configuration: int
+    system_table: int
 
 
 class SystemTables:
@@ -77,6 +89,34 @@ class SystemTables:
         self._boot_services_live = True
         self._convert: Callable[[int], int] = int
         self._write()
+
+    @classmethod
+    def taken_over(
+        cls, memory: GuestMemory, addresses: TableAddresses, entries: Sequence[tuple[Guid, int]]
+    ) -> Self:
+        """Return the tables that stand in the guest since before this process, boot services having ended.
+
+        `entries` are the configuration tables. Nothing is written.
+        """
+        tables = cls.__new__(cls)
+        tables._memory = memory
+        tables._entries = list(entries)
+        tables.boot_services = addresses.boot_services
+        tables.runtime_services = addresses.runtime_services
+        tables.vendor = addresses.vendor
+        tables.configuration = addresses.configuration
+        tables.system_table = addresses.system_table
+        tables._consoles = (0, 0, 0, 0)
+        tables._boot_services_live = False
+        tables._convert = int
+        return tables
+
+    @property
+    def addresses(self) -> TableAddresses:
+        """Where the tables stand."""
+        return TableAddresses(
+            self.boot_services, self.runtime_services, self.vendor, self.configuration, self.system_table
+        )
 
     @staticmethod
     def _services(

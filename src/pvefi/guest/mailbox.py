@@ -309,6 +309,10 @@ class Mailbox:
             at += staged_size(store)
         return len(stores)
 
+    def calls(self) -> tuple[int, int]:
+        """Return `seq` and `done`: the call rung last, and the one answered last."""
+        return int(self._words[_SEQ]), int(self._words[_DONE])
+
     @property
     def given_up(self) -> int:
         """The seq whose answer the guest did not wait for any longer, 0 when there is none."""

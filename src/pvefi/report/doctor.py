@@ -81,6 +81,10 @@ def _trial(trial: Trial) -> str:
 
 
 def _xen(survey: XenSurvey) -> Iterator[Fact]:
+    if survey.version:
+        yield "Xen", [escaped(survey.version)]
+    if survey.program is not None:
+        yield "program", [escaped(str(survey.program))]
     where = "this host does not run on Xen"
     if survey.control_domain:
         where = "this host is the control domain"
@@ -106,7 +110,9 @@ def _ways_out(found: Findings) -> Iterator[Fact]:
     """Yield what helps each thing that does not work."""
     helps = [("embedded", found.embedded.way_out), ("qemu", found.qemu.way_out)]
     helps += [(trial.name.upper(), trial.way_out) for trial in found.qemu.trials]
-    helps += [("OVMF", found.qemu.ovmf_way_out), ("xen", found.xen.way_out)]
+    helps += [("OVMF", found.qemu.ovmf_way_out)]
+    if found.xen.on_xen:  # another hypervisor below the host is more than what is asked for
+        helps += [("xen", found.xen.way_out)]
     for name, way_out in helps:
         if way_out:
             yield name, [escaped(way_out)]

@@ -95,5 +95,7 @@ def _xen(survey: XenSurvey) -> dict[str, Json]:
         **_outcome(survey),
         "on_xen": survey.on_xen,
         "control_domain": survey.control_domain,
+        "xen_version": survey.version or None,
+        "program": None if survey.program is None else str(survey.program),
         "libraries": [{"name": name, "loads": loads} for name, loads in survey.libraries],
     }

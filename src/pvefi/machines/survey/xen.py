@@ -1,26 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether this host is one on which pvefi could be the device model of a Xen guest.
-
-Detection only: pvefi has no machine for Xen.
-"""
+"""Whether pvefi can make domains of Xen here: each thing that this takes is looked at, none is made."""
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 
+from pvefi.errors import MachineError
+from pvefi.machines.xen.host import is_control_domain, on_xen, require_control_domain, xen_version
+from pvefi.machines.xen.hypercall import Hypercalls
+from pvefi.machines.xen.libraries import LIBRARIES, load_library
+from pvefi.machines.xen.xenstore import Xenstore
+from pvefi.machines.xen.xl import find_xl
+
 __all__ = ["XenSurvey", "survey_xen"]
 
-LIBRARIES = ("libxendevicemodel.so.1", "libxenforeignmemory.so.1", "libxenevtchn.so.1")
-"""What a device model outside QEMU needs, by the names of Xen's stable interfaces."""
-
-_CONTROL = "control_d"  # what /proc/xen/capabilities says in dom0
+_DOM0 = 0
 
 
 @dataclass(frozen=True)
 class XenSurvey:
-    """What there is of Xen: whether this host runs on it and is its control domain; libraries that load."""
+    """What there is of Xen: whether this host runs on it and is its control domain; libraries that load.
+
+    `version` is Xen's, `program` is xl; empty and None where they were not found.
+    """
 
     works: bool
     problem: str
@@ -28,30 +31,38 @@ class XenSurvey:
     on_xen: bool
     control_domain: bool
     libraries: tuple[tuple[str, bool], ...]
+    version: str = ""
+    program: Path | None = None
 
 
 def survey_xen(root: Path = Path("/")) -> XenSurvey:
-    """Return what there is of Xen on this host."""
-    return XenSurvey(
-        works=False,
-        problem="pvefi has no machine for Xen yet",
-        way_out="",
-        on_xen=_read(root / "sys/hypervisor/type") == "xen",
-        control_domain=_CONTROL in _read(root / "proc/xen/capabilities").split(),
-        libraries=tuple((name, _loads(name)) for name in LIBRARIES),
-    )
-
-
-def _read(path: Path) -> str:
+    """Return what there is of Xen on this host; every failure is told, none is raised."""
+    problem, way_out, program = "", "", None
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+        require_control_domain(root)
+        program = find_xl().program
+        Xenstore.open(root).close()
+        with Hypercalls() as xen:
+            xen.domain_state(_DOM0)
+        for name in LIBRARIES:
+            load_library(name)
+    except MachineError as error:
+        problem, way_out = error.message, error.way_out
+    return XenSurvey(
+        works=not problem,
+        problem=problem,
+        way_out=way_out,
+        on_xen=on_xen(root),
+        control_domain=is_control_domain(root),
+        libraries=tuple((name, _loads(name)) for name in LIBRARIES),
+        version=xen_version(root).text,
+        program=program,
+    )
 
 
 def _loads(name: str) -> bool:
     try:
-        ctypes.CDLL(name)
-    except OSError:
+        load_library(name)
+    except MachineError:
         return False
     return True

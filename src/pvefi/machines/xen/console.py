@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import termios
 import time
 import tty
 from pathlib import Path
@@ -82,7 +83,7 @@ def open_console(domid: int, root: Path = Path("/"), seconds: float = _SECONDS) 
     except OSError as error:
         raise MachineError(f"{name}, the console of domain {domid}: {error.strerror}") from error
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSANOW)  # what is there already is not to be dropped
     except BaseException:
         os.close(descriptor)
         raise

@@ -12,6 +12,7 @@ from pvefi.errors import MachineError, UsageError
 from pvefi.machines.xen.console import open_console
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.hypercall import Hypercalls
+from pvefi.machines.xen.libraries import Libraries
 from pvefi.machines.xen.private_file import private_file
 from pvefi.machines.xen.xenstore import Xenstore
 from pvefi.machines.xen.xl import Xl, find_xl
@@ -38,14 +39,16 @@ class Domain:
     One that has shut down stays as it is, its memory with it, until somebody destroys it. `close` does not.
     """
 
-    def __init__(self, domid: int, name: str, xl: Xl, root: Path = Path("/")) -> None:
+    def __init__(
+        self, domid: int, name: str, xl: Xl, root: Path = Path("/"), libraries: Libraries | None = None
+    ) -> None:
         self.domid = domid
         self.name = name
         self._xl = xl
         self._root = root
         self._console: int | None = None
         with contextlib.ExitStack() as undo:
-            self._hypercalls = undo.enter_context(Hypercalls())
+            self._hypercalls = undo.enter_context(Hypercalls(libraries))
             self._store = undo.enter_context(Xenstore.open(root))
             self._store.watch(RELEASE_DOMAIN)
             undo.pop_all()
@@ -115,7 +118,7 @@ class Domain:
         self._hypercalls.close()
 
 
-def create_paused(config: DomainConfig, root: Path = Path("/")) -> Domain:
+def create_paused(config: DomainConfig, root: Path = Path("/"), libraries: Libraries | None = None) -> Domain:
     """Make a domain, paused before its first instruction.
 
     UsageError when its name is taken, MachineError when Xen or xl refuse. Nothing is left then.
@@ -133,7 +136,7 @@ def create_paused(config: DomainConfig, root: Path = Path("/")) -> Domain:
             domid = store.domain_of(config.uuid)
             if domid is None:
                 raise MachineError(f"xl has made no domain {config.name}, and said nothing of it")
-            domain = Domain(domid, config.name, xl, root)
+            domain = Domain(domid, config.name, xl, root, libraries)
             undo.pop_all()
             return domain
 
@@ -146,7 +149,9 @@ def _destroy_half(store: Xenstore, xl: Xl, uuid: str) -> None:
             xl.destroy(domid)
 
 
-def attach(name_or_id: str, root: Path = Path("/"), *, paused: bool = True) -> Domain:
+def attach(
+    name_or_id: str, root: Path = Path("/"), libraries: Libraries | None = None, *, paused: bool = True
+) -> Domain:
     """Find a PVH domain that somebody else has made, by its name or number; with `paused` one that is paused.
 
     UsageError when it is another kind of domain, runs, or is not there.
@@ -158,7 +163,7 @@ def attach(name_or_id: str, root: Path = Path("/"), *, paused: bool = True) -> D
         name = store.read(f"/local/domain/{domid}/name") if domid is not None else None
     if domid is None or name is None:
         raise UsageError(f"there is no domain {name_or_id}", "xl list shows which there are")
-    domain = Domain(domid, name, xl, root)
+    domain = Domain(domid, name, xl, root, libraries)
     with contextlib.ExitStack() as undo:
         undo.callback(domain.close)
         if (end := domain.end()) is not None:

@@ -113,6 +113,12 @@ class XenGuest(ServedGuest):
         self._readiness.watch(attachment.server.fileno(), self._asked)
         self._readiness.watch(domain.fileno(), self._looked)
 
+    @property
+    def ioreq_server(self) -> int:
+        """The number of the ioreq server by which the domain is served."""
+        assert self._attachment is not None, "a guest that has not been left"
+        return self._attachment.server.identity
+
     def ram(self, memory_map: Sequence[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all of the guest's memory; see `Guest.ram`."""
         assert self._attachment is not None, "a guest that has just rung"

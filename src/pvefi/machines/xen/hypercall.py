@@ -10,13 +10,13 @@ of the interface, so that a wrong answer can't be taken for a right one.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from dataclasses import dataclass
 from typing import Self
 
 from pvefi.errors import MachineError
+from pvefi.machines.xen.libraries import Libraries
 from pvefi.spec.xen.domctl import (
     DOMCTL_INTERFACE_VERSIONS,
     DOMCTL_SIZE,
@@ -29,9 +29,7 @@ from pvefi.spec.xen.domctl import (
     Shutdown,
 )
 
-__all__ = ["LIBRARY", "DomainState", "Hypercalls"]
-
-LIBRARY = "libxencall.so.1"
+__all__ = ["DomainState", "Hypercalls"]
 
 
 @dataclass(frozen=True)
@@ -49,20 +47,10 @@ class DomainState:
 
 
 class Hypercalls:
-    """An open /dev/xen/privcmd; MachineError when there is none, or no right to it."""
+    """An open way to Xen; MachineError when there is none, or no right to it."""
 
-    def __init__(self) -> None:
-        try:
-            self._library = ctypes.CDLL(LIBRARY, use_errno=True)
-        except OSError as error:
-            raise MachineError(f"{LIBRARY} cannot be loaded", "apt-get install libxencall1") from error
-        opened = self._function("xencall_open", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint)
-        # A logger would print to stderr; what is wrong is told by errno.
-        handle: int | None = opened(None, 0)
-        if not handle:
-            reason = os.strerror(ctypes.get_errno())
-            raise MachineError(f"/dev/xen/privcmd cannot be opened: {reason}", "run pvefi as root in dom0")
-        self._handle: int | None = handle
+    def __init__(self, libraries: Libraries | None = None) -> None:
+        self._calls = (libraries or Libraries()).calls()
         self._version: int | None = None
 
     def __enter__(self) -> Self:
@@ -78,7 +66,7 @@ class Hypercalls:
         """
         for version in DOMCTL_INTERFACE_VERSIONS if self._version is None else (self._version,):
             request = GetDomainInfo(cmd=GET_DOMAIN_INFO, interface_version=version, asked_domain=domid)
-            code, answer = self._call(HYPERCALL_DOMCTL, request.pack().ljust(DOMCTL_SIZE, b"\0"))
+            code, answer = self._calls.call(HYPERCALL_DOMCTL, request.pack().ljust(DOMCTL_SIZE, b"\0"))
             if code == errno.EACCES:
                 continue
             self._version = version
@@ -101,28 +89,6 @@ class Hypercalls:
             "use a release that pvefi knows, or tell its developers",
         )
 
-    def _call(self, number: int, structure: bytes) -> tuple[int, bytes]:
-        """Make a hypercall with one structure; return errno, 0 for none, and the structure as Xen left it."""
-        allocate = self._function("xencall_alloc_buffer", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-        free = self._function("xencall_free_buffer", None, ctypes.c_void_p, ctypes.c_void_p)
-        call = self._function("xencall1", ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64)
-        place: int | None = allocate(self._handle, len(structure))
-        if not place:
-            raise MachineError(f"no memory for a hypercall: {os.strerror(ctypes.get_errno())}")
-        try:
-            ctypes.memmove(place, structure, len(structure))
-            code = ctypes.get_errno() if call(self._handle, number, place) < 0 else 0
-            return code, ctypes.string_at(place, len(structure))
-        finally:
-            free(self._handle, place)
-
-    def _function(self, name: str, result: type | None, *arguments: type) -> ctypes._NamedFuncPointer:
-        function = self._library[name]
-        function.restype, function.argtypes = result, arguments
-        return function
-
     def close(self) -> None:
         """Close it."""
-        if self._handle is not None:
-            self._function("xencall_close", ctypes.c_int, ctypes.c_void_p)(self._handle)
-            self._handle = None
+        self._calls.close()

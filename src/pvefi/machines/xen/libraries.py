@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Xen's libraries for device models, by ctypes: typed functions, and errors in one line.
 
-Sources: tools/include/xendevicemodel.h, xenforeignmemory.h, xenevtchn.h and xentoollog.h of Xen 4.17. What
-tests put in the place of `Libraries` has its methods.
+Sources: tools/include/xendevicemodel.h, xenforeignmemory.h, xenevtchn.h, xencall.h and xentoollog.h of Xen
+4.17. What tests put in the place of `Libraries` has its methods.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from ctypes import POINTER, byref, c_int, c_size_t, c_uint, c_ulong, c_void_p
 from pvefi.errors import MachineError
 from pvefi.spec.xen.ioreq import HVM_IOREQSRV_BUFIOREQ_OFF, MAX_NR_IOREQ_SERVERS, XEN_DMOP_IO_RANGE_PORT
 
-__all__ = ["PAGE_SIZE", "DeviceModel", "EventChannels", "ForeignMemory", "Libraries", "Window"]
+__all__ = [
+    "LIBRARIES",
+    "PAGE_SIZE",
+    "Calls",
+    "DeviceModel",
+    "EventChannels",
+    "ForeignMemory",
+    "Libraries",
+    "Window",
+    "load_library",
+]
 
 PAGE_SIZE = 4096
 
@@ -26,12 +36,15 @@ _PACKAGES = {
     "libxendevicemodel.so.1": "libxendevicemodel1",
     "libxenforeignmemory.so.1": "libxenforeignmemory1",
     "libxenevtchn.so.1": "libxenevtchn1",
+    "libxencall.so.1": "libxencall1",
 }
 """Each library's package in Debian."""
+LIBRARIES = tuple(_PACKAGES)
 _DEVICES = {
     "libxendevicemodel.so.1": "/dev/xen/privcmd",
     "libxenforeignmemory.so.1": "/dev/xen/privcmd",
     "libxenevtchn.so.1": "/dev/xen/evtchn",
+    "libxencall.so.1": "/dev/xen/privcmd",
 }
 _XTL_CRITICAL = 9  # tools/include/xentoollog.h: what the libraries may say by themselves, which is nothing
 _MAP_NORESERVE = 0x4000  # linux/include/uapi/asm-generic/mman-common.h; mmap has no name for it before 3.13
@@ -85,6 +98,10 @@ class Libraries:
         """Return a set of event channels with one descriptor."""
         return EventChannels()
 
+    def calls(self) -> Calls:
+        """Return calls into Xen that no other library has."""
+        return Calls()
+
     def window(self, size: int) -> Window:
         """Return addresses for `size` bytes of a domain's memory."""
         return Window(size)
@@ -94,8 +111,8 @@ class _Library:
     """One library, open: `handle` is what its open function returned."""
 
     def __init__(self, name: str, prefix: str) -> None:
-        self._library = _load(name)
-        toollog = _load("libxentoollog.so.1")
+        self._library = load_library(name)
+        toollog = load_library("libxentoollog.so.1")
         self._prefix = prefix
         create = toollog.xtl_createlogger_stdiostream
         create.restype, create.argtypes = c_void_p, (c_void_p, c_int, c_uint)
@@ -134,6 +151,7 @@ class DeviceModel(_Library):
         self._map = self._function("map_io_range_to_ioreq_server", c_int, _u16, _u16, c_int, _u64, _u64)
         self._state = self._function("set_ioreq_server_state", c_int, _u16, _u16, c_int)
         self._destroy = self._function("destroy_ioreq_server", c_int, _u16, _u16)
+        self._shutdown = self._function("shutdown", c_int, _u16, c_uint)
 
     def create_ioreq_server(self, domid: int) -> int:
         """Return the id of a new ioreq server of the domain's, without a ring for buffered requests."""
@@ -162,6 +180,11 @@ class DeviceModel(_Library):
         """End an ioreq server; a vCPU that waits for it goes on as if nobody had its port."""
         if self._destroy(self._handle, domid, identity) < 0:
             raise _failed(f"domain {domid}: ioreq server {identity} cannot be destroyed")
+
+    def shut_down(self, domid: int, reason: int) -> None:
+        """Shut the domain down for `reason`, one of SHUTDOWN_*; whoever made it does what is due then."""
+        if self._shutdown(self._handle, domid, reason) < 0:
+            raise _failed(f"domain {domid}: it cannot be shut down")
 
 
 class ForeignMemory(_Library):
@@ -214,6 +237,29 @@ class ForeignMemory(_Library):
             self._resource = 0
 
 
+class Calls(_Library):
+    """libxencall: any hypercall."""
+
+    def __init__(self) -> None:
+        super().__init__("libxencall.so.1", "xencall")
+        self._allocate = self._function("alloc_buffer", c_void_p, c_size_t)
+        self._free = self._function("free_buffer", None, c_void_p)
+        self._call = self._library["xencall1"]
+        self._call.restype, self._call.argtypes = c_int, (c_void_p, c_uint, _u64)
+
+    def call(self, number: int, structure: bytes) -> tuple[int, bytes]:
+        """Make hypercall `number` with one structure; return errno, 0 for none, and it as Xen left it."""
+        place = self._allocate(self._handle, len(structure))
+        if not place:
+            raise _failed("there is no memory for a call to Xen")
+        try:
+            ctypes.memmove(place, structure, len(structure))
+            number = ctypes.get_errno() if self._call(self._handle, number, place) < 0 else 0
+            return number, ctypes.string_at(place, len(structure))
+        finally:
+            self._free(self._handle, place)
+
+
 class EventChannels(_Library):
     """libxenevtchn: event channels, which end with this object or the process."""
 
@@ -255,7 +301,8 @@ class EventChannels(_Library):
             raise _failed(f"event channel {port} cannot be notified")
 
 
-def _load(name: str) -> ctypes.CDLL:
+def load_library(name: str) -> ctypes.CDLL:
+    """Return one of LIBRARIES; MachineError says how to get it."""
     try:
         return ctypes.CDLL(name, use_errno=True)
     except OSError as error:

@@ -36,10 +36,6 @@ class Xl:
         """Make the domain that the file describes, paused; no process stays behind to look after it."""
         self._run("create", "-p", "-e", "-q", str(config), seconds=seconds)
 
-    def check(self, config: Path, seconds: float = _ANY) -> str:
-        """Have the file read, and return as JSON what it means to xl; nothing is made."""
-        return self._run("create", "-n", "-q", str(config), seconds=seconds)
-
     def unpause(self, domid: int, seconds: float = _ANY) -> None:
         """Let a domain run."""
         self._run("unpause", str(domid), seconds=seconds)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots on Xen under a supervisor, so that a guest outlives the process that serves it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pvefi.errors import PvefiError
+from pvefi.held_guest import BASE, HeldGuest, fresh_variables, served_domains
+from pvefi.legacy import Legacy
+from pvefi.machines.xen.machine import XenMachine
+from pvefi.prepare import BootOptions
+from pvefi.supervisor import die_with, supervise, supervisor_of
+
+__all__ = ["under_supervisor", "watched_over"]
+
+
+def under_supervisor() -> int:
+    """Return the process number of this process's supervisor, having become it in the first place.
+
+    It is to be called before anything has been read or written.
+    """
+    supervisor = supervisor_of()
+    if not supervisor:
+        supervise(os.fspath(BASE))
+    die_with(supervisor)
+    return supervisor
+
+
+@contextmanager
+def watched_over(options: BootOptions, supervisor: int) -> Iterator[tuple[BootOptions, Legacy]]:
+    """Yield the options of a boot on Xen, with a machine whose domain outlives this process, and its legacy.
+
+    That takes over the domain which the last worker of this supervisor has left, if there is one.
+    """
+    machine = options.machine
+    assert isinstance(machine, XenMachine), "only Xen's domains outlive who serves them"
+    passing = fresh_variables(BASE, supervisor) if options.variables is None else None
+    guest = HeldGuest(BASE, supervisor, options, passing=passing, owned=True)
+    held = next((one.held for one, owner in served_domains(BASE) if owner == supervisor), None)
+    if held is not None:
+        guest.take_over(held)
+    legacy = Legacy(guest.keep, guest.found, taken_over=held is not None, variables=guest.variables)
+    machine = replace(machine, held=held, hold=guest.hold)
+    try:
+        yield replace(options, machine=machine), legacy
+    except Exception as error:
+        if isinstance(error, PvefiError):  # after anything else another process goes on
+            guest.end()
+        raise
+    except BaseException:
+        guest.end()
+        raise
+    guest.end()

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One domain's directory: what a process that takes the domain over finds in it.
+
+Every domain that is served has one, named after its number, under one base for all. What is in it: the domain
+and its ioreq server (`domain`), its EFI (`efi`), and whose worker serves it (`supervisor`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pvefi.efi.resume import SavedEfi, read_saved
+from pvefi.efi.varstore.edk2 import empty_store
+from pvefi.errors import UsageError
+from pvefi.files import read_file
+from pvefi.frozen_json import from_json, to_json
+from pvefi.guest.trampoline import Trampoline
+from pvefi.machines.xen.held import HeldDomain
+from pvefi.prepare import BootOptions
+from pvefi.spec.edk2.ovmf import OVMF_4M
+from pvefi.state_directory import StateDirectory
+from pvefi.supervisor import OWNER
+
+__all__ = [
+    "BASE",
+    "HeldGuest",
+    "ServedDomain",
+    "fresh_variables",
+    "open_directory",
+    "served_domain",
+    "served_domains",
+]
+
+BASE = Path("/run/pvefi")
+"""Where the guests' directories are: it goes with the host's memory, as domains do."""
+_DOMAIN, _EFI = "domain", "efi"
+
+
+@dataclass(frozen=True)
+class ServedDomain:
+    """A domain as its directory tells of it; `variables` is the file that keeps its non-volatile variables.
+
+    `passing` says that this file goes with the domain. `memory_size` is in bytes. `image` was booted by
+    `entry`, with the services of `profile`. pvefi has made the domain, and ends it, where it is `owned`.
+    """
+
+    held: HeldDomain
+    variables: str
+    passing: bool
+    memory_size: int
+    image: str
+    entry: str
+    profile: str
+    owned: bool
+
+
+def fresh_variables(base: Path, number: int) -> Path:
+    """Return the file with the variables of a guest whose user named none; made where it is missing."""
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = base / f"variables-{number}"
+    if not path.exists():
+        new = path.with_suffix(".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(empty_store(OVMF_4M))
+        new.replace(path)
+    return path
+
+
+class HeldGuest:
+    """The directory of the domain that one guest of this process is, made anew for each that it becomes.
+
+    `supervisor` is the process number of this worker's, 0 for none. `passing` is the file with the guest's
+    variables where that goes with the guest.
+    """
+
+    def __init__(
+        self, base: Path, supervisor: int, options: BootOptions, *, passing: Path | None, owned: bool
+    ) -> None:
+        self._base = base
+        self._supervisor = supervisor
+        self._options = options
+        self._passing = passing
+        self._owned = owned
+        self._state: StateDirectory | None = None
+
+    def hold(self, held: HeldDomain | None) -> None:
+        """Leave a note of the domain before its guest runs; with None it has ended, and nobody goes on."""
+        if self._state is not None and (held is None or self._state.path.name != str(held.domid)):
+            self._state.discard()
+            self._state = None
+        if held is None:
+            return
+        self.take_over(held)
+        options = self._options
+        served = ServedDomain(
+            held=held,
+            variables=str(self.variables.absolute()),
+            passing=self._passing is not None,
+            memory_size=options.memory_size,
+            image=str(options.image.absolute()),
+            entry=options.entry,
+            profile=options.profile,
+            owned=self._owned,
+        )
+        if self._state is not None:
+            self._state.save(_DOMAIN, to_json(served))
+
+    @property
+    def variables(self) -> Path:
+        """The file with the guest's variables."""
+        variables = self._options.variables or self._passing
+        assert variables is not None, "one or the other is there"
+        return variables
+
+    def take_over(self, held: HeldDomain) -> None:
+        """Go on where another process has died; UsageError while another one serves it."""
+        if self._state is None:
+            self._state = open_directory(self._base, held.domid, held.name)
+        if self._supervisor:
+            self._state.save(OWNER, self._supervisor)
+        else:
+            self._state.remove(OWNER)
+
+    def enter(self, state: StateDirectory) -> None:
+        """Take the domain's directory, which this process holds already."""
+        self._state = state
+
+    def leave(self) -> None:
+        """Let another process have the domain, and all that was kept of it."""
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+    def keep(self, saved: SavedEfi | None) -> None:
+        """Save what of the guest's EFI another process needs."""
+        if self._state is not None:
+            if saved is None:
+                self._state.remove(_EFI)
+            else:
+                self._state.save(_EFI, to_json(saved))
+
+    def found(self, trampoline: Trampoline) -> SavedEfi | None:
+        """Return what another process has saved, None for nothing; UsageError where it is amiss."""
+        data = self._state.load(_EFI) if self._state is not None else None
+        return read_saved(data, trampoline, str(self._base / _EFI)) if data is not None else None
+
+    def end(self) -> None:
+        """Forget what goes with the guest."""
+        self.hold(None)
+        if self._passing is not None:
+            with suppress(OSError):
+                self._passing.unlink()
+
+
+def open_directory(base: Path, domid: int, name: str) -> StateDirectory:
+    """Return the directory of a domain; UsageError while another process serves it."""
+    return StateDirectory.open(base / str(domid), f"domain {name}")
+
+
+def served_domain(state: StateDirectory, uuid: str) -> ServedDomain | None:
+    """Return what a domain's directory tells of it, None where it tells of no domain with this UUID.
+
+    UsageError where it makes no sense.
+    """
+    data = state.load(_DOMAIN)
+    if data is None:
+        return None
+    try:
+        served = from_json(ServedDomain, data)
+    except ValueError as error:
+        raise UsageError(f"{state.path}: expected what pvefi has saved, found: {error}") from error
+    return served if served.held.uuid == uuid else None
+
+
+def served_domains(base: Path) -> Iterator[tuple[ServedDomain, int]]:
+    """Yield each domain that has a directory, and the supervisor whose worker served it, 0 for none."""
+    for path in sorted(base.glob("[0-9]*")):
+        with suppress(UsageError, ValueError):
+            served = from_json(ServedDomain, _json(path / _DOMAIN))
+            owner = path / OWNER
+            yield served, int(owner.read_text()) if owner.exists() else 0
+
+
+def _json(path: Path) -> object:
+    import json
+
+    data: object = json.loads(
+        bytes(read_file(path, "the state of a domain", less_than=1 << 20, way_out="remove it"))
+    )
+    return data
