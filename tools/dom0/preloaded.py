@@ -41,7 +41,7 @@ def become(words: list[str], environment: dict[str, str], descriptors: list[int]
         os.dup2(descriptor, number)
     for descriptor in descriptors:
         os.close(descriptor)
-    # A boot on Xen would start itself again, as the worker of a small supervisor: this process is one already.
+    # A boot on Xen starts itself again as the worker of a small supervisor: this process is one already.
     os.environ["PVEFI_WORKER_OF"] = str(os.getppid())
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
