@@ -39,8 +39,8 @@ from xen_machine import MEMORY, Dom0Error, Machine, command
 
 __all__ = ["resume"]
 
-START_SECONDS = 120.0
-RESUME_SECONDS = 60.0
+START_SECONDS = 300.0
+RESUME_SECONDS = 120.0
 UNUSED_SECONDS = {"dom0-*": 7 * 86400, "state-*": 7 * 86400, "loaded-*": 3600, ".part-*": 86400}
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pvefi"
 
