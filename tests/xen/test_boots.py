@@ -12,6 +12,7 @@ from pvefi.spec.linux.boot_params import BootParams
 from tests.conftest import RealFiles
 from tests.qemu_boots.test_entries import EFI_LOADER, keeps_variables
 from tests.xen.boots import Booted, Boots, domains, wait_until
+from tests.xen.conftest import require_mib
 from xen_jobs import Dom0
 
 WORDS = "facts,log,efivars,poweroff"
@@ -45,8 +46,8 @@ def lines(facts: ProbeFacts) -> list[str]:
 def test_a_debian_kernel_reaches_user_space_as_a_xen_guest_with_efi(
     dom0: Dom0, boots: Boots, corpus: RealFiles, kernel: str, cpus: int, memory: int
 ) -> None:
-    booted = boots(dom0, kernel, WORDS, cpus=cpus, memory=memory)
-    facts = ends_well(booted)
+    require_mib(memory + 1024)
+    facts = ends_well(boots(dom0, kernel, WORDS, cpus=cpus, memory=memory))
     system = facts.system
     assert system
     release = corpus.kernel(kernel).name.removeprefix("vmlinuz-")
