@@ -314,12 +314,19 @@ class XenGuest(ServedGuest):
                 self._attachment = None
 
     def _hang_up(self) -> None:
-        """Tell a guest that lives on that nobody will answer any more."""
-        if self._attachment is not None and self._domain.end() is None:
-            with contextlib.suppress(GuestFault):
-                self._attachment.reach_mailbox()
-                if self._mailbox.goes_on_alone:
-                    self._mailbox.hang_up()
+        """Tell a guest that lives on that nobody will answer any more, and let its vCPUs go on.
+
+        Xen wakes none that waits for an ioreq server which is destroyed.
+        """
+        attachment = self._attachment
+        if attachment is None or self._domain.end() not in (None, DomainEnd.SUSPENDED):
+            return
+        with contextlib.suppress(GuestFault):
+            attachment.reach_mailbox()
+            if self._mailbox.goes_on_alone:
+                self._mailbox.hang_up()
+        for vcpu, _ in attachment.server.outstanding():
+            attachment.server.complete(vcpu)
 
     def close(self) -> None:
         """End the guest and free what it holds; see `Guest.close`."""
