@@ -10,7 +10,7 @@ import pytest
 
 from pvefi.efi.environment import Environment, LoadedImage
 from pvefi.judge import MemoryWish, judge
-from pvefi.machines import Fault, Finished, Halted, Reached, Stop, TimedOut, Watchpoint
+from pvefi.machines import Crashed, Died, Fault, Finished, Halted, Reached, Stop, TimedOut, Watchpoint
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import Handoff, Outcome, Verdict
@@ -137,3 +137,9 @@ def test_an_image_in_another_s_range_is_named_by_the_smaller() -> None:
     environment = replace(efi(), images=dict(efi().images))
     environment.images[2] = replace(environment.images[1], handle=2, name="inner.efi", base=AT, size=0x100)
     assert "inner.efi+0x0" in judged(Halted(AT), environment=environment).message
+
+
+def test_a_crash_is_the_guest_s_own_and_the_loss_of_its_machine_is_not() -> None:
+    crashed = judge(Crashed("the domain has crashed"), None, None, None, MemoryWish(1, 0))
+    assert (crashed.outcome, crashed.message) == (Outcome.FAULTED, "the domain has crashed")
+    assert judge(Died("gone"), None, None, None, MemoryWish(1, 0)).outcome is Outcome.DIED

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from pvefi.errors import ImageError, UsageError
 from pvefi.machines import ForeignWay
 from pvefi.machines.embedded import EmbeddedMachine
-from pvefi.prepare import BootOptions, not_started, prepare, prepare_foreign
+from pvefi.prepare import BootOptions, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.verdict import Outcome
 from tests.build.bzimage import build_bzimage
+from tests.build.elf import build_elf, linux_notes
 from tests.build.pe import build_pe
 
 
@@ -73,3 +75,38 @@ def test_a_foreign_boot_that_did_not_start_has_no_profile(tmp_path: Path) -> Non
     result = not_started(prepare_foreign(options(tmp_path, build_bzimage()), ForeignWay.LINUX), "no reason")
     assert (result.profile, result.entry) == ("", "qemu-linux")
     assert (result.verdict.outcome, result.verdict.message) == (Outcome.NOT_STARTED, "no reason")
+
+
+class OnXen(EmbeddedMachine):
+    """The embedded machine under the name of Xen: nothing is started here."""
+
+    name = "xen"
+    runs_kernels = True
+    console = "hvc0"
+
+
+def test_xen_s_loader_gets_the_file_as_it_is(tmp_path: Path) -> None:
+    data = build_bzimage()
+    made = replace(options(tmp_path, data), machine=OnXen())
+    prepared = prepare_foreign(made, ForeignWay.XEN_PVH)
+    assert prepared.foreign is not None
+    assert (prepared.foreign.kernel, prepared.foreign.command_line) == (data, "console=hvc0")
+    assert prepared.options.entry == "xen-pvh"
+
+
+def test_a_kernel_without_the_pv_note_says_which_entries_it_has(tmp_path: Path) -> None:
+    data = build_bzimage(build_elf(notes=linux_notes(xen_pv=None)))
+    with pytest.raises(
+        UsageError, match="expected a kernel with the entry xen-pv for xen-pv, found "
+    ) as told:
+        prepare_foreign(options(tmp_path, data), ForeignWay.XEN_PV)
+    assert "pvh" in told.value.message
+
+
+def test_on_xen_all_entries_include_those_of_xen_s_own_loader(tmp_path: Path) -> None:
+    made = replace(options(tmp_path, build_bzimage()), machine=OnXen())
+    entries = [prepared.options.entry for prepared in prepare_all(made)]
+    assert entries[-2:] == ["xen-pvh", "xen-pv"]
+    assert "pvh" not in entries
+    assert "efi" in entries
+    assert "xen-pvh" not in [one.options.entry for one in prepare_all(options(tmp_path, build_bzimage()))]

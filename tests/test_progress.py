@@ -171,7 +171,9 @@ def test_a_reset_after_a_panic_is_the_panics_end() -> None:
     assert guest.outcomes == [Outcome.PANICKED]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.TIMED_OUT])
+@pytest.mark.parametrize(
+    "outcome", [Outcome.POWERED_OFF, Outcome.REBOOTED, Outcome.FAULTED, Outcome.TIMED_OUT]
+)
 def test_whatever_follows_a_panic_the_guest_has_panicked(outcome: Outcome) -> None:
     progress, _ = watched()
     verdict = Verdict(outcome, "the end")
@@ -291,3 +293,15 @@ def test_a_kernel_that_says_that_it_halts_is_looked_at_soon() -> None:
     progress.look([DEAD])
     progress.look([DEAD])
     assert guest.outcomes == [Outcome.HALTED]
+
+
+def test_where_no_cpu_can_be_looked_at_the_console_s_word_is_taken() -> None:
+    progress, guest = watched(Goal.USERSPACE)
+    progress.console(BANNER + RUN_INIT)
+    assert guest.looks[-1] < 1
+    progress.look(())
+    assert guest.outcomes == [Outcome.USER_SPACE]
+    progress, guest = watched()
+    progress.console(PANIC + PANIC_STAYS)
+    progress.look(())
+    assert guest.outcomes == [Outcome.PANICKED]

@@ -67,10 +67,13 @@ class SerialPort:
         readiness.watch(connection.fileno(), self._ready)
         self._hear()
 
-    def connect(self, connection: Console) -> None:
-        """Go on with a guest that has taken the place of the one before; what was typed is held again."""
+    def disconnect(self) -> None:
+        """Pass on what a guest has written that is about to go; nobody looks at its connection afterwards."""
         self.drain()
         self._readiness.forget(self._connection.fileno())
+
+    def connect(self, connection: Console) -> None:
+        """Go on with the guest that has taken the place of the one before; what is typed is held again."""
         connection.setblocking(False)
         self._connection = connection
         self._listens = False

@@ -123,6 +123,7 @@ class ForeignXenGuest(ServedGuest):
             self._over = stop
             self._readiness.forget(self._domain.fileno())
             return
+        self._serial.disconnect()
         self._leave_domain()
         self._domain = self._make()
         self._serial.connect(XenConsole(self._domain.console()))

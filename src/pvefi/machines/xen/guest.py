@@ -214,6 +214,7 @@ class XenGuest(ServedGuest):
 
     def _start_anew(self) -> None:
         assert self._renew is not None, "the guest may start anew"
+        self._serial.disconnect()
         self._leave_domain()
         attachment, domain = self._renew()
         self._take(domain, attachment)
