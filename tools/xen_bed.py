@@ -18,7 +18,6 @@ import contextlib
 import fcntl
 import hashlib
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -34,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from corpus import CorpusError, Progress, cache_folder
 from pvefi.errors import MachineError, PvefiError
-from xen_image import Dom0Image, byte_compile, dom0_image
+from xen_image import Dom0Image, byte_compile, dom0_image, short_hash
 from xen_jobs import KEPT_OF_CONSOLE, Dom0
 from xen_machine import MEMORY, Dom0Error, Machine, command
 
@@ -82,8 +81,7 @@ def _base_file(image: Dom0Image, memory: int) -> Path:
     ).stdout
     # The machine's clock is the host's: a dom0 measures its frequency when it starts.
     told = [image.key, version, command(image, memory, Path("share")), _processor()]
-    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    return cache_folder() / "xen" / f"state-{key}"
+    return cache_folder() / "xen" / f"state-{short_hash(told)}"
 
 
 def _loaded_state(image: Dom0Image, memory: int) -> Path:

@@ -86,6 +86,10 @@ class Job:
         """Return what it has written to its standard output so far."""
         return _bytes(self._dom0.ask({"do": "output", "job": self._number})["stdout"])
 
+    def errors(self) -> bytes:
+        """Return what it has written to its standard error so far."""
+        return _bytes(self._dom0.ask({"do": "output", "job": self._number})["stderr"])
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._dom0.ask({"do": "signal", "job": self._number, "number": number})

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from corpus import CorpusError
-from tests.conftest import Tool, lacks
+from tests.conftest import RealFiles, Tool, lacks
+from tests.xen.boots import Boots
 from xen_bed import resume
 from xen_jobs import Dom0
 from xen_machine import MEMORY, Dom0Error
@@ -74,6 +75,12 @@ def dom0(dom0s: Dom0s) -> Iterator[Dom0]:
     """Give a dom0 without any domU."""
     yield dom0s.take()
     dom0s.give_back()
+
+
+@pytest.fixture(scope="session")
+def boots(corpus: RealFiles, tmp_path_factory: pytest.TempPathFactory) -> Boots:
+    """Boot a kernel of the corpus in a domU, with the probe."""
+    return Boots(corpus, tmp_path_factory.mktemp("initrd"))
 
 
 @pytest.hookimpl(wrapper=True)
