@@ -52,7 +52,7 @@ def facts(end: JobEnd) -> ProbeFacts:
 
 
 def test_after_exit_boot_services_the_guest_goes_on_and_keeps_its_variables(dom0: Dom0, boots: Boots) -> None:
-    end = killed(dom0, boots, "40-before", "44-after", "52-before", "60-after")
+    end = killed(dom0, boots, "50-before", "54-after", "60-before", "64-after")
     assert (end.status, deaths(end)) == (0, 4), str(end)
     assert json.loads(end.stdout)["verdict"]["outcome"] == "powered off"
     assert facts(end).script["again"].output == b"kept"
