@@ -101,6 +101,10 @@ class Boots:
         """Return what came of such a boot, which ends by itself."""
         return Booted(self.start(dom0, kernel, words, *options, **wishes).wait())
 
+    def kernel(self, name: str) -> Path:
+        """Return the file of a kernel of the corpus."""
+        return self._corpus.kernel(name)
+
     def initrd(self, dom0: Dom0, kernel: str, programs: tuple[str, ...], files: Mapping[str, bytes]) -> str:
         """Return the path in dom0 of the probe's initrd with these programs and files."""
         plain = self._corpus.probe(kernel, programs)
