@@ -51,7 +51,7 @@ _GATES = 0x1000
 
 
 def _options() -> XenOptions:
-    # Without it Xen 4.17 emulates rdtsc where it runs nested in QEMU.
+    # Xen emulates rdtsc where it has no way to scale it.
     return XenOptions(read_xl_config(None, ('tsc_mode="native"',))[0])
 
 
