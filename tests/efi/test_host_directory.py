@@ -155,6 +155,22 @@ def test_a_file_is_read_into_any_number_of_pieces(directory: HostDirectory, top:
     assert found.read_into([memoryview(bytearray(64))], 1 << 40) == 0
 
 
+def test_what_the_host_cannot_read_into_directly_is_copied(
+    directory: HostDirectory, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+    data = os.urandom(3 << 20)
+    (top / "big").write_bytes(data)
+    found = directory.open(("big",))
+    monkeypatch.setattr(os, "preadv", refuse)
+    buffer = bytearray(4 << 20)
+    view = memoryview(buffer)
+    assert found.read_into([view[:5000], view[5000:]], 1) == len(data) - 1
+    assert buffer[: len(data) - 1] == data[1:]
+
+
 def test_names_of_any_bytes_are_listed_and_found_again(directory: HostDirectory, top: Path) -> None:
     name = b"\xff\xfe caf\xc3\xa9 \xf0\x9f\x98\x80"
     (Path(os.fsdecode(os.fsencode(top) + b"/" + name))).write_text("found")

@@ -136,12 +136,14 @@ class Boots:
         initrd: Path | None = None,
         until: Callable[[bytes], bool] | None = None,
         typed: bytes = b"",
+        esp: Path | None = None,
+        cpu: str = "max",
     ) -> Booted:
         """Return what came of it; MiB of `memory`. It ends by itself, or when `until` holds of the text.
 
         The kernel is of the corpus, and the probe has `programs` of it, `files` and the commands of `script`;
         or there is an `image`, with no initrd but its own. `typed` is piped in, where nothing is to be waited
-        for.
+        for. `esp` is served as the volume that the image comes from.
         """
         ways = {"qemu-linux": ForeignWay.LINUX, "qemu-pvh": ForeignWay.PVH}
         foreign = ForeignWay.OVMF if firmware == "ovmf" else ways.get(entry)
@@ -156,6 +158,7 @@ class Boots:
             firmware="" if firmware == "ovmf" else firmware,
             foreign=foreign is not None,
             exact=exact,
+            cpu=cpu,
         )
         calls: list[CallEvent] = []
         keyboard = Leaving(until or (lambda _: False))
@@ -175,6 +178,7 @@ class Boots:
             disks=disks,
             restarts=restarts,
             variables=variables,
+            esp=esp,
         )
         observer = Observer(
             console=lambda _: None,

@@ -221,3 +221,9 @@ def test_json_of_another_end_has_the_images_status() -> None:
     data = document(result(Outcome.EXITED, "x", EfiStatus.NOT_FOUND))
     assert data["verdict"]["status"] == {"value": 0x800000000000000E, "name": "EFI_NOT_FOUND"}
     assert data["handoff"] is None
+
+
+def test_a_boot_by_somebody_else_has_no_calls_to_tell_of() -> None:
+    nothing = result(Outcome.DIED, "gone", handoff=None, calls=(), calls_made=0, host_seconds=0.0)
+    assert not [line for line in report(replace(nothing, profile="")) if "call" in line]
+    assert "calls" in report(nothing)

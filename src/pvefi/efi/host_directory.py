@@ -23,6 +23,7 @@ __all__ = ["AboveRootError", "HostDirectory", "HostFile"]
 
 _LINKS_AT_MOST = 40  # as Linux itself, include/linux/namei.h MAXSYMLINKS
 _VIEWS_AT_ONCE = 1024  # Linux include/uapi/linux/uio.h UIO_MAXIOV
+_COPIED_AT_ONCE = 1 << 20
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -49,7 +50,7 @@ class HostFile:
         rest = [view for view in views if len(view)]
         done = 0
         while rest:
-            count = os.preadv(self.descriptor, rest[:_VIEWS_AT_ONCE], offset + done)
+            count = self._read(rest[:_VIEWS_AT_ONCE], offset + done)
             if not count:
                 break
             done += count
@@ -58,6 +59,17 @@ class HostFile:
             if count:
                 rest[0] = rest[0][count:]
         return done
+
+    def _read(self, views: Sequence[memoryview], offset: int) -> int:
+        try:
+            return os.preadv(self.descriptor, views, offset)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+        # Some file systems cannot read into another domain's memory: this kernel has no pages for it.
+        data = os.pread(self.descriptor, min(len(views[0]), _COPIED_AT_ONCE), offset)
+        views[0][: len(data)] = data
+        return len(data)
 
     def names(self, at_most: int) -> tuple[str, ...]:
         """Return the names in this directory, sorted; OSError ENOMEM where there are more than `at_most`."""

@@ -181,7 +181,7 @@ def read_saved(data: object, trampoline: Trampoline, where: str) -> SavedEfi:
     if found != build_of(trampoline):
         raise UsageError(
             f"{where}: expected the state of a guest with this pvefi's trampoline "
-            f"{build_of(trampoline)[:12]}, found {found!r:.14}",
+            f"{build_of(trampoline)[:12]}, found {str(found)[:12]}",
             "serve it with the pvefi that started it, or start it anew",
         )
     try:

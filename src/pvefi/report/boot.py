@@ -30,6 +30,8 @@ def render(result: BootResult, console: Console) -> None:
     handoff = result.handoff
     if succeeded(result) and result.verdict.outcome in _BEYOND_HANDOFF:
         return  # a whole user space has run: what services it called, a trace tells better
+    if not result.profile:
+        return  # nobody was there to be called
     if handoff is None:
         print_lines(section("last calls", last_call_lines(result.calls)), console)
         print_lines(call_count_lines(result.calls, width), console)

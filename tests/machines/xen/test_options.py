@@ -114,6 +114,14 @@ def test_a_domain_keeps_the_name_and_the_uuid_that_it_is_given() -> None:
     assert (made.name, made.uuid) == ("mine", "my-uuid")
 
 
+def test_what_a_file_says_of_memory_and_cpus_stays_whole_unless_something_else_is_asked_for() -> None:
+    options = XenOptions(parse("memory = 64\nmaxmem = 128\nvcpus = 2\nmaxvcpus = 4", Path("x")))
+    made = options.domain(KERNEL, Hardware(64 * MIB, cpus=2))
+    assert (made.memory_size, made.cpus) == (None, None)
+    made = options.domain(KERNEL, Hardware(96 * MIB, cpus=1))
+    assert (made.memory_size, made.cpus) == (96 * MIB, 1)
+
+
 def test_files_become_disks_that_no_other_disk_is() -> None:
     config = parse('disk = [ "/dev/vg/a,raw,xvda,rw" ]', Path("x"))
     hardware = Hardware(64 * MIB, disks=(Path("/a,b.img"), Path("/c.qcow2")))

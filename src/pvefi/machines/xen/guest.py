@@ -72,8 +72,9 @@ class XenGuest(ServedGuest):
     """See `Guest` for what each method promises.
 
     `attachment` is pvefi as the device model of `domain`. `renew` makes both anew, paused, when the guest
-    resets; None where it is not to start anew. `ended` is called when a domain has been destroyed, which only
-    happens where it is `owned`. A domain that is not `paused` was another process's before.
+    resets; None where it is not to start anew. `ended` is called when a domain needs nobody any more: it has
+    been left to itself, or destroyed, which only happens where it is `owned`. A domain that is not `paused`
+    was another process's before.
     """
 
     def __init__(
@@ -277,6 +278,7 @@ class XenGuest(ServedGuest):
         self._readiness.forget(attachment.server.fileno())
         self._attachment = None
         attachment.close()
+        self._has_ended()  # for those who would take it over: nobody has to
 
     def expect_reset(self) -> None:
         """Do nothing: Xen tells no triple fault from a reset."""
@@ -313,12 +315,19 @@ class XenGuest(ServedGuest):
                 self._attachment = None
 
     def _hang_up(self) -> None:
-        """Tell a guest that lives on that nobody will answer any more."""
-        if self._attachment is not None and self._domain.end() is None:
-            with contextlib.suppress(GuestFault):
-                self._attachment.reach_mailbox()
-                if self._mailbox.goes_on_alone:
-                    self._mailbox.hang_up()
+        """Tell a guest that lives on that nobody will answer any more, and let its vCPUs go on.
+
+        Xen wakes none that waits for an ioreq server which is destroyed.
+        """
+        attachment = self._attachment
+        if attachment is None or self._domain.end() not in (None, DomainEnd.SUSPENDED):
+            return
+        with contextlib.suppress(GuestFault):
+            attachment.reach_mailbox()
+            if self._mailbox.goes_on_alone:
+                self._mailbox.hang_up()
+        for vcpu, _ in attachment.server.outstanding():
+            attachment.server.complete(vcpu)
 
     def close(self) -> None:
         """End the guest and free what it holds; see `Guest.close`."""

@@ -66,13 +66,15 @@ class XenOptions:
                 "round --memory",
             )
         config = self.config
+        said = _wish(config) if config else XlWish()
         number = (config.string("uuid") if config else None) or str(uuid.uuid4())
         return DomainConfig(
             kernel=kernel,
             name=(config.string("name") if config else None) or f"pvefi-{number[:8]}",
             uuid=number,
-            memory_size=hardware.memory_size,
-            cpus=hardware.cpus,
+            # Where the user's file says the same, what it says besides, such as maxmem, stays as well.
+            memory_size=None if said.memory_size == hardware.memory_size else hardware.memory_size,
+            cpus=None if said.cpus == hardware.cpus else hardware.cpus,
             command_line=hardware.command_line,
             disks=tuple(_disks(hardware.disks, config)),
             base=config.text if config else "",
@@ -111,8 +113,12 @@ def read_xl_config(path: Path | None, assignments: tuple[str, ...] = ()) -> tupl
     if path and kind != "pvh":
         found = f"type = {kind!r}" if kind is not None else "none, which means pv"
         raise UsageError(f'{path}: expected type = "pvh", found {found}', 'type = "pvh"')
+    return config, _wish(config)
+
+
+def _wish(config: XlText) -> XlWish:
     memory = config.number("memory")
-    return config, XlWish(
+    return XlWish(
         kernel=_path(config.string("kernel")),
         ramdisk=_path(config.string("ramdisk")),
         command_line=_command_line(config),
