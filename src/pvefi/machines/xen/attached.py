@@ -148,7 +148,6 @@ class AttachedMachine(XenMachine):
                 console,
                 keyboard,
                 ended=partial(self.hold, None),
-                patience=self.patience,
                 paused=domain.paused,
                 owned=self.owned,
             )
