@@ -175,3 +175,24 @@ def test_a_real_kernel_without_root_file_system_panics_and_stays(corpus: RealFil
             marks += watch.feed(serial.recv(4096))
     assert [mark.kind for mark in marks] == [MarkKind.KERNEL, MarkKind.PANIC, MarkKind.PANIC_STAYS]
     assert marks[1].text.startswith("Kernel panic - not syncing: VFS: Unable to mount root fs")
+
+
+XEN = b"(XEN) Xen version 4.17.7 (Debian 4.17.7+13) (gcc) debug=n Wed Nov  4 16:52:28 UTC 2026\r\n"
+XEN_PANICS = (
+    b"(XEN) ****************************************\r\n"
+    b"(XEN) Panic on CPU 0:\r\n"
+    b"(XEN) Could not construct domain 0\r\n"
+    b"(XEN) ****************************************\r\n"
+)
+
+
+def test_a_panic_of_xen_is_told_with_its_reason_between_its_dom0s_lines() -> None:
+    watch = ConsoleWatch()
+    marks = watch.feed(XEN + BOOT + XEN_PANICS)
+    assert marks == (*MARKS, ConsoleMark(MarkKind.PANIC, "Xen panics: Could not construct domain 0"))
+    stays = b"(XEN) Manual reset required ('noreboot' specified)\r\n"
+    assert [mark.kind for mark in watch.feed(stays)] == [MarkKind.PANIC_STAYS]
+
+
+def test_where_no_xen_has_begun_nobody_speaks_for_it() -> None:
+    assert kinds(BOOT, XEN_PANICS) == [mark.kind for mark in MARKS]

@@ -110,3 +110,26 @@ def test_on_xen_all_entries_include_those_of_xen_s_own_loader(tmp_path: Path) ->
     assert "pvh" not in entries
     assert "efi" in entries
     assert "xen-pvh" not in [one.options.entry for one in prepare_all(options(tmp_path, build_bzimage()))]
+
+
+def test_an_image_on_the_volume_is_told_where_it_stands_there(tmp_path: Path) -> None:
+    folder = tmp_path / "esp" / "EFI" / "Xen"
+    folder.mkdir(parents=True)
+    on_it = options(folder, build_pe(), esp=tmp_path / "esp" / "." / "EFI" / "..")
+    assert prepare(on_it).request.file_path == "\\EFI\\Xen\\image"
+    (tmp_path / "link").symlink_to("esp/EFI")
+    by_link = replace(on_it, image=tmp_path / "link" / "Xen" / "image")
+    assert prepare(by_link).request.file_path == "\\EFI\\Xen\\image"
+    (tmp_path / "esp" / "elsewhere").symlink_to(folder / "image")
+    assert prepare(replace(on_it, image=tmp_path / "esp" / "elsewhere")).request.file_path == "\\elsewhere"
+    assert prepare(options(tmp_path, build_pe(), esp=tmp_path / "esp")).request.file_path == ""
+    (tmp_path / "circle").symlink_to("circle")
+    assert prepare(options(tmp_path, build_pe(), esp=tmp_path / "circle")).request.file_path == ""
+
+
+def test_a_volume_that_nobody_could_see_is_refused(tmp_path: Path) -> None:
+    for fields in ({"entry": "linux64"}, {"profile": "minimal"}):
+        with pytest.raises(UsageError, match="--esp"):
+            prepare(options(tmp_path, build_bzimage(), esp=tmp_path, **fields))
+    with pytest.raises(UsageError, match="expected no --esp"):
+        prepare_foreign(options(tmp_path, build_bzimage(), esp=tmp_path), ForeignWay.LINUX)

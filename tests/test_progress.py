@@ -109,6 +109,17 @@ def test_user_space_ends_only_a_boot_whose_goal_it_is(goal: Goal) -> None:
     assert guest.listens == 1
 
 
+def test_where_a_hypervisor_may_run_a_kernel_there_privilege_level_3_tells_nothing() -> None:
+    progress, guest = Progress(Goal.USERSPACE, ring_tells=False), Steered()
+    progress.steer(guest)
+    progress.boot()
+    progress.look([USER])
+    assert not guest.verdicts
+    progress.console(RUN_INIT)
+    progress.look([USER])
+    assert guest.outcomes == [Outcome.USER_SPACE]
+
+
 def test_cpus_that_all_stay_halted_for_good_end_the_boot_at_the_second_look() -> None:
     progress, guest = watched()
     progress.look([DEAD, DEAD])

@@ -39,9 +39,9 @@ from xen_machine import MEMORY, Dom0Error, Machine, command
 
 __all__ = ["resume"]
 
-START_SECONDS = 120.0
-RESUME_SECONDS = 60.0
-UNUSED_SECONDS = {"dom0-*": 7 * 86400, "state-*": 7 * 86400, "loaded-*": 3600, ".part-*": 86400}
+START_SECONDS = 300.0
+RESUME_SECONDS = 120.0
+UNUSED_SECONDS = {"dom0-*": 2 * 86400, "state-*": 2 * 86400, "loaded-*": 3600, ".part-*": 86400}
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pvefi"
 
 
@@ -146,7 +146,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what nobody has used for a week, and for an hour where it is of one state of the sources."""
+    """Remove what nobody has used for two days, and for an hour where it is of one state of the sources."""
     for pattern, seconds in UNUSED_SECONDS.items():
         for path in folder.glob(pattern):
             if path.stat().st_mtime < time.time() - seconds:

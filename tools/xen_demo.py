@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +45,7 @@ __all__ = ["Transcript", "fill", "run"]
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src" / "pvefi"
 MEMORY = 3 << 30
-SECONDS = 300.0
+SECONDS = 600.0
 CPU = "max,-smap"
 """Xen 4.17 dies under QEMU 7.2's SMAP when it emulates an instruction of a guest."""
 CONFIG = """\
@@ -69,7 +69,7 @@ printf '\7\0\0\0from dom0' >$efivars/Demo-cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0
 say "by hypercall: $(python3 /demo/xen_efi_calls.py 2>&1)"
 say "starting a PVH domU through EFI"
 pvefi boot --machine xen /demo/vmlinuz --initrd /demo/probe --memory 256M --xl-set 'tsc_mode="native"' \
-    --cmdline 'console=hvc0 panic=-1 probe=efi,efivars,poweroff' --timeout 200 2>&1 </dev/null |
+    --cmdline 'console=hvc0 panic=-1 probe=efi,efivars,poweroff' --timeout 400 2>&1 </dev/null |
     sed 's/^/domU: /'
 say "end"
 """
@@ -125,11 +125,15 @@ def _source(image: Dom0Image) -> Iterator[Entry]:
                 yield regular_file(f"opt/pvefi/{path.relative_to(folder)}", path.read_bytes())
 
 
+def _tells(line: str) -> bool:
+    return any(pattern.search(line) for pattern in TOLD)
+
+
 @dataclass
 class Transcript:
-    """Takes the console as it comes and prints the lines that tell something."""
+    """Takes the console as it comes and prints the lines of which `shows` holds."""
 
-    print_all: bool
+    shows: Callable[[str], bool]
     text: str = ""
     printed: int = 0
     decoder: SerialDecoder = field(default_factory=SerialDecoder)
@@ -139,19 +143,22 @@ class Transcript:
         self.text += visible(self.decoder.text(data))
         end = self.text.rfind("\n") + 1
         for line in self.text[self.printed : end].splitlines():
-            if line.strip() and (self.print_all or any(pattern.search(line) for pattern in TOLD)):
+            if line.strip() and self.shows(line):
                 print(line[:WIDTH].rstrip(), flush=True)
         self.printed = max(self.printed, end)
 
 
 def run(
-    folder: Path, image: Dom0Image, files: Iterable[Entry], *, print_all: bool = False
+    folder: Path, image: Dom0Image, files: Iterable[Entry], shows: Callable[[str], bool] = lambda _: False
 ) -> tuple[BootResult, list[CallEvent], str]:
-    """Boot it all, put into `folder`; return the result, the calls and the console."""
+    """Boot it all, put into `folder`; return the result, the calls and the console.
+
+    Lines of which `shows` holds are printed.
+    """
     xen = fill(folder / "esp" / "EFI" / "Xen", image, files)
     store = folder / "vars.fd"
     store.write_bytes(empty_store(OVMF_4M))
-    transcript, calls = Transcript(print_all), list[CallEvent]()
+    transcript, calls = Transcript(shows), list[CallEvent]()
     machine = choose_machine("qemu", QemuWish(machine_type=MachineType.PC, cpu=CPU))
     options = BootOptions(
         xen,
@@ -211,7 +218,7 @@ def main(words: list[str]) -> int:
         image = dom0_image()
         with tempfile.TemporaryDirectory(prefix="pvefi-demo-") as scratch:
             result, calls, console = run(
-                given.keep or Path(scratch), image, _files(image), print_all=given.all
+                given.keep or Path(scratch), image, _files(image), (lambda _: True) if given.all else _tells
             )
     except (CorpusError, PvefiError) as error:
         print(f"xen-demo: {error}", file=sys.stderr)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tells by what a Linux guest says on its console how far it has come: user space, a panic, the end.
+"""Tells by what a guest, Linux or Xen, says on its console how far it has come: user space, a panic, the end.
 
 Sources: Linux 6.1 init/main.c (run_init_process), kernel/panic.c (panic), kernel/reboot.c,
 arch/x86/kernel/reboot.c, init/version.c (linux_banner), kernel/kexec_core.c (kernel_kexec);
-kernel/printk/printk.c (info_print_prefix) for what a line begins with. A line that only quotes the kernel
-does not count: the text has to begin the line, behind a time stamp where the kernel gives one. Nor does a
-line with a priority, "<4>", where the kernel gives none, or the other way round: so stand old logs in
-pstore. Who forges a whole line is believed; nothing but the report rests on it.
+kernel/printk/printk.c (info_print_prefix) for what a line begins with. Xen 4.17
+xen/drivers/char/console.c (panic).
+
+A line that only quotes the kernel does not count: the text has to begin the line, behind a time stamp where
+the kernel gives one. Nor does a line with a priority, "<4>", where the kernel gives none, or the other way
+round: so stand old logs in pstore. Who forges a whole line is believed; nothing but the report rests on it.
 """
 
 from __future__ import annotations
@@ -81,6 +83,11 @@ _LINES = (
 )
 _BANNER = re.compile(rb"(?:<[0-7]>)?\[ *0\.000000\](?:\[ *[TC]\d+\])? Linux version \S+ \(")
 """A kernel's first line; programs print the same text, but without its time."""
+_XEN = b"(XEN) "
+_XEN_BEGINS = re.compile(rb"Xen version \d")
+_XEN_PANICS = re.compile(rb"Panic on CPU \d+:$")
+"""What the panic is about follows in the next line."""
+_XEN_STAYS = re.compile(rb"Manual reset required \('noreboot' specified\)$")
 _BREAKS = re.compile(rb"[\r\n]+")
 
 
@@ -92,6 +99,7 @@ class ConsoleWatch:
         self._stamped = False
         self._priorities = False
         self._probed = False
+        self._xen = self._xen_panics = False
 
     def feed(self, data: bytes) -> tuple[ConsoleMark, ...]:
         """Take what the guest has written and return what the lines that it completes say."""
@@ -123,6 +131,8 @@ class ConsoleWatch:
         if line.startswith(UP) and not self._probed:
             self._probed = True
             return MarkKind.PROBE, line
+        if line.startswith(_XEN):  # Xen's lines stand between its dom0's
+            return self._kind_of_xen(line.removeprefix(_XEN))
         stamp = _STAMP.match(line)
         if stamp is not None:
             priority = stamp["priority"] is not None
@@ -137,4 +147,17 @@ class ConsoleWatch:
         for kind, pattern in _LINES:
             if pattern.match(line):
                 return kind, line
+        return None, line
+
+    def _kind_of_xen(self, line: bytes) -> tuple[MarkKind | None, bytes]:
+        """Return what a line of the hypervisor says; nothing where none has begun."""
+        if self._xen_panics:
+            self._xen_panics = False
+            return MarkKind.PANIC, b"Xen panics: " + line
+        if _XEN_BEGINS.match(line):
+            self._xen, self._stamped = True, False
+        elif self._xen and _XEN_PANICS.match(line):
+            self._xen_panics = True
+        elif self._xen and _XEN_STAYS.match(line):
+            return MarkKind.PANIC_STAYS, line
         return None, line

@@ -147,8 +147,8 @@ def _place_on_volume(options: BootOptions) -> str:
     """Return where the image stands on the volume, as EFI spells it; empty where it stands elsewhere."""
     if options.esp is None:
         return ""
-    image = options.image.parent.resolve() / options.image.name
-    top = options.esp.resolve()
+    image = Path(os.path.realpath(options.image.parent), options.image.name)
+    top = Path(os.path.realpath(options.esp))
     return "\\" + "\\".join(image.relative_to(top).parts) if image.is_relative_to(top) else ""
 
 

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.images import ImageSource, load
 from pvefi.efi.pages import PageMap
 from pvefi.errors import ImageError, UsageError
@@ -225,3 +229,16 @@ def test_small_machines_load_small_images(size: int) -> None:
     guest.efi.pages = PageMap.from_memmap([(0, size * MIB, MemmapType.RAM)])
     guest.efi.pages.reserve(8 * MIB, MIB, MemoryType.BOOT_SERVICES_DATA)
     assert load(guest.efi, source()).base < size * MIB
+
+
+def test_an_image_on_the_volume_has_its_place_there_as_file_path(guest: FakeGuest) -> None:
+    given = replace(source(), file_path="\\EFI\\Xen\\test.efi")
+    told = loaded_image(guest, load(guest.efi, given).handle)
+    assert device_path_text.text(path_at(guest, told.file_path)) == "\\EFI\\Xen\\test.efi"
+
+
+def test_the_device_of_the_image_has_the_volume(tmp_path: Path) -> None:
+    with closing(HostDirectory(tmp_path)) as directory:
+        guest = FakeGuest(directory=directory)
+        told = loaded_image(guest, load(guest.efi, source()).handle)
+        assert guest.efi.handles.interface(told.device_handle, guids.SIMPLE_FILE_SYSTEM_PROTOCOL)

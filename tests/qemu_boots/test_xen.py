@@ -205,3 +205,12 @@ def test_what_xen_lacks_is_what_it_says_and_no_success(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("pvefi: exited: xen.efi ended with EFI_SUCCESS; the last that it said: ")
     assert said in last
+
+
+def test_a_dom0_kernel_that_is_none_is_a_panic_of_xen_and_no_endless_restart(volume: Volume) -> None:
+    volume.fill("probe=hold")
+    (volume.folder / "vmlinux").unlink()
+    (volume.folder / "vmlinux").write_bytes(bytes(1 << 16))
+    verdict = volume.boot().result.verdict
+    assert verdict.outcome is Outcome.PANICKED
+    assert verdict.message.startswith("Xen panics: ")

@@ -80,16 +80,22 @@ class Boots:
         programs: tuple[str, ...] = (),
         script: Mapping[str, str] = MappingProxyType({}),
         files: Mapping[str, bytes] = MappingProxyType({}),
+        preloaded: bool = True,
     ) -> Job:
-        """Start a boot of a kernel of the corpus with `memory` MiB; `options` are more of pvefi's own."""
-        return dom0.pvefi(
+        """Start a boot of a kernel of the corpus with `memory` MiB; `options` are more of pvefi's own.
+
+        Unless `preloaded` it is the command as users have it, from its first import.
+        """
+        command = (
             *("boot", "--machine", "xen", "--json", "--entry", entry, "--profile", profile, *NATIVE),
             *("--memory", f"{memory}M", "--cpus", cpus, "--timeout", SECONDS, *options),
             *("--initrd", self.initrd(dom0, kernel, programs, {**files, **script_files(script)})),
             *("--cmdline", f"console=hvc0 panic=-1 {arguments} probe={words}"),
             dom0.give(self._corpus.kernel(kernel)),
-            seconds=SECONDS + 60,
         )
+        if preloaded:
+            return dom0.pvefi(*command, seconds=SECONDS + 60)
+        return dom0.start(["pvefi", *map(str, command)], seconds=SECONDS + 60)
 
     def __call__(self, dom0: Dom0, kernel: str, words: str, *options: str, **wishes: Any) -> Booted:
         """Return what came of such a boot, which ends by itself."""

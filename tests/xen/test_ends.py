@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import RealFiles
 from tests.xen.boots import Booted, Boots, domains, wait_until
-from tests.xen.test_boots import ends_well
 from xen_jobs import Dom0, JobEnd
 
 GUID = "cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0"
@@ -63,10 +63,23 @@ def test_without_xenstored_a_boot_ends_with_one_line(dom0: Dom0, boots: Boots) -
     assert end.errors.count("\n") == 1
 
 
-def test_kexec_in_the_guest(dom0: Dom0, boots: Boots) -> None:
+def test_kexec_in_a_guest_ends_in_a_soft_reset_which_is_xen_s_to_do(
+    dom0: Dom0, boots: Boots, corpus: RealFiles
+) -> None:
+    # Linux arch/x86/xen/enlighten_hvm.c, xen_hvm_shutdown(): a kexec asks Xen for SHUTDOWN_soft_reset.
+    load = "kexec {} -l /kernel --initrd=/init --reuse-cmdline && cat /sys/kernel/kexec_loaded"
     script = {
-        "load": "kexec -c -l /kernel --initrd=/initrd --append=x",
-        "load-file": "kexec -s -l /kernel --initrd=/initrd --append=x",
+        "kexec_load": f"{load.format('-c')}; kexec -u",
+        "kexec_file_load": load.format("-s"),
+        "go": "kexec -e",
     }
-    facts = ends_well(boots(dom0, "cloud", "script,log,poweroff", script=script, programs=("kexec",)))
-    assert facts.script == {}
+    files = {"kernel": corpus.kernel("cloud").read_bytes()}
+    booted = boots(
+        dom0, "cloud", "script,poweroff", memory=256, script=script, files=files, programs=("kexec",)
+    )
+    (facts,) = booted.boots
+    found = {name: (one.status, one.output) for name, one in facts.script.items()}
+    assert found == {"kexec_load": (0, b"1\n"), "kexec_file_load": (0, b"1\n")}, facts.script
+    assert booted.outcome == "died"
+    assert "soft reset" in last_line(booted.end)
+    assert domains(dom0) == []

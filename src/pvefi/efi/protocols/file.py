@@ -31,7 +31,7 @@ _STATUSES = {
     errno.ENOENT: EfiStatus.NOT_FOUND,
     errno.ENOTDIR: EfiStatus.NOT_FOUND,
     errno.ELOOP: EfiStatus.NOT_FOUND,
-    errno.ENAMETOOLONG: EfiStatus.NOT_FOUND,
+    errno.ENAMETOOLONG: EfiStatus.INVALID_PARAMETER,
     errno.EACCES: EfiStatus.ACCESS_DENIED,
     errno.EPERM: EfiStatus.ACCESS_DENIED,
     errno.EMFILE: EfiStatus.OUT_OF_RESOURCES,
@@ -287,7 +287,7 @@ def set_info(
 def flush(efi: Environment, this: Pointer) -> None:
     """Refuse: nothing was written.
 
-    ACCESS_DENIED: the file was opened for reading alone, as all are. INVALID_PARAMETER: `this` is none.
+    WRITE_PROTECTED always. INVALID_PARAMETER: `this` is no open file.
     """
     _opened(efi, this)
-    raise EfiError(EfiStatus.ACCESS_DENIED, "the file was opened for reading alone")
+    raise EfiError(EfiStatus.WRITE_PROTECTED, "the volume can only be read")
