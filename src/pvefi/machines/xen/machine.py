@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
@@ -14,6 +15,7 @@ from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.machines.xen.attachment import Attachment, make_server
 from pvefi.machines.xen.domain import Domain, attach, create_paused
 from pvefi.machines.xen.foreign import ForeignXenGuest, start_foreign
+from pvefi.machines.xen.guest import Domain as GuestDomain
 from pvefi.machines.xen.guest import XenGuest
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.ioreq_server import IoreqServer
@@ -22,6 +24,15 @@ from pvefi.machines.xen.options import XenOptions
 from pvefi.machines.xen.private_file import private_file
 
 __all__ = ["XenMachine"]
+
+
+class FoundDomain(GuestDomain, Protocol):
+    """A domain that somebody else has made."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is this process that has to let it run."""
+        ...
 
 
 @dataclass
@@ -72,9 +83,7 @@ class XenMachine:
                 undo.callback(attachment.close)
             else:
                 domain = undo.enter_context(attach(str(held.domid), paused=False))
-                server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
-                undo.callback(server.close)
-                attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+                attachment = self._adopt(held, trampoline, hardware)
                 undo.callback(attachment.close, destroy=False)
             guest = XenGuest(
                 domain,
@@ -88,9 +97,20 @@ class XenMachine:
             undo.pop_all()
         return guest
 
+    @staticmethod
+    def _adopt(held: HeldDomain, trampoline: Trampoline, hardware: Hardware) -> Attachment:
+        """Return pvefi's part in a domain where another process has left it."""
+        libraries = Libraries()
+        server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
+        with contextlib.ExitStack() as undo:
+            undo.callback(server.close)
+            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            undo.pop_all()
+        return attachment
+
     def attach(
         self,
-        domain: Domain,
+        domain: FoundDomain,
         trampoline: Trampoline,
         hardware: Hardware,
         console: Callable[[bytes], None],
