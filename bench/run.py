@@ -34,6 +34,8 @@ from bench.qemu_figures import qemu_figures_of, qemu_tables_of
 from bench.qemu_run import BenchError, Subject, measure_qemu
 from bench.store_figures import store_figures_of, store_tables_of
 from bench.store_run import measure_store
+from bench.xen_efi_figures import xen_efi_figures_of, xen_efi_tables_of
+from bench.xen_efi_run import fill, measure_xen_efi
 from bench.xen_figures import xen_figures_of, xen_tables_of
 from bench.xen_run import Effort, measure_xen
 from corpus import Corpus, CorpusError
@@ -49,6 +51,7 @@ _COUNTED = 2
 _QEMU_REPEATS, _QEMU_WIDE = 5, 2
 _WIDE = 3
 _STORE_REPEATS = 5
+_XEN_EFI_REPEATS = 4
 _XEN, _QUICK_XEN = Effort(5, 1000, 20.0), Effort(1, 200, 8.0)
 _KILLS, _QUICK_KILLS = (10_000, 2_000), (200, 100)
 """Writers killed in a roomy store, and in one that is cleared away at most changes."""
@@ -58,7 +61,7 @@ _TABLE_WIDTH = 150  # columns, where no terminal says
 _IMPORT = "import time; t = time.perf_counter(); import pvefi.cli; print(time.perf_counter() - t)"
 _HANDOFF = "hand-off"
 _EMBEDDED = ("--machine", "embedded")
-_PARTS = ("embedded", "qemu", "store", "xen")
+_PARTS = ("embedded", "qemu", "store", "xen", "xen-efi")
 
 
 def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None], *, wide: int = 0) -> Samples:
@@ -263,7 +266,7 @@ def main(words: Sequence[str]) -> int:
         "--only",
         choices=_PARTS,
         help="measure this part: boots on the embedded machine, boots in QEMU, variables, or domains on "
-        "a Xen in QEMU",
+        "a Xen in QEMU, or Xen's own start",
     )
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="measure this kernel, not Debian's")
     given = parser.parse_args(words)
@@ -306,6 +309,10 @@ def main(words: Sequence[str]) -> int:
                 )
                 figures += xen_figures_of(domains)
                 tables += xen_tables_of(domains)
+            if "xen-efi" in parts:
+                starts = _starts_of_xen(_QUICK_REPEATS if given.quick else _XEN_EFI_REPEATS, status.update)
+                figures += xen_efi_figures_of(starts)
+                tables += xen_efi_tables_of(starts)
     except (BenchError, CorpusError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -320,6 +327,20 @@ def main(words: Sequence[str]) -> int:
             console = Console(width=_TABLE_WIDTH)
         print_tables(machine, kernel, figures, console, tables)
     return 0
+
+
+def _starts_of_xen(rounds: int, say: Callable[[str], None]) -> list[dict[str, float]]:
+    """Return the seconds to dom0's first process, by way, of each round."""
+    corpus = Corpus()
+    with tempfile.TemporaryDirectory(prefix="pvefi-bench-") as scratch:
+        fill(
+            Path(scratch),
+            corpus.file("xen", "boot/xen-*.efi"),
+            corpus.file("xen", "boot/xen-*.gz"),
+            corpus.file("amd64", "boot/vmlinuz-*"),
+            probe_initrd("amd64", corpus),
+        )
+        return measure_xen_efi(Path(scratch), rounds, say)
 
 
 def _embedded_figures(image: Path, say: Callable[[str], None], *, quick: bool) -> list[Figure]:

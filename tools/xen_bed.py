@@ -18,7 +18,6 @@ import contextlib
 import fcntl
 import hashlib
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -34,15 +33,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from corpus import CorpusError, Progress, cache_folder
 from pvefi.errors import MachineError, PvefiError
-from xen_image import Dom0Image, byte_compile, dom0_image
+from xen_image import Dom0Image, byte_compile, dom0_image, short_hash
 from xen_jobs import KEPT_OF_CONSOLE, Dom0
 from xen_machine import MEMORY, Dom0Error, Machine, command
 
 __all__ = ["resume"]
 
-START_SECONDS = 120.0
-RESUME_SECONDS = 60.0
-UNUSED_SECONDS = {"dom0-*": 7 * 86400, "state-*": 7 * 86400, "loaded-*": 3600, ".part-*": 86400}
+START_SECONDS = 300.0
+RESUME_SECONDS = 120.0
+UNUSED_SECONDS = {"dom0-*": 2 * 86400, "state-*": 2 * 86400, "loaded-*": 3600, ".part-*": 86400}
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pvefi"
 
 
@@ -82,8 +81,7 @@ def _base_file(image: Dom0Image, memory: int) -> Path:
     ).stdout
     # The machine's clock is the host's: a dom0 measures its frequency when it starts.
     told = [image.key, version, command(image, memory, Path("share")), _processor()]
-    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    return cache_folder() / "xen" / f"state-{key}"
+    return cache_folder() / "xen" / f"state-{short_hash(told)}"
 
 
 def _loaded_state(image: Dom0Image, memory: int) -> Path:
@@ -148,7 +146,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what nobody has used for a week, and for an hour where it is of one state of the sources."""
+    """Remove what nobody has used for two days, and for an hour where it is of one state of the sources."""
     for pattern, seconds in UNUSED_SECONDS.items():
         for path in folder.glob(pattern):
             if path.stat().st_mtime < time.time() - seconds:

@@ -40,7 +40,7 @@ from pvefi.probe.modules import load_order
 from pvefi.probe.programs import LIBRARY_FOLDER, program_entries
 from xen_wheels import wheel_contents, wheel_files
 
-__all__ = ["Dom0Image", "dom0_image", "package_files", "run_python"]
+__all__ = ["Dom0Image", "dom0_image", "package_files", "run_python", "short_hash"]
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("xen-utils", "xenstore", "python", "bash", "efibootmgr", "efivar")
@@ -135,11 +135,15 @@ def dom0_image(corpus: Corpus | None = None) -> Dom0Image:
         "wheels": [wheel.name for wheel in wheels],
         "sources": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources},
     }
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_folder() / "xen" / f"dom0-{key}"
+    folder = cache_folder() / "xen" / f"dom0-{short_hash(told)}"
     if not folder.is_dir():
         _build(folder, corpus, _files(corpus, programs, python))
     return Dom0Image(folder)
+
+
+def short_hash(told: object) -> str:
+    """Return a short hash of what JSON can hold: equal for what is equal, in whatever order."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def run_python(root: Path, *words: str, seconds: float = 300.0) -> None:

@@ -21,9 +21,9 @@ from xen_machine import Dom0Error, Machine
 
 __all__ = ["KEPT_OF_CONSOLE", "Dom0", "Job", "JobEnd"]
 
-SAVE_SECONDS = 240.0
-LOAD_SECONDS = 180.0
-ANSWER_SECONDS = 60.0
+SAVE_SECONDS = 300.0
+LOAD_SECONDS = 400.0
+ANSWER_SECONDS = 90.0
 """How long dom0 may need for an answer beyond the time that a job has."""
 KEPT_OF_CONSOLE = 12_000
 """Bytes of each console that a failure shows, from its end."""
@@ -85,6 +85,10 @@ class Job:
     def output(self) -> bytes:
         """Return what it has written to its standard output so far."""
         return _bytes(self._dom0.ask({"do": "output", "job": self._number})["stdout"])
+
+    def errors(self) -> bytes:
+        """Return what it has written to its standard error so far."""
+        return _bytes(self._dom0.ask({"do": "output", "job": self._number})["stderr"])
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

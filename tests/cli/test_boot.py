@@ -11,14 +11,20 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pvefi.cli import boot as boot_command
+from pvefi.cli import main
 from pvefi.cli.boot import told
 from pvefi.cli.status import ExitStatus
+from pvefi.errors import MachineError
+from pvefi.prepare import PreparedBoot
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.jsonl import read_trace
-from pvefi.verdict import Outcome
+from pvefi.verdict import BootResult, Outcome
+from tests.build.bzimage import build_bzimage
 from tests.build.pe import PeSection, build_pe
 from tests.conftest import RealFiles
 from tests.report.made import result
@@ -301,3 +307,23 @@ def test_all_entries_are_those_that_the_image_has(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert (document["schema"], document["version"]) == ("pvefi/boots", 1)
     assert [boot["entry"] for boot in document["boots"]] == ["efi"]
+
+
+def test_a_machine_that_fails_for_one_entry_loses_no_other_s_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    booted = boot_command._boot
+
+    def failing(prepared: PreparedBoot, *arguments: Any, **more: Any) -> BootResult:
+        if prepared.options.entry == "linux64":
+            raise MachineError("the machine is not there", "get one")
+        return booted(prepared, *arguments, **more)
+
+    monkeypatch.setattr(boot_command, "_boot", failing)
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(build_bzimage(with_pe=False))
+    status = main(["boot", "--machine", "embedded", "--entry", "all", "--timeout", "5", str(image)])
+    shown = capsys.readouterr()
+    assert status >= ExitStatus.NO_MACHINE
+    assert "pvefi: linux64: died: the machine is not there (get one)" in shown.err
+    assert "\nlinux32" in shown.out

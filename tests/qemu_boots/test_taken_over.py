@@ -20,8 +20,10 @@ from pvefi.frozen_json import to_json
 from pvefi.guest.mailbox import Answer, Function, Request
 from pvefi.trace.events import CallEvent
 from tests.qemu_boots.conftest import Boots
-from tests.qemu_boots.test_efivarfs import ERRORS, EXPECTED, FILES, SCRIPT
+from tests.qemu_boots.test_efivarfs import CASES, ERRORS, EXPECTED, SCRIPT
 from tests.qemu_boots.test_entries import ends_well
+
+FEW = {name: SCRIPT[name] for name in CASES if name in EXPECTED or name in ERRORS}
 
 
 class Successors:
@@ -93,12 +95,11 @@ def successors(monkeypatch: pytest.MonkeyPatch, store: Path) -> Iterator[list[Su
 def test_efivarfs_does_all_it_does_when_each_call_finds_a_new_environment(
     boots: Boots, store: Path, successors: list[Successors]
 ) -> None:
-    booted = boots("cloud", "script", programs=("chattr",), script=SCRIPT, files=FILES, variables=store)
+    booted = boots("cloud", "script", programs=("chattr",), script=FEW, variables=store)
     facts = ends_well(booted)
-    for name, expected in EXPECTED.items():
-        assert facts.script[name].output.decode() == expected, name
-    for name, expected in ERRORS.items():
-        assert expected in facts.script[name].error.decode(), name
+    for name in FEW:
+        assert facts.script[name].output.decode() == EXPECTED.get(name, ""), name
+        assert ERRORS.get(name, "") in facts.script[name].error.decode(), name
     (one,) = successors
-    assert one.generations > 500
+    assert one.generations > 100
     assert any(call.service == "SetVirtualAddressMap" and call.status == 0 for call in booted.calls)

@@ -66,3 +66,11 @@ def test_arguments_are_words_of_the_shell(tree: Path) -> None:
 def test_without_a_kernel_the_corpus_s_is_taken(tree: Path) -> None:
     assert make(tree, "bench") == ["<bench/run.py>"]
     assert make(tree, "boot")[0] == "<boot>"
+
+
+def test_the_tests_on_xen_can_be_run_by_themselves(tree: Path) -> None:
+    (tree / "tools/packages.sh").write_text("exit 0\n")
+    told = make(tree, "test-xen", "ARGS=-k dom0")
+    assert told[0].startswith("running the tests on Xen")
+    assert told[1:] == ["<-m>", "<pytest>", "<-q>", "<tests/xen>", "<-m>", "<not full>", "<-k>", "<dom0>"]
+    assert make(tree, "xen-demo") == ["<tools/xen_demo.py>"]

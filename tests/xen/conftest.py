@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from corpus import CorpusError
-from tests.conftest import Tool, lacks
+from tests.conftest import RealFiles, Tool, lacks
+from tests.xen.boots import Boots
 from xen_bed import resume
 from xen_jobs import Dom0
 from xen_machine import MEMORY, Dom0Error
@@ -27,17 +28,22 @@ def available_mib() -> int:
     return int(found[1]) >> 10 if found else 0
 
 
+def require_mib(needed: int) -> None:
+    """End a test that needs more memory than the host has."""
+    if (found := available_mib()) < needed:
+        lacks(f"expected {needed} MiB of available memory for a machine with Xen in it, found {found} MiB")
+
+
 class Dom0s:
     """The dom0 of a module's tests: one has what another had, unless that failed or left a domain in it."""
 
     def __init__(self) -> None:
         self.running: Dom0 | None = None
 
-    def take(self, needed_mib: int = NEEDED_MIB) -> Dom0:
+    def take(self) -> Dom0:
         """Return a dom0 without any domU."""
         if self.running is None:
-            if (found := available_mib()) < needed_mib:
-                lacks(f"{needed_mib} MiB of memory for a dom0, {found} MiB are available")
+            require_mib(NEEDED_MIB)
             try:
                 self.running = resume(MEMORY)
             except CorpusError as error:
@@ -74,6 +80,12 @@ def dom0(dom0s: Dom0s) -> Iterator[Dom0]:
     """Give a dom0 without any domU."""
     yield dom0s.take()
     dom0s.give_back()
+
+
+@pytest.fixture(scope="session")
+def boots(corpus: RealFiles, tmp_path_factory: pytest.TempPathFactory) -> Boots:
+    """Boot a kernel of the corpus in a domU, with the probe."""
+    return Boots(corpus, tmp_path_factory.mktemp("initrd"))
 
 
 @pytest.hookimpl(wrapper=True)

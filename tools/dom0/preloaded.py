@@ -2,8 +2,8 @@
 """Runs in the tests' dom0: a Python that has imported all of pvefi, and becomes the command when asked.
 
 Imports take a Python in an emulated dom0 many seconds, for each run of a command. The agent sends a message
-for each over the socket that is descriptor 0: JSON with `id`, `words` and `environment`, and with it the three
-descriptors that the command shall have. What comes back is `id` with `pid`, and later `id` with `status`.
+for each over the socket that is descriptor 0: JSON with `id`, `words` and `environment`, and with it the
+three descriptors that the command shall have. What comes back is `id` with `pid`, later `id` with `status`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def become(words: list[str], environment: dict[str, str], descriptors: list[int]
         os.dup2(descriptor, number)
     for descriptor in descriptors:
         os.close(descriptor)
+    # A boot on Xen starts itself again as the worker of a small supervisor: this process is one already.
+    os.environ["PVEFI_WORKER_OF"] = str(os.getppid())
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["pvefi", *words]

@@ -22,14 +22,14 @@ from pvefi.cli.supervised import under_supervisor, watched_over
 from pvefi.cli.terminal import Terminal
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
-from pvefi.errors import UsageError
+from pvefi.errors import MachineError, UsageError
 from pvefi.image import EntryKind
 from pvefi.legacy import Legacy
 from pvefi.machines import ForeignWay
 from pvefi.prepare import BootOptions, PreparedBoot, not_started, prepare, prepare_all, prepare_foreign
 from pvefi.trace.jsonl import TraceHeader, TraceWriter
 from pvefi.trace.show import verdict_line
-from pvefi.verdict import BootResult, Goal, Outcome, succeeded
+from pvefi.verdict import BootResult, Goal, Outcome, Verdict, succeeded
 
 __all__ = ["command"]
 
@@ -180,17 +180,21 @@ def command(
         return told([result])
     if trace_file is not None:
         raise UsageError("--trace expects one boot, found --entry all", "name one entry")
-    boots = prepare_all(options)
-    results = []
-    for prepared in boots:
-        if not as_json:
-            click.echo(f"--- {prepared.options.entry} ---")
-        try:
-            results.append(_boot(prepared, None, to_stderr=as_json))
-        except UsageError as error:  # this entry cannot be taken; the others still can
-            results.append(not_started(prepared, str(error)))
+    results = [_boot_of_several(prepared, to_stderr=as_json) for prepared in prepare_all(options)]
     _report_all(results, as_json=as_json)
     return told(results)
+
+
+def _boot_of_several(prepared: PreparedBoot, *, to_stderr: bool) -> BootResult:
+    """Boot; where that cannot be, the others still can, and what they have told is not to be lost."""
+    if not to_stderr:
+        click.echo(f"--- {prepared.options.entry} ---")
+    try:
+        return _boot(prepared, None, to_stderr=to_stderr)
+    except UsageError as error:
+        return not_started(prepared, str(error))
+    except MachineError as error:
+        return replace(not_started(prepared, ""), verdict=Verdict(Outcome.DIED, str(error)))
 
 
 def _named(image: Path | None) -> Path:

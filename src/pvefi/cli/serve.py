@@ -18,11 +18,11 @@ import click
 from pvefi.boot import Observer
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
-from pvefi.cli.supervised import under_supervisor
+from pvefi.cli.supervised import left_behind, under_supervisor
 from pvefi.efi.profiles import PROFILES
 from pvefi.errors import MachineError, PvefiError, UsageError
 from pvefi.guest import load_trampoline
-from pvefi.held_guest import BASE, served_domains
+from pvefi.held_guest import BASE
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.host import require_control_domain, xen_version
 from pvefi.machines.xen.xl import find_xl
@@ -106,8 +106,7 @@ def command(
 
 def _left(domains: tuple[str, ...], supervisor: int) -> tuple[str, ...]:
     """Return those that are to be served: of a worker that has died, what it had not done with."""
-    left = [one.held for one, owner in served_domains(BASE) if owner == supervisor]
-    names = {name for held in left for name in (held.name, str(held.domid))}
+    names = {name for held in left_behind(supervisor) for name in (held.name, str(held.domid))}
     return tuple(name for name in dict.fromkeys(domains) if name in names or not names)
 
 

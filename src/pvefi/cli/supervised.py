@@ -11,11 +11,13 @@ from dataclasses import replace
 from pvefi.errors import PvefiError
 from pvefi.held_guest import BASE, HeldGuest, fresh_variables, served_domains
 from pvefi.legacy import Legacy
+from pvefi.machines.xen.attached import is_there
+from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.machine import XenMachine
 from pvefi.prepare import BootOptions
 from pvefi.supervisor import die_with, supervise, supervisor_of
 
-__all__ = ["under_supervisor", "watched_over"]
+__all__ = ["left_behind", "under_supervisor", "watched_over"]
 
 
 def under_supervisor() -> int:
@@ -30,6 +32,12 @@ def under_supervisor() -> int:
     return supervisor
 
 
+def left_behind(supervisor: int) -> list[HeldDomain]:
+    """Return the domains that another worker of this supervisor has left."""
+    found = [one.held for one, owner in served_domains(BASE) if owner == supervisor]
+    return [held for held in found if is_there(held)]
+
+
 @contextmanager
 def watched_over(options: BootOptions, supervisor: int) -> Iterator[tuple[BootOptions, Legacy]]:
     """Yield the options of a boot on Xen, with a machine whose domain outlives this process, and its legacy.
@@ -40,7 +48,7 @@ def watched_over(options: BootOptions, supervisor: int) -> Iterator[tuple[BootOp
     assert isinstance(machine, XenMachine), "only Xen's domains outlive who serves them"
     passing = fresh_variables(BASE, supervisor) if options.variables is None else None
     guest = HeldGuest(BASE, supervisor, options, passing=passing, owned=True)
-    held = next((one.held for one, owner in served_domains(BASE) if owner == supervisor), None)
+    held = next(iter(left_behind(supervisor)), None)
     if held is not None:
         guest.take_over(held)
     legacy = Legacy(guest.keep, guest.found, taken_over=held is not None, variables=guest.variables)

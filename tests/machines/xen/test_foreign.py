@@ -221,6 +221,17 @@ def test_a_kernel_that_xen_cannot_load_is_the_user_s_to_change(dom0: Dom0, start
     assert "--entry efi" in told.value.way_out
 
 
+def test_want_of_memory_is_no_fault_of_the_kernel_s(dom0: Dom0, start: Start) -> None:
+    refusal = dom0.root / "refusal"
+    refusal.write_text(
+        'echo "libxl: error: xc_dom_boot_mem_init failed: Cannot allocate memory" >&2; exit 3\n'
+    )
+    refusal.chmod(0o755)
+    with pytest.raises(MachineError, match="Cannot allocate memory") as told:
+        start()
+    assert "--memory" in told.value.way_out
+
+
 @pytest.mark.parametrize("way", [ForeignWay.LINUX, ForeignWay.PVH, ForeignWay.OVMF])
 def test_ways_of_qemu_s_are_refused(dom0: Dom0, start: Start, way: ForeignWay) -> None:
     with pytest.raises(UsageError, match="expected xen-pvh or xen-pv on Xen"):

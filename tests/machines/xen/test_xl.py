@@ -34,7 +34,7 @@ def test_an_xl_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path) 
     ("said", "quoted"),
     [
         ("", "xl destroy failed"),
-        ("Parsing config\nlibxl: error: first\nlibxl: error: last", "xl destroy failed: libxl: error: last"),
+        ("Parsing config\nlibxl: error: first\nlibxl: error: last", "xl destroy failed: libxl: error: first"),
         ("7 is an invalid domain identifier (rc=-6)", "xl destroy failed: 7 is an invalid domain identifier"),
         (
             "libxl: error: cause\nWARNING: libxl error handling is bad",

@@ -23,7 +23,7 @@ from pvefi.machines.xen.libraries import Libraries
 from pvefi.machines.xen.machine import XenMachine
 from pvefi.machines.xen.xenstore import Xenstore
 
-__all__ = ["AttachedMachine", "QuietDomain", "facts_of"]
+__all__ = ["AttachedMachine", "QuietDomain", "facts_of", "is_there"]
 
 _PARTS = (".gates", ".boot")
 """What of the trampoline stands in the guest as it does in the file, until its first instruction."""
@@ -37,6 +37,14 @@ def facts_of(domid: int, root: Path = Path("/")) -> tuple[str, int]:
     if not vm or not kibibytes.isdigit():
         raise UsageError(f"there is no domain {domid}", "xl list shows which there are")
     return vm.rpartition("/")[2], int(kibibytes) << 10
+
+
+def is_there(held: HeldDomain, root: Path = Path("/")) -> bool:
+    """Whether a domain that a process has held is still there."""
+    try:
+        return facts_of(held.domid, root)[0] == held.uuid
+    except UsageError:
+        return False
 
 
 class QuietDomain:

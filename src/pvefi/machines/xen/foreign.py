@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -49,7 +50,7 @@ def start_foreign(
             try:
                 return create_paused(config, options.root)
             except MachineError as error:
-                if "xc_dom" in error.message or "kernel" in error.message.lower():
+                if not error.way_out and re.search(r"x[cg]_dom|kernel", error.message):
                     raise UsageError(
                         f"Xen cannot load the kernel: {error.message}",
                         "Xen's own loader knows few compressions, --entry efi takes every one",

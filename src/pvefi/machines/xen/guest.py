@@ -72,8 +72,9 @@ class XenGuest(ServedGuest):
     """See `Guest` for what each method promises.
 
     `attachment` is pvefi as the device model of `domain`. `renew` makes both anew, paused, when the guest
-    resets; None where it is not to start anew. `ended` is called when a domain has been destroyed, which only
-    happens where it is `owned`. A domain that is not `paused` was another process's before.
+    resets; None where it is not to start anew. `ended` is called when a domain needs nobody any more: it has
+    been left to itself, or destroyed, which only happens where it is `owned`. A domain that is not `paused`
+    was another process's before.
     """
 
     def __init__(
@@ -278,6 +279,7 @@ class XenGuest(ServedGuest):
         self._readiness.forget(attachment.server.fileno())
         self._attachment = None
         attachment.close()
+        self._has_ended()  # for those who would take it over: nobody has to
 
     def expect_reset(self) -> None:
         """Do nothing: Xen tells no triple fault from a reset."""

@@ -112,11 +112,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _quoted(said: str) -> str:
-    """Return the line of xl's complaints that says most: the last one that tells of an error."""
+    """Return the line of xl's complaints that says most: the first that tells of an error.
+
+    What follows is what came of it, up to the domain that could not be destroyed because it was never made.
+    """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     complaints = [line for line in lines if "warning" not in line.lower()]
     causes = [line for line in complaints if "error" in line.lower() or "fail" in line.lower()] or complaints
-    return f": {causes[-1]}" if causes else ""
+    return f": {causes[0]}" if causes else ""
 
 
 def _way_out(said: str) -> str:
