@@ -152,6 +152,8 @@ def _boot(
         if directory is not None:
             directory.close_files()
         _listen(guest, observer)
+        if not PROFILES[options.profile].stays:
+            guest.detach()
 
     def kernel_may_start(places: tuple[int, ...]) -> None:
         _listen(guest, observer)

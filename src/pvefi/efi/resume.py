@@ -4,7 +4,7 @@
 After ExitBootServices little is left: addresses in the guest, which service has which gate, and variables.
 That is a SavedEfi, a value that goes into a file. While boot services last there is far more, with functions
 of the guest under way at every moment: such an environment goes with its process, and of it is saved only
-what a successor needs to let the guest's image end in an orderly way (`efi/lost.py`).
+what a successor needs to let the guest's image end in an orderly way (`efi/heir.py`).
 
 A SavedEfi holds from the answer to call `seq` on, and carries that answer. Where the process ends between
 saving and answering, its successor gives the answer; where it ends before saving, the call was never made.

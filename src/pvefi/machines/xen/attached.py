@@ -13,13 +13,10 @@ from pathlib import Path
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.machine import Hardware, Keyboard
-from pvefi.machines.xen.attachment import Attachment
 from pvefi.machines.xen.domain import Domain
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.guest import XenGuest
 from pvefi.machines.xen.held import HeldDomain
-from pvefi.machines.xen.ioreq_server import IoreqServer
-from pvefi.machines.xen.libraries import Libraries
 from pvefi.machines.xen.machine import XenMachine
 from pvefi.machines.xen.xenstore import Xenstore
 
@@ -127,9 +124,8 @@ class AttachedMachine(XenMachine):
         """Become the domain's device model, or go on as such; UsageError where its kernel is another one."""
         domain, held = self.domain, self.held
         assert domain is not None, "somebody has found it"
-        libraries = Libraries()
         if held is None:
-            guest = self.attach(domain, trampoline, hardware, console, keyboard)  # type: ignore[arg-type]
+            guest = self.attach(domain, trampoline, hardware, console, keyboard)
             try:
                 _check_kernel(guest, domain, trampoline)
                 self.hold(HeldDomain(domain.domid, domain.name, self.uuid, guest.ioreq_server))
@@ -138,9 +134,7 @@ class AttachedMachine(XenMachine):
                 raise
             return guest
         with contextlib.ExitStack() as undo:
-            server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
-            undo.callback(server.close)
-            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            attachment = self._adopt(held, trampoline, hardware)
             undo.callback(attachment.close, destroy=False)
             guest = XenGuest(
                 domain,
@@ -148,7 +142,6 @@ class AttachedMachine(XenMachine):
                 console,
                 keyboard,
                 ended=partial(self.hold, None),
-                patience=self.patience,
                 paused=domain.paused,
                 owned=self.owned,
             )

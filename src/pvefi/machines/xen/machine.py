@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
@@ -14,6 +15,7 @@ from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.machines.xen.attachment import Attachment, make_server
 from pvefi.machines.xen.domain import Domain, attach, create_paused
 from pvefi.machines.xen.foreign import ForeignXenGuest, start_foreign
+from pvefi.machines.xen.guest import Domain as GuestDomain
 from pvefi.machines.xen.guest import XenGuest
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.ioreq_server import IoreqServer
@@ -24,9 +26,18 @@ from pvefi.machines.xen.private_file import private_file
 __all__ = ["XenMachine"]
 
 
+class FoundDomain(GuestDomain, Protocol):
+    """A domain that somebody else has made."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is this process that has to let it run."""
+        ...
+
+
 @dataclass
 class XenMachine:
-    """Domains beside this one; `about` describes Xen in a line. A guest waits `patience` seconds.
+    """Domains beside this one; `about` describes Xen in a line.
 
     `held` is a domain that this process takes over from one that has died, instead of making one. `hold` is
     told of every domain and ioreq server before its guest runs, and None when pvefi has ended it.
@@ -35,7 +46,6 @@ class XenMachine:
     options: XenOptions
     about: str = ""
     extra_version: str = ""
-    patience: float = 30.0
     held: HeldDomain | None = None
     hold: Callable[[HeldDomain | None], None] = lambda _: None
 
@@ -73,9 +83,7 @@ class XenMachine:
                 undo.callback(attachment.close)
             else:
                 domain = undo.enter_context(attach(str(held.domid), paused=False))
-                server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
-                undo.callback(server.close)
-                attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+                attachment = self._adopt(held, trampoline, hardware)
                 undo.callback(attachment.close, destroy=False)
             guest = XenGuest(
                 domain,
@@ -84,15 +92,25 @@ class XenMachine:
                 keyboard,
                 renew=make if hardware.restarts else None,
                 ended=partial(self.hold, None),
-                patience=self.patience,
                 paused=held is None,
             )
             undo.pop_all()
         return guest
 
+    @staticmethod
+    def _adopt(held: HeldDomain, trampoline: Trampoline, hardware: Hardware) -> Attachment:
+        """Return pvefi's part in a domain where another process has left it."""
+        libraries = Libraries()
+        server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
+        with contextlib.ExitStack() as undo:
+            undo.callback(server.close)
+            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            undo.pop_all()
+        return attachment
+
     def attach(
         self,
-        domain: Domain,
+        domain: FoundDomain,
         trampoline: Trampoline,
         hardware: Hardware,
         console: Callable[[bytes], None],
@@ -113,7 +131,6 @@ class XenMachine:
                 attachment,
                 console,
                 keyboard,
-                patience=self.patience,
                 paused=domain.paused,
                 owned=False,
             )
