@@ -8,6 +8,8 @@ import re
 import pytest
 
 from pvefi.probe.facts import ProbeFacts
+from pvefi.probe.lines import probe_boots
+from pvefi.probe.reading import read_facts
 from pvefi.spec.linux.boot_params import BootParams
 from tests.conftest import RealFiles
 from tests.qemu_boots.test_entries import EFI_LOADER, keeps_variables
@@ -111,3 +113,31 @@ def test_several_guests_boot_at_once_each_with_variables_of_its_own(dom0: Dom0, 
     for job in jobs:
         keeps_variables(ends_well(Booted(job.wait())).variables)
     assert domains(dom0) == []
+
+
+def test_a_configuration_of_the_user_s_is_booted_through_efi_and_its_name_is_taken_once(
+    dom0: Dom0, boots: Boots, corpus: RealFiles
+) -> None:
+    kernel = dom0.give(corpus.kernel("cloud"))
+    initrd = boots.initrd(dom0, "cloud", (), {})
+    (dom0.folder / "mine.cfg").write_text(
+        f'name = "mine"\nkernel = "{kernel}"\nramdisk = "{initrd}"\nmemory = 192\nvcpus = 2\n'
+        'cmdline = "console=hvc0 quiet probe=system,efi,hold"\ntsc_mode = "native"\n'
+    )
+    job = dom0.pvefi("boot", "--json", "--xl-config", "/host/mine.cfg")
+    text = wait_until(job, lambda text: b"PVEFI-PROBE end hold" in text)
+    assert domains(dom0) == ["mine"]
+    second = dom0.pvefi("boot", "--json", "--xl-config", "/host/mine.cfg").wait()
+    assert (second.status, second.errors.count("\n")) == (2, 1), second
+    job.signal(15)
+    assert job.wait().status == 143
+    assert domains(dom0) == []
+    (one,) = probe_boots(text)
+    facts = read_facts(one)
+    assert facts.efi
+    assert facts.efi.present
+    assert facts.system
+    assert (facts.system.command_line, facts.system.cpus_online) == (
+        "console=hvc0 quiet probe=system,efi,hold",
+        "0-1",
+    )

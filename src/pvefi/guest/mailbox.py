@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pvefi.layout import U32, U64, Bytes, OpenEnum, Structure, layout
 
@@ -116,8 +116,7 @@ class MailboxLayout(Structure):
     abandon: U64
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The words of one doorbell, copied out before anything else can ring; `done` is the answer before."""
 
     seq: int

@@ -76,10 +76,15 @@ class ServedGuest(ABC):
             if self._over is None:
                 self._go_on()
             while self._stop is None and self._over is None:
-                if self._left() <= 0:
+                until = min(self._deadline, self._next_look)
+                if until == math.inf:
+                    self._readiness.serve(None, self._goes_on)
+                    continue
+                now = time.monotonic()
+                if now >= self._deadline:
                     return TimedOut(timeout or 0.0, None)
-                self._readiness.serve(self._patience_ms(), self._goes_on)
-                if self._next_look != math.inf and self._stop is None and time.monotonic() >= self._next_look:
+                self._readiness.serve(max(0.0, until - now) * 1000, self._goes_on)
+                if self._stop is None and time.monotonic() >= self._next_look:
                     self._look_now()
         except _RunEnded:
             if self._stop is None and not self._wait_for_end(0):
@@ -99,11 +104,6 @@ class ServedGuest(ABC):
 
     def _left(self) -> float:
         return self._deadline - time.monotonic()
-
-    def _patience_ms(self) -> float | None:
-        """Return how long to wait for anything to happen; None for without end."""
-        until = min(self._deadline, self._next_look)
-        return None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
 
     def look_soon(self, seconds: float) -> None:
         """Have the CPUs looked at in `seconds`; see `Guest.look_soon`."""

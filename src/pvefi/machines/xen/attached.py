@@ -142,7 +142,6 @@ class AttachedMachine(XenMachine):
                 console,
                 keyboard,
                 ended=partial(self.hold, None),
-                patience=self.patience,
                 paused=domain.paused,
                 owned=self.owned,
             )

@@ -86,11 +86,12 @@ class XenGuest(ServedGuest):
         *,
         renew: Callable[[], tuple[Attachment, Domain]] | None = None,
         ended: Callable[[], None] = lambda: None,
-        patience: float = 30.0,
         paused: bool = True,
         owned: bool = True,
     ) -> None:
-        super().__init__(patience)
+        # The guest keeps the bound that the trampoline has set: a vCPU stands still in its doorbell, so that
+        # its wait begins when Xen lets it go on without an answer, because there is no device model any more.
+        super().__init__(patience=0)
         self._renew = renew
         self._console = console
         self._has_ended = ended
@@ -189,7 +190,6 @@ class XenGuest(ServedGuest):
         if request.function == Function.BOOT and request.seq == 1:
             self._serial.hold()
         self._began = began
-        self._bound.rung(mailbox, request.seq, began)
         assert self._answer is not None
         answer = self._answer(request)
         if isinstance(answer, Finish):
@@ -198,7 +198,6 @@ class XenGuest(ServedGuest):
             self._reset(Finished(answer.reason))
         else:
             if not self._given_up(request.seq):
-                self._bound.answers(time.perf_counter())
                 mailbox.publish(answer)
             attachment.server.complete(vcpu)
         self._answering += time.perf_counter() - began

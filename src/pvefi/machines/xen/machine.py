@@ -37,7 +37,7 @@ class FoundDomain(GuestDomain, Protocol):
 
 @dataclass
 class XenMachine:
-    """Domains beside this one; `about` describes Xen in a line. A guest waits `patience` seconds.
+    """Domains beside this one; `about` describes Xen in a line.
 
     `held` is a domain that this process takes over from one that has died, instead of making one. `hold` is
     told of every domain and ioreq server before its guest runs, and None when pvefi has ended it.
@@ -46,7 +46,6 @@ class XenMachine:
     options: XenOptions
     about: str = ""
     extra_version: str = ""
-    patience: float = 30.0
     held: HeldDomain | None = None
     hold: Callable[[HeldDomain | None], None] = lambda _: None
 
@@ -93,7 +92,6 @@ class XenMachine:
                 keyboard,
                 renew=make if hardware.restarts else None,
                 ended=partial(self.hold, None),
-                patience=self.patience,
                 paused=held is None,
             )
             undo.pop_all()
@@ -133,7 +131,6 @@ class XenMachine:
                 attachment,
                 console,
                 keyboard,
-                patience=self.patience,
                 paused=domain.paused,
                 owned=False,
             )

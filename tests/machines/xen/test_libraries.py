@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is said where Xen's libraries, or rights to them, are missing; windows that show nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+
+import pytest
+
+from pvefi.errors import MachineError
+from pvefi.machines.xen import libraries
+from pvefi.machines.xen.libraries import Libraries, Window
+
+
+@pytest.mark.parametrize(
+    ("part", "package"),
+    [
+        ("device_model", "libxendevicemodel1"),
+        ("foreign_memory", "libxenforeignmemory1"),
+        ("event_channels", "libxenevtchn1"),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_its_package(
+    part: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str, **_: object) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    with pytest.raises(MachineError, match=f"apt-get install {package}"):
+        getattr(Libraries(), part)()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.ENOENT, "expected a control domain of Xen"),
+        (errno.EACCES, "no permission to open it"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_device_that_cannot_be_opened_says_why(number: int, text: str) -> None:
+    error = libraries._refused("/dev/xen/privcmd", number)
+    assert "/dev/xen/privcmd" in error.message
+    assert text in error.message
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.EPERM, "Xen does not permit it"),
+        (errno.ESRCH, "there is no such domain"),
+        (errno.EINVAL, "type PVH or HVM"),
+        (errno.EBUSY, "Device or resource busy"),
+    ],
+)
+def test_what_xen_refuses_is_said_in_one_line(number: int, text: str) -> None:
+    said = str(libraries._failed("domain 5: no ioreq server can be made", number))
+    assert said.startswith("domain 5: no ioreq server can be made: ")
+    assert text in said
+    assert "\n" not in said
+
+
+def test_a_window_that_was_cleared_reads_as_zeroes_and_its_views_stay() -> None:
+    window = Window(8 * 4096)
+    view = window.view[4096:8192]
+    view[:] = b"x" * 4096
+    window.clear(4096, 4096)
+    assert bytes(view) == bytes(4096)
