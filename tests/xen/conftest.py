@@ -52,10 +52,10 @@ class Dom0s:
 
     def give_back(self) -> None:
         """Keep it for the next test when it is as it was."""
+        listing = "xl list | tail -n +2 | cut -d' ' -f1"
         with contextlib.suppress(Dom0Error):
-            if self.running and self.running.run("xl list | tail -n +2 | cut -d' ' -f1").text.split() == [
-                BY_ITSELF
-            ]:
+            # Without its xenstored xl waits for ever.
+            if self.running and self.running.run(listing, seconds=20).text.split() == [BY_ITSELF]:
                 return
         self.drop()
 

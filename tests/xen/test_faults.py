@@ -9,8 +9,8 @@ from tests.qemu_boots.test_entries import keeps_variables
 from tests.xen.boots import Boots, domains, wait_until
 from xen_jobs import Dom0, Job
 
-SUPERVISOR = "$(pgrep -o -f supervisor.py)"
-WORKER = f"$(pgrep -P {SUPERVISOR})"
+WORKER = "$(grep -l PVEFI_WORKER_OF= /proc/[0-9]*/environ 2>/dev/null | head -n 1 | cut -d/ -f3)"
+"""The worker's process number; the job itself is the supervisor."""
 
 
 def guest_in_user_space(dom0: Dom0, boots: Boots) -> Job:
@@ -34,9 +34,10 @@ def test_a_worker_that_is_killed_is_followed_by_another_and_the_guest_sees_nothi
 
 
 def test_with_all_of_pvefi_killed_the_domain_is_taken_over_by_serve(dom0: Dom0, boots: Boots) -> None:
-    guest_in_user_space(dom0, boots)
+    job = guest_in_user_space(dom0, boots)
     (name,) = domains(dom0)
-    dom0.done(f"worker={WORKER}; kill -9 {SUPERVISOR} $worker")
+    job.signal(9)  # its worker dies with it
+    assert job.wait().status == -9
     end = dom0.pvefi("serve", name).wait()
     assert end.status == 0, end
     log = dom0.run(["cat", f"/var/log/xen/console/guest-{name}.log"]).stdout
@@ -48,7 +49,7 @@ def test_with_all_of_pvefi_killed_the_domain_is_taken_over_by_serve(dom0: Dom0, 
 def test_with_all_of_pvefi_killed_the_domain_can_be_destroyed(dom0: Dom0, boots: Boots) -> None:
     job = guest_in_user_space(dom0, boots)
     (name,) = domains(dom0)
-    dom0.done(f"worker={WORKER}; kill -9 {SUPERVISOR} $worker")
+    job.signal(9)
     assert job.wait().status == -9
     dom0.done(["xl", "destroy", name])
     assert domains(dom0) == []

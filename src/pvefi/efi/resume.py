@@ -8,6 +8,9 @@ what a successor needs to let the guest's image end in an orderly way (`efi/heir
 
 A SavedEfi holds from the answer to call `seq` on, and carries that answer. Where the process ends between
 saving and answering, its successor gives the answer; where it ends before saving, the call was never made.
+
+One gap is known: SetVirtualAddressMap() changes three places in the guest before that is saved. A process
+that ends among these stores leaves a guest that hears EFI_DEVICE_ERROR, and for which EFI is then over.
 """
 
 from __future__ import annotations

@@ -277,6 +277,8 @@ class XenGuest(ServedGuest):
         self._detaches = False
         self._readiness.forget(attachment.server.fileno())
         self._attachment = None
+        for vcpu, request in attachment.server.outstanding():  # Xen would not wake them
+            attachment.server.complete_plainly(vcpu, request, attachment.memory)
         attachment.close()
         self._has_ended()  # for those who would take it over: nobody has to
 

@@ -193,7 +193,7 @@ class IoreqServer:
         self._model.close()
 
     def destroy(self) -> None:
-        """End the server, in Xen too; a vCPU that waits goes on as if nobody had its port."""
+        """End the server, in Xen too; Xen wakes no vCPU that waits for it."""
         with suppress(MachineError):  # the domain has gone, and the server with it
             self._model.destroy_ioreq_server(self.domid, self.identity)
         self.close()

@@ -177,7 +177,7 @@ class DeviceModel(_Library):
             raise _failed(f"domain {domid}: the state of ioreq server {identity} cannot be set")
 
     def destroy_ioreq_server(self, domid: int, identity: int) -> None:
-        """End an ioreq server; a vCPU that waits for it goes on as if nobody had its port."""
+        """End an ioreq server; Xen wakes no vCPU that waits for it."""
         if self._destroy(self._handle, domid, identity) < 0:
             raise _failed(f"domain {domid}: ioreq server {identity} cannot be destroyed")
 
