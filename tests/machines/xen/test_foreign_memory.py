@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from pvefi.errors import GuestFault
 from pvefi.machines.xen.foreign_memory import DomainMemory
+from pvefi.spec.xen.start_info import HvmMemmapTableEntry, MemmapType
 from tests.machines.xen.made import MIB, RAM_SIZE, FakeLibraries, FakeXen
 
 PAGE = 4096
@@ -94,3 +96,37 @@ def test_what_is_no_memory_faults_and_maps_nothing(
     with pytest.raises(GuestFault):
         memory.memory.read(address, size)
     assert xen.mapped() == 0
+
+
+@pytest.mark.parametrize("end", [(4 << 30) + RAM_SIZE + 1, 1 << 41, 1 << 47, (1 << 64) - 1, 1 << 64])
+def test_a_map_of_more_memory_than_xen_has_given_faults_and_costs_nothing(
+    memory: DomainMemory, end: int
+) -> None:
+    start = 4 << 30
+    tracemalloc.start()
+    try:
+        with pytest.raises(GuestFault, match="memory map"):
+            memory.place([HvmMemmapTableEntry(start, end - start, MemmapType.RAM, 0)])
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert memory.memory.read(MIB, 1) == b"\0"
+
+
+def test_memory_on_both_sides_of_the_hole_is_the_guests() -> None:
+    high = FakeXen(high=MIB)
+    one = DomainMemory(FakeLibraries(high), high.domid, RAM_SIZE + MIB)
+    try:
+        for _ in range(2):  # a guest may tell it twice
+            ram = one.place(
+                [
+                    HvmMemmapTableEntry(0, RAM_SIZE, MemmapType.RAM, 0),
+                    HvmMemmapTableEntry(4 << 30, MIB, MemmapType.RAM, 0),
+                ]
+            )
+            ram.write(4 << 30, b"high")
+            assert high.ram[RAM_SIZE : RAM_SIZE + 4] == b"high"
+            assert high.mapped() == one.mapped
+    finally:
+        one.close()
+        high.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.machine import Hardware, Keyboard
-from pvefi.machines.xen.domain import Domain
+from pvefi.machines.xen.domain import Domain, most_memory
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.guest import XenGuest
 from pvefi.machines.xen.held import HeldDomain
@@ -30,10 +30,10 @@ def facts_of(domid: int, root: Path = Path("/")) -> tuple[str, int]:
     """Return a domain's UUID, and its memory in bytes; UsageError when it is not there."""
     with Xenstore.open(root) as store:
         vm = store.read(f"/local/domain/{domid}/vm") or ""
-        kibibytes = store.read(f"/local/domain/{domid}/memory/static-max") or ""
-    if not vm or not kibibytes.isdigit():
+        memory_size = most_memory(store, domid)
+    if not vm or not memory_size:
         raise UsageError(f"there is no domain {domid}", "xl list shows which there are")
-    return vm.rpartition("/")[2], int(kibibytes) << 10
+    return vm.rpartition("/")[2], memory_size
 
 
 def is_there(held: HeldDomain, root: Path = Path("/")) -> bool:

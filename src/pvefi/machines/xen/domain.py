@@ -20,7 +20,7 @@ from pvefi.machines.xen.xl_config import DomainConfig
 from pvefi.spec.xen.domctl import Shutdown
 from pvefi.spec.xen.xenstore import RELEASE_DOMAIN
 
-__all__ = ["Domain", "attach", "create_paused"]
+__all__ = ["Domain", "attach", "create_paused", "most_memory"]
 
 
 _ENDS = {
@@ -116,6 +116,12 @@ class Domain:
             self._console = None
         self._store.close()
         self._hypercalls.close()
+
+
+def most_memory(store: Xenstore, domid: int) -> int:
+    """Return the bytes of memory that a domain may have at most, 0 where xenstore does not tell."""
+    kibibytes = store.read(f"/local/domain/{domid}/memory/static-max") or ""
+    return int(kibibytes) << 10 if kibibytes.isascii() and kibibytes.isdigit() else 0
 
 
 def create_paused(config: DomainConfig, root: Path = Path("/"), libraries: Libraries | None = None) -> Domain:

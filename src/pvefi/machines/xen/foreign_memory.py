@@ -82,11 +82,12 @@ class _Shown:
 
 
 class DomainMemory:
-    """All memory of domain `domid`; until `place` that is what lies below `size` and 4 GiB."""
+    """All memory of domain `domid`, `size` bytes; until `place` that is what lies below `size` and 4 GiB."""
 
     def __init__(self, libraries: Libraries, domid: int, size: int) -> None:
         self._libraries = libraries
         self._domid = domid
+        self._end = _FOUR_GIB + size
         self._foreign = libraries.foreign_memory()
         self._low = self._show(0, min(size, _FOUR_GIB))
         self._high: _Shown | None = None
@@ -110,15 +111,23 @@ class DomainMemory:
     def place(self, memory_map: Iterable[HvmMemmapTableEntry]) -> GuestMemory:
         """Return all memory that the guest's own `memory_map` calls RAM, from the first to the last of it.
 
-        What lies between, and is none, is found out when somebody looks at it.
+        What lies between, and is none, is found out when somebody looks at it. GuestFault for a map of more
+        memory than Xen has given to the domain: what it costs to look at it would be the guest's choice.
         """
         ends = [entry.addr + entry.size for entry in memory_map if entry.type == MemmapType.RAM]
+        if (end := max(ends, default=0)) > self._end:
+            raise GuestFault(
+                f"expected a memory map that ends below {self._end:#x}, found one with RAM up to {end:#x}"
+            )
         low = max((end for end in ends if end <= _FOUR_GIB), default=0)
         high = max((end for end in ends if end > _FOUR_GIB), default=0)
         if low > self._low.block.end:
             self._low.close()
             self._low = self._show(0, low)
         blocks = [self._low.block]
+        if self._high is not None:
+            self._high.close()
+            self._high = None
         if high:
             self._high = self._show(_FOUR_GIB, high - _FOUR_GIB)
             blocks.append(self._high.block)

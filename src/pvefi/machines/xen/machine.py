@@ -13,7 +13,7 @@ from pvefi.errors import UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.machines.xen.attachment import Attachment, make_server
-from pvefi.machines.xen.domain import Domain, attach, create_paused
+from pvefi.machines.xen.domain import Domain, attach, create_paused, most_memory
 from pvefi.machines.xen.foreign import ForeignXenGuest, start_foreign
 from pvefi.machines.xen.guest import Domain as GuestDomain
 from pvefi.machines.xen.guest import XenGuest
@@ -22,6 +22,7 @@ from pvefi.machines.xen.ioreq_server import IoreqServer
 from pvefi.machines.xen.libraries import Libraries
 from pvefi.machines.xen.options import XenOptions
 from pvefi.machines.xen.private_file import private_file
+from pvefi.machines.xen.xenstore import Xenstore
 
 __all__ = ["XenMachine"]
 
@@ -104,7 +105,7 @@ class XenMachine:
         server = IoreqServer.adopt(libraries, held.domid, held.ioreq_server)
         with contextlib.ExitStack() as undo:
             undo.callback(server.close)
-            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            attachment = Attachment(libraries, server, trampoline, _most(held.domid, hardware))
             undo.pop_all()
         return attachment
 
@@ -160,6 +161,12 @@ class XenMachine:
             server = make_server(libraries, domain.domid)
             self.hold(HeldDomain(domain.domid, domain.name, config.uuid, server.identity))
             undo.callback(server.destroy)
-            attachment = Attachment(libraries, server, trampoline, hardware.memory_size)
+            attachment = Attachment(libraries, server, trampoline, _most(domain.domid, hardware))
             undo.pop_all()
         return attachment, domain
+
+
+def _most(domid: int, hardware: Hardware) -> int:
+    """Return the bytes of memory that a domain may come to have: maxmem can be more than it is given."""
+    with Xenstore.open() as store:
+        return max(hardware.memory_size, most_memory(store, domid))
