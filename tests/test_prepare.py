@@ -31,7 +31,7 @@ class Unwatched(EmbeddedMachine):
 
 
 def test_where_nobody_watches_for_the_hand_off_no_kernel_is_decompressed(tmp_path: Path) -> None:
-    made = options(tmp_path, build_bzimage(payload=b"\x1f\x8bdamaged"), goal=Goal.EXIT)
+    made = options(tmp_path, build_bzimage(payload=b"\x1f\x8b" + bytes(62)), goal=Goal.EXIT)
     with pytest.raises(ImageError):
         prepare(made)
     prepared = prepare(replace(made, machine=Unwatched()))
