@@ -33,12 +33,12 @@ _SETTLES = 5.0
 _IDLE, _CALLED = "PVEFI-BENCH idle", "PVEFI-BENCH called"
 _SCRIPT = f"""\
 echo {_IDLE} >/dev/console
-sleep {{}}
+read -r go </dev/console
 cat "$efivars"/* >/dev/null
 echo {_CALLED} >/dev/console
 sleep 100000
 """
-"""What a guest does in user space: nothing, and then calls of GetVariable."""
+"""What a guest does in user space: nothing until its console is typed at, and then calls of GetVariable."""
 _PROCESSES = """\
 for process in /proc/[0-9]*; do
     echo "process $(tr '\\0' ' ' <$process/cmdline)"
@@ -87,7 +87,7 @@ def measure_xen(subject: Subject, effort: Effort, say: Callable[[str], None]) ->
             rings = _rings(dom0, effort)
             alone: list[ProcessSample] = []
             together: list[ProcessSample] = []
-            _prepare_guests(dom0, subject, effort.watched)
+            _prepare_guests(dom0, subject)
             for domains, samples in ((1, alone), (2, together)):
                 say(f"Xen: pvefi serve for {domains}")
                 samples.append(_served(dom0, domains, effort.watched))
@@ -128,9 +128,9 @@ def _rings(dom0: Dom0, effort: Effort) -> tuple[RingSample, ...]:
     return tuple(RingSample(**one) for one in samples)
 
 
-def _prepare_guests(dom0: Dom0, subject: Subject, watched: float) -> None:
+def _prepare_guests(dom0: Dom0, subject: Subject) -> None:
     """Make what the domains of pvefi serve are made of: an initrd with their script, the trampoline."""
-    script = script_files({"idle": _SCRIPT.format(round(2 * watched + 4 * _SETTLES))})
+    script = script_files({"idle": _SCRIPT})
     with tempfile.TemporaryDirectory() as name:
         initrd = Path(name) / "idle"
         initrd.write_bytes(with_files(subject.initrd.read_bytes(), script))
@@ -155,7 +155,9 @@ def _served(dom0: Dom0, domains: int, watched: float) -> ProcessSample:
         time.sleep(watched)
         second, seconds = _seen(dom0), time.monotonic() - began
         if any(_CALLED in _console(dom0, name) for name in names):
-            raise BenchError("pvefi serve on Xen: expected guests that sleep on, found one that does not")
+            raise BenchError("pvefi serve on Xen: expected guests that wait, found one that does not")
+        for name in names:
+            dom0.done(f"echo go >$(xenstore-read /local/domain/$(xl domid {name})/console/tty)")
         _wait_for(dom0, job, names, _CALLED)
         third = _seen(dom0)
     finally:
