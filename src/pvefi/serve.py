@@ -66,7 +66,7 @@ def serve(name: str, wish: ServeWish, observer: Observer, ready: Callable[[str],
     UsageError for a domain that cannot be served, or is served already; MachineError when Xen refuses.
     """
     with ExitStack() as undo:
-        domain = QuietDomain(attach(name, paused=False), waits=wish.waits)
+        domain = QuietDomain(attach(name, fresh=False), waits=wish.waits)
         undo.callback(domain.close)
         uuid, memory_size = facts_of(domain.domid)
         state = open_directory(wish.base, domain.domid, domain.name)
