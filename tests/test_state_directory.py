@@ -99,11 +99,12 @@ def test_who_waited_at_the_door_of_a_directory_that_is_discarded_gets_a_new_one(
     state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flock = fcntl.flock
-    discarded = []
+    discarded: list[bool] = []
 
     def late(descriptor: int, how: int) -> None:
         if not discarded:
-            discarded.append(state.discard())
+            discarded.append(True)
+            state.discard()
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
