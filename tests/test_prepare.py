@@ -12,7 +12,7 @@ from pvefi.errors import ImageError, UsageError
 from pvefi.machines import ForeignWay
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.prepare import BootOptions, not_started, prepare, prepare_all, prepare_foreign
-from pvefi.verdict import Outcome
+from pvefi.verdict import Goal, Outcome
 from tests.build.bzimage import build_bzimage
 from tests.build.elf import build_elf, linux_notes
 from tests.build.pe import build_pe
@@ -22,6 +22,21 @@ def options(folder: Path, data: bytes, **fields: object) -> BootOptions:
     path = folder / "image"
     path.write_bytes(data)
     return BootOptions(path, EmbeddedMachine(), **fields)  # type: ignore[arg-type]  # each test knows its own
+
+
+class Unwatched(EmbeddedMachine):
+    """A machine that sees no hand-off."""
+
+    watches = False
+
+
+def test_where_nobody_watches_for_the_hand_off_no_kernel_is_decompressed(tmp_path: Path) -> None:
+    made = options(tmp_path, build_bzimage(payload=b"\x1f\x8b" + bytes(62)), goal=Goal.EXIT)
+    with pytest.raises(ImageError):
+        prepare(made)
+    prepared = prepare(replace(made, machine=Unwatched()))
+    assert prepared.image.bzimage is not None
+    assert prepared.watch is None
 
 
 @pytest.mark.parametrize("way", ForeignWay)

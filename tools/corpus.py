@@ -50,6 +50,7 @@ DOM0_MODULES = tuple(
         *("fs/9p/*", "fs/fscache/*", "fs/netfs/*", "net/9p/9pnet.ko*", "net/9p/9pnet_virtio.ko*"),
     )
 )
+XEN_MODULES = ("lib/modules/*/kernel/drivers/block/xen-blkfront.ko*",)
 EFI_MODULES = ("lib/modules/*/kernel/drivers/firmware/efi/*.ko*",)
 XEN_PROGRAMS = tuple(
     f"usr/lib/xen-4.17/bin/{name}"
@@ -116,6 +117,13 @@ ITEMS = (
         "linux-image-cloud-amd64",
         EFI_MODULES,
         "the users of EFI in `cloud`",
+        "meta",
+    ),
+    Item(
+        "cloud-xen-modules",
+        "linux-image-cloud-amd64",
+        XEN_MODULES,
+        "Xen's front ends for `cloud`",
         "meta",
     ),
     Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),

@@ -85,7 +85,9 @@ def prepare(options: BootOptions) -> PreparedBoot:
         raise _without_variables(options.entry)
     if options.esp is not None:
         _check_volume(options, by_efi=by_efi)
-    return _prepared(options, *_read(options))
+    # Where nobody watches for the hand-off, the kernel proper is the EFI stub's business alone.
+    deep = options.machine.watches or options.goal is Goal.HANDOFF or not by_efi
+    return _prepared(options, *_read(options, deep=deep))
 
 
 def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
@@ -209,9 +211,9 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
     ) + tuple(_prepared_foreign(replace(options, variables=None), way, *read) for way in ways)
 
 
-def _read(options: BootOptions) -> tuple[Image, bytes, memoryview | None]:
+def _read(options: BootOptions, *, deep: bool = True) -> tuple[Image, bytes, memoryview | None]:
     _check_command_line(options.command_line or "")
-    image = inspect(options.image)
+    image = inspect(options.image, deep=deep)
     data = image.read()
     initrd = None
     if options.initrd is not None:

@@ -67,7 +67,7 @@ def serve(name: str, wish: ServeWish, observer: Observer, ready: Callable[[str],
     """
     attached = False
     with ExitStack() as undo:
-        domain = QuietDomain(attach(name, paused=False), waits=wish.waits)
+        domain = QuietDomain(attach(name, fresh=False), waits=wish.waits)
         undo.callback(domain.close)
         uuid, memory_size = facts_of(domain.domid)
         state = open_directory(wish.base, domain.domid, domain.name)

@@ -49,7 +49,10 @@ _INNER_HEAD_SIZE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is looked at: a file, or a part of one. `name` is for messages, `data` may be only the start."""
+    """What is looked at: a file, or a part of one. `name` is for messages, `data` may be only the start.
+
+    With `deep` a kernel that is compressed in it is looked at too.
+    """
 
     path: Path
     name: str
@@ -57,6 +60,7 @@ class _Subject:
     size: int
     inside: str = ""
     depth: int = 1
+    deep: bool = True
 
     @property
     def is_whole(self) -> bool:
@@ -64,18 +68,21 @@ class _Subject:
         return len(self.data) == self.size
 
 
-def inspect(path: Path | str) -> Image:
-    """Return what `path` holds; UsageError when it cannot be read, ImageError when it is no sound image."""
+def inspect(path: Path | str, *, deep: bool = True) -> Image:
+    """Return what `path` holds; UsageError when it cannot be read, ImageError when it is no sound image.
+
+    Without `deep` a bzImage's kernel proper, and what entries it has, stay unknown: that takes no memory.
+    """
     path = Path(path)
     data = _read(path)
-    return _image(_Subject(path, str(path), data, len(data)))
+    return _image(_Subject(path, str(path), data, len(data), deep=deep))
 
 
 def _image(subject: _Subject) -> Image:
     path, name = subject.path, subject.name
     wrapper, data = _unwrapped(name, subject.data)
     size = len(data) if wrapper is not None else subject.size
-    contents = _contents(name, data, size, wrapper)
+    contents = _contents(name, data, size, wrapper, deep=subject.deep)
     is_efi = contents.pe is not None and contents.pe.subsystem.is_efi
     others = (contents.bzimage, contents.vmlinux, contents.arm64)
     if not is_efi and not any(others) and not _loads_by_address(contents):
@@ -114,12 +121,14 @@ def _unwrapped(name: str, data: bytes) -> tuple[Payload | None, bytes]:
     return unwrapped(name, data) if may_be_image else (None, data)
 
 
-def _contents(name: str, data: bytes, size: int, wrapper: Payload | None) -> Contents:
+def _contents(name: str, data: bytes, size: int, wrapper: Payload | None, *, deep: bool) -> Contents:
     pe = parse_pe(name, data, size) if has_pe_header(data) else None
     bzimage = parse_bzimage(name, data) if has_setup_header(data) else None
     payload = _payload(name, data, bzimage) if bzimage is not None else None
     multiboot, multiboot2 = find_multiboot(name, data, size), find_multiboot2(name, data, size)
-    vmlinux = _vmlinux(name, data, payload, multiboot is not None or multiboot2 is not None)
+    vmlinux = None
+    if deep or payload is None:
+        vmlinux = _vmlinux(name, data, payload, multiboot is not None or multiboot2 is not None)
     check_multiboot(name, size, vmlinux if payload is None else None, multiboot, multiboot2)
     return Contents(
         wrapper=wrapper,
@@ -157,7 +166,9 @@ def _inner(subject: _Subject, contents: Contents, data: bytes) -> Iterator[_Subj
     for label, part, size in parts:
         if subject.depth == _MAX_DEPTH:
             raise ImageError(subject.name, None, f"images at most {_MAX_DEPTH} deep in each other", "more")
-        yield _Subject(subject.path, f"{subject.name}: {label}", part, size, label, subject.depth + 1)
+        yield _Subject(
+            subject.path, f"{subject.name}: {label}", part, size, label, subject.depth + 1, subject.deep
+        )
 
 
 def _relocation_count(pe: PeImage, data: bytes) -> int | None:

@@ -87,9 +87,10 @@ class ServedGuest(ABC):
                 if self._stop is None and time.monotonic() >= self._next_look:
                     self._look_now()
         except _RunEnded:
-            if self._stop is None and not self._wait_for_end(0):
+            if self._wait_for_end(0):
+                self._ended()
+            elif self._stop is None:
                 return TimedOut(timeout or 0.0, None)
-            self._ended()
         except MachineError:
             if not self._wait_for_end(_LAST_WORDS):
                 raise

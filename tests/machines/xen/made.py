@@ -218,7 +218,8 @@ class _EventChannels(EventChannels):
 
     def notify(self, port: int) -> None:
         vcpu = self._vcpu_of[port]
-        assert self._xen.state(vcpu) is IoreqState.RESPONSE_READY, "the answer comes before the notification"
+        waits = (IoreqState.READY, IoreqState.INPROCESS)
+        assert self._xen.state(vcpu) not in waits, "the answer comes before the notification"
         self._xen.notified.append(vcpu)
         self._xen.on_notify(vcpu)
 

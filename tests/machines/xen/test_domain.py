@@ -166,7 +166,16 @@ def test_another_kind_of_domain_is_refused(dom0: Dom0, flags: int, kind: str, fo
 
 def test_a_domain_that_runs_is_taken_over_when_that_is_meant(dom0: Dom0) -> None:
     dom0.domain(HVM)
-    attach("mine", dom0.root, dom0.libraries, paused=False).close()
+    attach("mine", dom0.root, dom0.libraries, fresh=False).close()
+
+
+def test_a_domain_that_has_ended_while_nobody_looked_is_taken_over_to_its_end(dom0: Dom0) -> None:
+    dom0.domain(HVM | SHUTDOWN)
+    with attach("mine", dom0.root, dom0.libraries, fresh=False) as domain:
+        assert domain.end() is DomainEnd.POWERED_OFF
+    dom0.flags(HVM | 1)
+    with pytest.raises(UsageError, match="gone"):
+        attach("mine", dom0.root, dom0.libraries, fresh=False)
 
 
 @pytest.mark.parametrize("name", ["nobody", "12"])

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvefi.errors import GuestFault
-from pvefi.guest.mailbox import Finish, Function, Reset, Return
-from pvefi.machines import Died, Fault, Finished, GaveUp, PoweredOff, Restarted, Stop
+from pvefi.errors import GuestFault, MachineError
+from pvefi.guest import load_trampoline
+from pvefi.guest.mailbox import Answer, Finish, Function, Request, Reset, Return
+from pvefi.machines import Died, Fault, Finished, GaveUp, PoweredOff, Restarted, Stop, TimedOut
 from pvefi.machines.stop import Crashed
 from pvefi.machines.xen.attachment import COM1, EXIT_PORT
 from pvefi.machines.xen.ends import DomainEnd
+from pvefi.machines.xen.ioreq_server import IoreqServer
 from pvefi.spec.xen.ioreq import FLAG_DATA_IS_PTR, FLAG_DF, FLAG_READ, Ioreq, IoreqState, IoreqType
 from pvefi.spec.xen.start_info import HvmMemmapTableEntry, MemmapType
 from tests.machines.xen.made import MIB, RAM_SIZE, Bed, FakeXen, adopted, bed, port_read, port_write
@@ -327,6 +329,25 @@ def test_a_guest_left_to_itself_gets_the_answer_that_is_due_and_no_more(made: Be
     assert made.guest.given_up() == 0
 
 
+def test_who_leaves_while_a_service_idles_leaves(made: Bed) -> None:
+    def answer(_request: Request) -> Answer:
+        made.guest.finish("enough")
+        made.guest.idle(30.0)
+        raise AssertionError("the run has ended")
+
+    made.ring()
+    assert made.guest.run(answer, 20) == Finished("enough")
+
+
+def test_a_run_whose_time_ends_while_a_service_idles_has_timed_out(made: Bed) -> None:
+    def answer(_request: Request) -> Answer:
+        made.guest.idle(30.0)
+        raise AssertionError("the run has ended")
+
+    made.ring()
+    assert isinstance(made.guest.run(answer, 0.2), TimedOut)
+
+
 # ---------------------------------------------------------------- taken over from a process that has died
 
 
@@ -351,6 +372,55 @@ def test_a_call_that_nobody_has_answered_is_answered_by_the_heir() -> None:
         assert [(request.function, request.rcx) for request in heir.requests] == [(7, 0x99)]
     finally:
         heir.guest.close()
+
+
+def test_an_answer_that_xen_takes_meanwhile_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    xen = FakeXen()
+    identity = left_behind(xen)
+    xen.ask(2, port_write(0x520, 1), ANSWERED)
+    xen.take_event()
+    heir = adopted(xen, identity)
+    answered = IoreqServer.answered
+
+    def then_taken(server: IoreqServer) -> list[int]:
+        found = answered(server)
+        xen.ask(2, Ioreq(0, 0, 0, 0, 0, 0, 0, 0), IoreqState.NONE)
+        xen.take_event()
+        return found
+
+    monkeypatch.setattr(IoreqServer, "answered", then_taken)
+    try:
+        heir.ring(1)
+        assert heir.run(ENOUGH) == Finished("enough")
+        assert xen.state(2) is IoreqState.NONE, "Xen crashes a domain whose slot goes backwards"
+    finally:
+        heir.guest.close()
+
+
+def test_a_doorbell_whose_mailbox_was_given_back_meanwhile_ends_the_run() -> None:
+    xen = FakeXen()
+    identity = left_behind(xen)
+    trampoline = load_trampoline()
+    xen.ring(2, trampoline=trampoline)
+    xen.take_event()
+    heir = adopted(xen, identity)
+    xen.ask(0, INVALIDATE)
+    xen.take_event()
+    start = trampoline.mailbox[0] // PAGE
+    xen.absent.update(range(start, start + trampoline.mailbox[1] // PAGE))
+    try:
+        assert isinstance(heir.run(), Fault)
+        assert xen.state(2) is WAITS
+    finally:
+        heir.guest.close()
+
+
+def test_a_domain_without_a_mailbox_cannot_be_taken_over() -> None:
+    xen = FakeXen()
+    identity = left_behind(xen)
+    xen.absent.update(range(RAM_SIZE // PAGE))
+    with pytest.raises(MachineError, match="domain 5 has no EFI any more"):
+        adopted(xen, identity)
 
 
 @pytest.mark.parametrize("state", [IoreqState.READY, IoreqState.INPROCESS, IoreqState.RESPONSE_READY])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
@@ -31,6 +30,8 @@ class EmbeddedMachine:
     @property
     def about(self) -> str:
         """The CPU emulator's version."""
+        from importlib.metadata import version  # weighs 3 MB, for a process that serves a guest on Xen
+
         return f"unicorn {version('unicorn')}"
 
     def kernel_argument(self) -> str:

@@ -17,7 +17,7 @@ from pvefi.machines.xen.domain import Domain, most_memory
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.guest import XenGuest
 from pvefi.machines.xen.held import HeldDomain
-from pvefi.machines.xen.machine import XenMachine
+from pvefi.machines.xen.machine import XenMachine, has_never_run
 from pvefi.machines.xen.xenstore import Xenstore
 
 __all__ = ["AttachedMachine", "QuietDomain", "facts_of", "is_there"]
@@ -142,7 +142,7 @@ class AttachedMachine(XenMachine):
                 console,
                 keyboard,
                 ended=partial(self.hold, None),
-                paused=domain.paused,
+                paused=has_never_run(domain, attachment),
                 owned=self.owned,
             )
             self.hold(held)

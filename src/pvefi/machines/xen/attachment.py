@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
+from pvefi.errors import GuestFault, MachineError
 from pvefi.guest.mailbox import DOORBELL_PORT, Mailbox
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.xen.foreign_memory import DomainMemory
@@ -53,7 +54,10 @@ class Attachment:
             server.open()
             server.bind()
             self._own = self._memory.part(*trampoline.mailbox)
-            self.mailbox = Mailbox(self._own.view(*trampoline.mailbox))
+            try:
+                self.mailbox = Mailbox(self._own.view(*trampoline.mailbox))
+            except GuestFault as fault:
+                raise MachineError(f"domain {server.domid} has no EFI any more: {fault.message}") from fault
             undo.pop_all()
 
     @property

@@ -156,11 +156,11 @@ def _destroy_half(store: Xenstore, xl: Xl, uuid: str) -> None:
 
 
 def attach(
-    name_or_id: str, root: Path = Path("/"), libraries: Libraries | None = None, *, paused: bool = True
+    name_or_id: str, root: Path = Path("/"), libraries: Libraries | None = None, *, fresh: bool = True
 ) -> Domain:
-    """Find a PVH domain that somebody else has made, by its name or number; with `paused` one that is paused.
+    """Find a PVH domain that somebody else has made, by its name or number; a `fresh` one has not run yet.
 
-    UsageError when it is another kind of domain, runs, or is not there.
+    UsageError when it is another kind of domain, has run, or is not there.
     """
     xl = find_xl()
     with Xenstore.open(root) as store:
@@ -172,7 +172,7 @@ def attach(
     domain = Domain(domid, name, xl, root, libraries)
     with contextlib.ExitStack() as undo:
         undo.callback(domain.close)
-        if (end := domain.end()) is not None:
+        if (end := domain.end()) is DomainEnd.GONE or (fresh and end is not None):
             raise UsageError(f"domain {name} is {end}: expected one that has not run yet", "create it anew")
         kind = _kind(xl.configuration(domid))
         if kind != "pvh":
@@ -180,7 +180,7 @@ def attach(
                 f"domain {name} is of type {kind}: expected one of type pvh",
                 'type = "pvh" in its configuration',
             )
-        if paused and not domain.paused:
+        if fresh and not domain.paused:
             raise UsageError(
                 f"domain {name} runs already: expected one that is paused", "create it by xl create -p"
             )

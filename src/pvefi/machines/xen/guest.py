@@ -139,13 +139,20 @@ class XenGuest(ServedGuest):
         """Answer what was asked of the process before, whose notification may be lost; nothing twice."""
         server = attachment.server
         for vcpu in server.answered():
-            server.complete(vcpu)
+            server.notify(vcpu)
         for vcpu, request in server.outstanding():
-            words = attachment.mailbox.request()
-            if _rings(request) and words.seq == words.done:
+            if _rings(request) and self._is_answered(attachment):
                 server.complete(vcpu)
             elif self._stop is None:
                 self._serve(attachment, vcpu, request)
+
+    @staticmethod
+    def _is_answered(attachment: Attachment) -> bool:
+        with contextlib.suppress(GuestFault):  # without a mailbox it is served, and told so
+            attachment.reach_mailbox()
+            seq, done = attachment.mailbox.calls()
+            return seq == done
+        return False
 
     def _asked(self) -> None:
         """Answer one vCPU."""

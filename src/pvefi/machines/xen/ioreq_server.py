@@ -161,6 +161,10 @@ class IoreqServer:
             self._words[vcpu * _WORDS + _DATA] = data
         at = vcpu * Ioreq.SIZE + _FLAGS
         self._page[at] = self._page[at] & ~STATE_MASK | _RESPONSE
+        self.notify(vcpu)
+
+    def notify(self, vcpu: int) -> None:
+        """Tell a vCPU that it has its answer, if that is news: Xen may have taken the answer meanwhile."""
         assert self._channels is not None, "bound"
         self._channels.notify(self._port_of[vcpu])
 

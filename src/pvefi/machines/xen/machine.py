@@ -24,7 +24,7 @@ from pvefi.machines.xen.options import XenOptions
 from pvefi.machines.xen.private_file import private_file
 from pvefi.machines.xen.xenstore import Xenstore
 
-__all__ = ["XenMachine"]
+__all__ = ["XenMachine", "has_never_run"]
 
 
 class FoundDomain(GuestDomain, Protocol):
@@ -83,7 +83,7 @@ class XenMachine:
                 undo.callback(domain.destroy)
                 undo.callback(attachment.close)
             else:
-                domain = undo.enter_context(attach(str(held.domid), paused=False))
+                domain = undo.enter_context(attach(str(held.domid), fresh=False))
                 attachment = self._adopt(held, trampoline, hardware)
                 undo.callback(attachment.close, destroy=False)
             guest = XenGuest(
@@ -93,7 +93,7 @@ class XenMachine:
                 keyboard,
                 renew=make if hardware.restarts else None,
                 ended=partial(self.hold, None),
-                paused=held is None,
+                paused=held is None or has_never_run(domain, attachment),
             )
             undo.pop_all()
         return guest
@@ -164,6 +164,11 @@ class XenMachine:
             attachment = Attachment(libraries, server, trampoline, _most(domain.domid, hardware))
             undo.pop_all()
         return attachment, domain
+
+
+def has_never_run(domain: FoundDomain, attachment: Attachment) -> bool:
+    """Whether a domain stands still before its first doorbell: another process was to let it run."""
+    return domain.paused and attachment.mailbox.calls()[0] == 0
 
 
 def _most(domid: int, hardware: Hardware) -> int:
