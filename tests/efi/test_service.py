@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import pytest
 
@@ -385,3 +386,25 @@ def test_every_service_is_declared_whole(one: Service[..., Any]) -> None:
     assert one.doc.endswith(".")
     assert one.parameters() or one.name == "Reserved"
     assert next(iter(one.body.__annotations__.values())) in (Environment, "Environment")
+
+
+def test_threads_that_begin_at_once_decode_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = service("Mixed", "nowhere")(mixed)
+    both = threading.Barrier(2, timeout=60)
+    hints = get_type_hints
+
+    def at_once(*words: Any, **more: Any) -> dict[str, Any]:
+        both.wait()
+        return hints(*words, **more)
+
+    monkeypatch.setattr(declared, "get_type_hints", at_once)
+    threads = [threading.Thread(target=fresh.parameters) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [parameter.spec_name for parameter in fresh.parameters()] == ["First", "Second"]
+
+
+def mixed(efi: object, first: UINTN, second: BOOLEAN) -> None:
+    pass
