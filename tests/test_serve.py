@@ -55,7 +55,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def booted(prepared: Any, *_: object) -> None:
             boot(prepared.machine)
 
-        monkeypatch.setattr(serve, "attach", lambda _, paused: domain)
+        monkeypatch.setattr(serve, "attach", lambda _, fresh: domain)
         monkeypatch.setattr(serve, "facts_of", lambda _: (UUID, 256 << 20))
         monkeypatch.setattr(serve, "prepare", lambda options: options)
         monkeypatch.setattr(serve, "boot", booted)
@@ -116,6 +116,15 @@ def test_a_domain_that_runs_and_was_never_served_is_refused(
 ) -> None:
     found(FoundDomain(paused=False), fails_at_once)
     with pytest.raises(UsageError, match="found one that runs"):
+        serve.serve("web", wish(tmp_path), observer(), lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_domain_that_has_ended_and_was_never_served_is_refused_as_such(
+    tmp_path: Path, found: Callable[..., None]
+) -> None:
+    found(FoundDomain(DomainEnd.CRASHED), fails_at_once)
+    with pytest.raises(UsageError, match="domain web is crashed: expected one that has not run yet"):
         serve.serve("web", wish(tmp_path), observer(), lambda _: None)
     assert list(tmp_path.iterdir()) == []
 

@@ -75,6 +75,10 @@ def serve(name: str, wish: ServeWish, observer: Observer, ready: Callable[[str],
         before = served_domain(state, uuid)
         if before is None:
             undo.callback(state.discard)
+            if (end := domain.end()) is not None:
+                raise UsageError(
+                    f"domain {domain.name} is {end}: expected one that has not run yet", "create it anew"
+                )
             if not domain.stands_still:
                 raise UsageError(
                     f"domain {domain.name}: expected one that is paused, or that pvefi has served, "
