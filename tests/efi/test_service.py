@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import pytest
 
@@ -385,3 +388,21 @@ def test_every_service_is_declared_whole(one: Service[..., Any]) -> None:
     assert one.doc.endswith(".")
     assert one.parameters() or one.name == "Reserved"
     assert next(iter(one.body.__annotations__.values())) in (Environment, "Environment")
+
+
+def test_threads_that_use_a_service_first_at_once_all_decode_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    @service("Both", "§1")
+    def both(_efi: object, this: Pointer, size: UINTN) -> None:
+        """Do nothing."""
+
+    together = threading.Barrier(2, timeout=60)
+
+    def slow(body: Callable[..., object], *, include_extras: bool) -> dict[str, object]:
+        together.wait()  # both have found nothing
+        return get_type_hints(body, globals(), include_extras=include_extras)
+
+    monkeypatch.setattr("pvefi.efi.service.get_type_hints", slow)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: [one.name for one in both.parameters()], range(2)))
+    assert found == [["this", "size"]] * 2
+    assert [one.spec_name for one in both.parameters()] == ["This", "Size"]

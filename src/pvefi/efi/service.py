@@ -220,10 +220,11 @@ class Service(Generic[P, R]):
         if not self._parameters:
             hints = get_type_hints(self.body, include_extras=True)
             names = list(inspect.signature(self.body).parameters)[1:]
-            self._parameters.extend(
+            # All at once: environments of other threads have the same services.
+            self._parameters[:] = [
                 _Parameter(name, _spec_spelling(name), _decoder(_spec_spelling(name), hints[name]))
                 for name in names
-            )
+            ]
         return self._parameters
 
     def decode(self, arguments: Arguments) -> list[Any]:

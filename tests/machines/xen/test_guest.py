@@ -273,6 +273,17 @@ def test_the_end_of_the_domain_ends_the_run(made: Bed, end: DomainEnd, stop: typ
     assert isinstance(made.run(), stop), "and every further one"
 
 
+def test_a_domain_that_is_saved_is_let_go_of_and_lives_on(made: Bed) -> None:
+    made.ring(2, function=7)
+    made.domain.ends(DomainEnd.SUSPENDED)
+    assert isinstance(made.run(Return(0)), Died)
+    made.guest.close()
+    assert not made.domain.destroyed
+    assert made.xen.servers == {}
+    assert made.xen.mapped() == 0
+    assert made.xen.state(2) is ANSWERED, "none waits for what does not come"
+
+
 def test_what_the_guest_wrote_before_its_end_is_shown(made: Bed) -> None:
     os.write(made.domain.terminal, b"reboot: Power down\n")
     made.domain.ends(DomainEnd.POWERED_OFF)

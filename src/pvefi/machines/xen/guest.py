@@ -249,6 +249,7 @@ class XenGuest(ServedGuest):
     def _end(self, end: DomainEnd) -> None:
         hear_last_words(self._domain.console(), self._serial, self._readiness)
         stop = end_stop(end, restarts=self._renew is not None)
+        self._owned = self._owned and end is not DomainEnd.SUSPENDED  # it is whose who saves it now
         if stop is None:
             self._start_anew()
         else:
