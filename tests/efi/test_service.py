@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import pytest
 
 from pvefi.efi import boot, runtime
+from pvefi.efi import service as declared
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.efi.service import (
