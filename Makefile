@@ -42,7 +42,7 @@ golden: environment-dev ## record the golden traces of tests/golden anew
 bench: environment-dev ## measure the figures of docs/figures.md
 	@$(PYTHON) bench/run.py $${KERNEL:+--kernel "$$KERNEL"} $(ARGS)
 
-xen-demo: environment ## show Xen, its dom0 and a guest, all of them booted through EFI by pvefi
+xen-demo: packages environment ## show Xen, its dom0 and a guest, all of them booted through EFI by pvefi
 	@exec $(PYTHON) tools/xen_demo.py $(ARGS)
 
 docs: environment-dev ## rewrite the tables of docs/ that are made from the code

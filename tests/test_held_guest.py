@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pvefi.efi.varstore.edk2 import Edk2Store
-from pvefi.errors import UsageError
+from pvefi.errors import MachineError, UsageError
 from pvefi.guest import load_trampoline
 from pvefi.held_guest import HeldGuest, fresh_variables, open_directory, served_domain, served_domains
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.prepare import BootOptions
+from pvefi.state_directory import StateDirectory
 from pvefi.supervisor import OWNER
 
 HELD = HeldDomain(7, "web", "8d3c2b1a-0000-4000-8000-000000000000", 3)
@@ -25,16 +27,16 @@ def options(variables: Path | None = None) -> BootOptions:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> HeldGuest:
-    passing = fresh_variables(tmp_path, 1)
-    return HeldGuest(tmp_path, 4711, options(), passing=passing, owned=True)
+    passing = fresh_variables(tmp_path, "one")
+    return HeldGuest(tmp_path, "4711-9", options(), passing=passing, owned=True)
 
 
 def test_a_domain_that_is_held_can_be_found_with_its_supervisor(guest: HeldGuest, tmp_path: Path) -> None:
     guest.hold(HELD)
     ((served, supervisor),) = served_domains(tmp_path)
-    assert (served.held, supervisor) == (HELD, 4711)
+    assert (served.held, supervisor) == (HELD, "4711-9")
     assert (served.image, served.entry, served.profile) == ("/boot/vmlinuz", "efi", "linux")
-    assert (tmp_path / "7" / OWNER).read_text() == "4711"
+    assert (tmp_path / "7" / OWNER).read_text() == '"4711-9"'
 
 
 def test_while_it_is_held_nobody_else_gets_it(guest: HeldGuest, tmp_path: Path) -> None:
@@ -70,22 +72,55 @@ def test_at_its_end_nothing_is_left(guest: HeldGuest, tmp_path: Path) -> None:
 
 
 def test_a_user_s_variables_stay(tmp_path: Path) -> None:
-    store = fresh_variables(tmp_path, 1)
-    guest = HeldGuest(tmp_path / "run", 0, options(store), passing=None, owned=False)
+    store = fresh_variables(tmp_path, "one")
+    guest = HeldGuest(tmp_path / "run", "", options(store), passing=None, owned=False)
     guest.hold(HELD)
     ((served, supervisor),) = served_domains(tmp_path / "run")
-    assert (served.variables, served.passing, supervisor) == (str(store), False, 0)
+    assert (served.variables, served.passing, supervisor) == (str(store), False, "")
     guest.end()
     assert store.exists()
 
 
 def test_variables_of_a_guest_without_a_file_are_made_once(tmp_path: Path) -> None:
-    first = fresh_variables(tmp_path / "run", 1)
+    first = fresh_variables(tmp_path / "run", "one", again=True)
     with Edk2Store.open(first) as store:
         assert list(store) == []
-    first.touch()
     before = first.stat().st_ino
-    assert fresh_variables(tmp_path / "run", 1).stat().st_ino == before
+    assert fresh_variables(tmp_path / "run", "one", again=True).stat().st_ino == before
+
+
+def test_a_new_guest_never_finds_the_variables_of_another(tmp_path: Path) -> None:
+    fresh_variables(tmp_path, "one").write_bytes(b"another guest's secrets")
+    assert b"secrets" not in fresh_variables(tmp_path, "one").read_bytes()
+
+
+def test_no_room_for_variables_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run").write_bytes(b"")
+    with pytest.raises(MachineError, match="expected room for a guest's variables"):
+        fresh_variables(tmp_path / "run", "one")
+
+
+def test_a_domain_that_goes_while_others_are_looked_for_is_left_out(guest: HeldGuest, tmp_path: Path) -> None:
+    guest.hold(HELD)
+    shutil.copytree(tmp_path / "7", tmp_path / "8")
+    (tmp_path / "8" / OWNER).unlink()
+    (tmp_path / "8" / OWNER).mkdir()  # what cannot be read
+    assert [served.held.domid for served, _ in served_domains(tmp_path)] == [7]
+
+
+def test_a_guest_has_its_note_before_its_owner(
+    guest: HeldGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = []
+    save = StateDirectory.save
+
+    def record(state: StateDirectory, name: str, value: object) -> None:
+        saved.append(name)
+        save(state, name, value)
+
+    monkeypatch.setattr(StateDirectory, "save", record)
+    guest.hold(HELD)
+    assert saved == ["domain", OWNER]
 
 
 def test_a_directory_that_makes_no_sense_is_one_line(guest: HeldGuest, tmp_path: Path) -> None:

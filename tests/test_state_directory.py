@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pvefi.errors import UsageError
+from pvefi.errors import MachineError, UsageError
 from pvefi.state_directory import StateDirectory
 
 
@@ -92,3 +93,30 @@ def test_discarded_it_is_gone(state: StateDirectory) -> None:
     state.save("efi", 1)
     state.discard()
     assert not state.path.exists()
+
+
+def test_who_waited_at_the_door_of_a_directory_that_is_discarded_gets_a_new_one(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    discarded: list[bool] = []
+
+    def late(descriptor: int, how: int) -> None:
+        if not discarded:
+            discarded.append(True)
+            state.discard()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    entered = StateDirectory.open(state.path, "guest 1")
+    monkeypatch.undo()
+    entered.save("efi", 1)
+    assert (state.path / "efi").exists()
+    with pytest.raises(UsageError, match="found it served by another pvefi"):
+        StateDirectory.open(state.path, "guest 1")
+
+
+def test_no_room_for_what_is_to_be_kept_is_one_line(state: StateDirectory) -> None:
+    (state.path / "efi.new").mkdir()
+    with pytest.raises(MachineError, match="efi: expected room for what is to be kept, found"):
+        state.save("efi", 1)

@@ -17,7 +17,7 @@ from pvefi import supervisor
 
 SECONDS = 60
 BEGIN = """
-import os, signal, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 from pvefi.supervisor import die_with, supervise, supervisor_of
 base = Path(sys.argv[1])
@@ -30,7 +30,7 @@ with (base / "workers").open("a") as file:
     file.write(f"{os.getpid()}\\n")
 turn = len((base / "workers").read_text().split())
 def serves():
-    (base / "7" / "supervisor").write_text(str(own))
+    (base / "7" / "supervisor").write_text(json.dumps(own))
 def done():
     (base / "7" / "supervisor").unlink()
 """
@@ -175,14 +175,38 @@ def test_the_supervisor_takes_little_memory(start: Start, tmp_path: Path) -> Non
 
 def test_its_process_number_is_the_one_that_the_user_started(start: Start, tmp_path: Path) -> None:
     status, out, _ = end(child := start("print(own)"))
-    assert (status, int(out)) == (0, child.pid)
+    assert (status, int(out.partition("-")[0])) == (0, child.pid)
     assert workers(tmp_path)[0] != child.pid
 
 
 def test_a_process_that_nobody_watches_over_has_no_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(supervisor.WORKER_OF, raising=False)
-    assert supervisor.supervisor_of() == 0
-    monkeypatch.setenv(supervisor.WORKER_OF, str(os.getppid() + 1))
-    assert supervisor.supervisor_of() == 0
-    monkeypatch.setenv(supervisor.WORKER_OF, "x")
-    assert supervisor.supervisor_of() == 0
+    assert supervisor.supervisor_of() == ""
+    for told in (str(os.getppid()), f"{os.getppid()}-1", supervisor.identity_of(os.getpid()), "x"):
+        monkeypatch.setenv(supervisor.WORKER_OF, told)
+        assert supervisor.supervisor_of() == ""
+    monkeypatch.setenv(supervisor.WORKER_OF, supervisor.identity_of(os.getppid()))
+    assert supervisor.supervisor_of() == supervisor.identity_of(os.getppid())
+
+
+def test_what_an_earlier_process_of_the_same_number_served_is_not_gone_on_with(
+    start: Start, tmp_path: Path
+) -> None:
+    earlier = """
+number, _, began = own.partition("-")
+(base / "7" / "supervisor").write_text(json.dumps(f"{number}-{int(began) - 1}"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    status, _, _ = end(start(earlier))
+    assert (status, len(workers(tmp_path))) == (-signal.SIGKILL, 1)
+
+
+def test_a_process_is_told_from_others_of_its_number() -> None:
+    mine = supervisor.identity_of(os.getpid())
+    assert mine.partition("-")[0] == str(os.getpid())
+    assert mine.partition("-")[2].isdigit()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    its = supervisor.identity_of(child.pid)
+    assert int(its.partition("-")[2]) > int(mine.partition("-")[2])
+    child.communicate()
+    assert supervisor.identity_of(child.pid) == ""

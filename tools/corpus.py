@@ -50,6 +50,7 @@ DOM0_MODULES = tuple(
         *("fs/9p/*", "fs/fscache/*", "fs/netfs/*", "net/9p/9pnet.ko*", "net/9p/9pnet_virtio.ko*"),
     )
 )
+XEN_MODULES = ("lib/modules/*/kernel/drivers/block/xen-blkfront.ko*",)
 EFI_MODULES = ("lib/modules/*/kernel/drivers/firmware/efi/*.ko*",)
 XEN_PROGRAMS = tuple(
     f"usr/lib/xen-4.17/bin/{name}"
@@ -118,6 +119,13 @@ ITEMS = (
         "the users of EFI in `cloud`",
         "meta",
     ),
+    Item(
+        "cloud-xen-modules",
+        "linux-image-cloud-amd64",
+        XEN_MODULES,
+        "Xen's front ends for `cloud`",
+        "meta",
+    ),
     Item("busybox", "busybox-static", ("bin/busybox",), "the user space of probes"),
     Item(
         "netboot",
@@ -131,6 +139,7 @@ ITEMS = (
     Item("xen-utils", "xen-utils-4.17", XEN_PROGRAMS, "xl and the daemons of a dom0"),
     Item("xen-scripts", "xen-utils-common", ("etc/xen/xl.conf", "etc/xen/scripts/*"), "what xl calls"),
     Item("xenstore", "xenstore-utils", ("usr/bin/xenstore",), "reads and writes xenstore in a dom0"),
+    Item("flock", "util-linux", ("usr/bin/flock",), "what scripts of xl call"),
     Item("bash", "bash", ("bin/bash",), "the shell of xl's scripts"),
     Item("python", "python3.11-minimal", ("usr/bin/python3.11",), "the Python of a dom0"),
     Item("python-minimal", "libpython3.11-minimal", PYTHON_LIBRARY, "a part of Python's library"),

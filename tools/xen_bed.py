@@ -41,7 +41,9 @@ __all__ = ["resume"]
 
 START_SECONDS = 300.0
 RESUME_SECONDS = 120.0
-UNUSED_SECONDS = {"dom0-*": 2 * 86400, "state-*": 2 * 86400, "loaded-*": 3600, ".part-*": 86400}
+UNUSED_SECONDS = {"dom0-*": 86400, "state-*": 86400, "loaded-*": 3600, ".part-*": 86400}
+KEPT_LOADED, BEING_LOADED_SECONDS = 2, 120.0
+"""How many states with pvefi loaded are kept, and how long one may take from its choice to its use."""
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "pvefi"
 
 
@@ -50,7 +52,9 @@ def resume(memory: int = MEMORY, image: Dom0Image | None = None) -> Dom0:
 
     Dom0Error when there is none to be had; CorpusError when its parts are not.
     """
-    image = image or dom0_image()
+    if image is None:
+        with _locked(cache_folder() / "xen"):
+            image = dom0_image()
     for _ in range(2):
         state = _loaded_state(image, memory)
         dom0 = Dom0(Machine(image, memory, state))
@@ -72,13 +76,16 @@ def resume(memory: int = MEMORY, image: Dom0Image | None = None) -> Dom0:
 
 def _base_file(image: Dom0Image, memory: int) -> Path:
     """Return where the state of a dom0 stands that has just started."""
-    version = subprocess.run(
-        ["qemu-system-x86_64", "--version"],
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    ).stdout
+    try:
+        version = subprocess.run(
+            ["qemu-system-x86_64", "--version"],
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        ).stdout
+    except OSError as error:
+        raise Dom0Error(f"qemu-system-x86_64 cannot be run: {error.strerror}") from None
     # The machine's clock is the host's: a dom0 measures its frequency when it starts.
     told = [image.key, version, command(image, memory, Path("share")), _processor()]
     return cache_folder() / "xen" / f"state-{short_hash(told)}"
@@ -146,10 +153,15 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what nobody has used for two days, and for an hour where it is of one state of the sources."""
+    """Remove what nobody has used for a day; for an hour, and all but the newest, where pvefi is in it."""
+    now = time.time()
+    loaded = sorted(folder.glob("loaded-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in loaded[KEPT_LOADED - 1 :]:  # another is about to be made
+        if path.stat().st_mtime < now - BEING_LOADED_SECONDS:
+            path.unlink()
     for pattern, seconds in UNUSED_SECONDS.items():
         for path in folder.glob(pattern):
-            if path.stat().st_mtime < time.time() - seconds:
+            if path.stat().st_mtime < now - seconds:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -215,6 +227,9 @@ def main(words: list[str]) -> int:
                     given.console.write_text(dom0.console)
     except (CorpusError, Dom0Error, PvefiError) as error:
         print(f"xen: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"xen: {error.filename or 'the cache'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("xen: interrupted", file=sys.stderr)

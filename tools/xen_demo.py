@@ -39,21 +39,20 @@ from pvefi.spec.edk2.ovmf import OVMF_4M
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Outcome
 from xen_image import Dom0Image, byte_compile, dom0_image
+from xen_machine import CPU, EAGER_FPU
 
-__all__ = ["Transcript", "fill", "run"]
+__all__ = ["Transcript", "demonstration", "fill", "lacks", "run"]
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src" / "pvefi"
 MEMORY = 3 << 30
 SECONDS = 600.0
-CPU = "max,-smap"
-"""Xen 4.17 dies under QEMU 7.2's SMAP when it emulates an instruction of a guest."""
-CONFIG = """\
+CONFIG = f"""\
 [global]
 default=dom0
 
 [dom0]
-options=console=com1 com1=115200 dom0_mem=1024M,max:1024M bootscrub=0
+options=console=com1 com1=115200 dom0_mem=1024M,max:1024M bootscrub=0 {EAGER_FPU}
 kernel=vmlinux console=hvc0 panic=1
 ramdisk=initrd
 """
@@ -86,7 +85,6 @@ TOLD = (
     re.compile(r"domU: (?:powered off|exited|faulted|panicked|timed out|pvefi:)"),
     re.compile(r"domU:   (?:boot|machine|passed|time) "),
 )
-WIDTH = 150
 
 
 def fill(folder: Path, image: Dom0Image, files: Iterable[Entry]) -> Path:
@@ -94,7 +92,7 @@ def fill(folder: Path, image: Dom0Image, files: Iterable[Entry]) -> Path:
 
     The file run-at-boot is what dom0 does when it is up.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(image.xen_efi, folder / "xen.efi")
     shutil.copyfile(image.kernel, folder / "vmlinux")
     (folder / "xen.cfg").write_text(CONFIG)
@@ -104,7 +102,7 @@ def fill(folder: Path, image: Dom0Image, files: Iterable[Entry]) -> Path:
     return folder / "xen.efi"
 
 
-def _files(image: Dom0Image) -> Iterator[Entry]:
+def demonstration(image: Dom0Image) -> Iterator[Entry]:
     """Yield what the demonstration needs in dom0."""
     yield regular_file("run-at-boot", DOM0.encode(), executable=True)
     yield regular_file("demo/option", OPTION)
@@ -144,7 +142,7 @@ class Transcript:
         end = self.text.rfind("\n") + 1
         for line in self.text[self.printed : end].splitlines():
             if line.strip() and self.shows(line):
-                print(line[:WIDTH].rstrip(), flush=True)
+                print(line.rstrip(), flush=True)
         self.printed = max(self.printed, end)
 
 
@@ -194,7 +192,7 @@ def _summary(result: BootResult, calls: Sequence[CallEvent]) -> Iterator[str]:
     yield f"passed: {passed}; {result.verdict.outcome.value}: {result.verdict.message}"
 
 
-def _lacks(result: BootResult, calls: Sequence[CallEvent], console: str) -> Iterator[str]:
+def lacks(result: BootResult, calls: Sequence[CallEvent], console: str) -> Iterator[str]:
     """Yield what has not happened though it was to."""
     if result.verdict.outcome is not Outcome.POWERED_OFF:
         yield f"dom0 did not switch the machine off: {result.verdict.message}"
@@ -218,17 +216,23 @@ def main(words: list[str]) -> int:
         image = dom0_image()
         with tempfile.TemporaryDirectory(prefix="pvefi-demo-") as scratch:
             result, calls, console = run(
-                given.keep or Path(scratch), image, _files(image), (lambda _: True) if given.all else _tells
+                given.keep or Path(scratch),
+                image,
+                demonstration(image),
+                (lambda _: True) if given.all else _tells,
             )
     except (CorpusError, PvefiError) as error:
         print(f"xen-demo: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"xen-demo: {error.filename or 'the files'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("xen-demo: interrupted", file=sys.stderr)
         return 130
     for line in _summary(result, calls):
         print(line)
-    lacking = list(_lacks(result, calls, console))
+    lacking = list(lacks(result, calls, console))
     for line in lacking:
         print(f"xen-demo: {line}", file=sys.stderr)
     return 1 if lacking else 0

@@ -43,7 +43,7 @@ from xen_wheels import wheel_contents, wheel_files
 __all__ = ["Dom0Image", "dom0_image", "package_files", "run_python", "short_hash"]
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = ("xen-utils", "xenstore", "python", "bash", "efibootmgr", "efivar")
+PROGRAMS = ("xen-utils", "xenstore", "python", "bash", "flock", "efibootmgr", "efivar")
 """Items of the corpus whose programs stand in the initrd, with the libraries they need."""
 PYTHON_ITEMS = ("python-minimal", "python-stdlib")
 LIBRARIES = (
@@ -70,6 +70,11 @@ EXTENSIONS = (
     *("_multiprocessing", "_posixshmem", "_queue", "_uuid", "_zoneinfo", "mmap", "resource", "termios"),
 )
 """The extension modules that stand in the initrd, of those in lib-dynload."""
+MAKERS = (
+    *("xen_image.py", "xen_wheels.py", "corpus.py", "../src/pvefi/image/payload.py"),
+    *(f"../src/pvefi/probe/{name}.py" for name in ("cpio", "initrd", "modules", "programs")),
+)
+"""What makes an image, beside what is in it."""
 FOLDERS = ("dev", "proc", "sys", "tmp", "root", "run", "var/lib/xen", "var/log/xen", "usr/sbin", "bin")
 """Folders that have nothing in them."""
 LINKS = {"var/run": "/run", "usr/bin/python3": "python3.11"}
@@ -129,7 +134,7 @@ def dom0_image(corpus: Corpus | None = None) -> Dom0Image:
     wheels = wheel_files(cache_folder() / "xen" / "wheels")
     python = _python_files(corpus, wheels)
     programs = _programs(corpus, python)
-    sources = [HERE / "xen_image.py", HERE / "xen_wheels.py", *sorted((HERE / "dom0").iterdir())]
+    sources = [*(HERE / name for name in MAKERS), *sorted((HERE / "dom0").iterdir())]
     told = {
         "packages": {name: corpus.record(name)["deb_sha256"] for name in _needed_items(programs)},
         "wheels": [wheel.name for wheel in wheels],

@@ -251,14 +251,19 @@ class Dom0:
         """Write the machine's state into a file; it stands still after that."""
         monitor = self._machine.monitor
         monitor.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
-        monitor.execute("migrate", {"uri": f"exec:cat >{shlex.quote(str(file))}"})
+        # QEMU has done when the pipe has taken it all; the file has when its writer's status was 0.
+        part, whole = file.with_name(f"{file.name}.writing"), shlex.quote(str(file))
+        written = shlex.quote(str(part))
+        monitor.execute("migrate", {"uri": f"exec:cat >{written} && mv {written} {whole} || rm {written}"})
         end = time.monotonic() + SAVE_SECONDS
         while time.monotonic() < end:
             told = monitor.execute("query-migrate", timeout=30)
             status = told.get("status") if isinstance(told, dict) else None
-            if status == "completed":
+            if status == "completed" and file.exists():
                 return
-            if status in ("failed", "cancelled"):
+            if status in ("failed", "cancelled") or (status == "completed" and not part.exists()):
+                if file.exists():
+                    return
                 raise Dom0Error(f"QEMU cannot save its state: {told}")
             time.sleep(0.1)
         raise Dom0Error(f"QEMU has not saved its state within {SAVE_SECONDS:.0f} s")

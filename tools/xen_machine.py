@@ -14,11 +14,16 @@ from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.machines.qemu.qmp import Qmp
 from xen_image import Dom0Image
 
-__all__ = ["MEMORY", "Dom0Error", "Machine", "command"]
+__all__ = ["CPU", "EAGER_FPU", "MEMORY", "Dom0Error", "Machine", "command"]
 
 MEMORY = 4096
 """MiB of the machine: 1,024 for dom0, the rest for Xen and the domUs. What is unused costs the host none."""
-XEN_LINE = "console=com1 com1=115200 dom0_mem=1024M,max:1024M noreboot bootscrub=0 guest_loglvl=all"
+EAGER_FPU = "spec-ctrl=eager-fpu"
+"""Not Xen's lazy switching of FPU registers, its default on AMD: in QEMU's emulated SVM, programs in a dom0
+beside guests died of registers that were not theirs, and that is suspected."""
+XEN_LINE = (
+    f"console=com1 com1=115200 dom0_mem=1024M,max:1024M noreboot bootscrub=0 guest_loglvl=all {EAGER_FPU}"
+)
 KERNEL_LINE = "console=hvc0 quiet panic=1"
 CPU = "max,-smap"
 """Xen 4.17 dies under QEMU 7.2's SMAP when it emulates an instruction of a guest."""

@@ -91,4 +91,8 @@ def _fetch(folder: Path, wanted: list[str]) -> None:
         (part / "manifest.json").write_text(json.dumps(hashes, indent=2, sort_keys=True) + "\n")
         if folder.exists():
             folder.rename(Path(scratch) / "replaced")
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process may have fetched the same meanwhile
+                raise

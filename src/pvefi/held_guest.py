@@ -8,14 +8,13 @@ and its ioreq server (`domain`), its EFI (`efi`), and whose worker serves it (`s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pvefi.efi.resume import SavedEfi, read_saved
 from pvefi.efi.varstore.edk2 import empty_store
-from pvefi.errors import UsageError
+from pvefi.errors import MachineError, PvefiError, UsageError
 from pvefi.files import read_file
 from pvefi.frozen_json import from_json, to_json
 from pvefi.guest.trampoline import Trampoline
@@ -58,28 +57,38 @@ class ServedDomain:
     owned: bool
 
 
-def fresh_variables(base: Path, number: int) -> Path:
-    """Return the file with the variables of a guest whose user named none; made where it is missing."""
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = base / f"variables-{number}"
-    if not path.exists():
-        new = path.with_suffix(".new")
+def fresh_variables(base: Path, owner: str, *, again: bool = False) -> Path:
+    """Return the file with the variables of a guest whose user named none, empty.
+
+    `owner` tells the guest from all others since the host's start. One that is taken over comes `again`: its
+    file is as it was left, and made only where it is missing. MachineError when it cannot be made.
+    """
+    path = base / f"variables-{owner}"
+    if again and path.exists():
+        return path
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.with_name(f"{path.name}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(empty_store(OVMF_4M))
         new.replace(path)
+    except OSError as error:
+        raise MachineError(
+            f"{path}: expected room for a guest's variables, found: {error.strerror}"
+        ) from error
     return path
 
 
 class HeldGuest:
     """The directory of the domain that one guest of this process is, made anew for each that it becomes.
 
-    `supervisor` is the process number of this worker's, 0 for none. `passing` is the file with the guest's
+    `supervisor` is the identity of this worker's, empty for none. `passing` is the file with the guest's
     variables where that goes with the guest.
     """
 
     def __init__(
-        self, base: Path, supervisor: int, options: BootOptions, *, passing: Path | None, owned: bool
+        self, base: Path, supervisor: str, options: BootOptions, *, passing: Path | None, owned: bool
     ) -> None:
         self._base = base
         self._supervisor = supervisor
@@ -95,7 +104,8 @@ class HeldGuest:
             self._state = None
         if held is None:
             return
-        self.take_over(held)
+        if self._state is None:
+            self._state = open_directory(self._base, held.domid, held.name)
         options = self._options
         served = ServedDomain(
             held=held,
@@ -107,8 +117,8 @@ class HeldGuest:
             profile=options.profile,
             owned=self._owned,
         )
-        if self._state is not None:
-            self._state.save(_DOMAIN, to_json(served))
+        self._state.save(_DOMAIN, to_json(served))  # first: an owner without it would find nothing
+        self.take_over(held)
 
     @property
     def variables(self) -> Path:
@@ -177,13 +187,18 @@ def served_domain(state: StateDirectory, uuid: str) -> ServedDomain | None:
     return served if served.held.uuid == uuid else None
 
 
-def served_domains(base: Path) -> Iterator[tuple[ServedDomain, int]]:
-    """Yield each domain that has a directory, and the supervisor whose worker served it, 0 for none."""
+def served_domains(base: Path) -> list[tuple[ServedDomain, str]]:
+    """Return each domain that has a directory, and the supervisor whose worker served it, empty for none.
+
+    Others come and go meanwhile: what is not there any more, or makes no sense, is left out.
+    """
+    found = []
     for path in sorted(base.glob("[0-9]*")):
-        with suppress(UsageError, ValueError):
+        with suppress(PvefiError, OSError, ValueError):
             served = from_json(ServedDomain, _json(path / _DOMAIN))
-            owner = path / OWNER
-            yield served, int(owner.read_text()) if owner.exists() else 0
+            owner = _json(path / OWNER) if (path / OWNER).exists() else ""
+            found.append((served, from_json(str, owner)))
+    return found
 
 
 def _json(path: Path) -> object:

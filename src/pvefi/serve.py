@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.boot import Observer, boot
-from pvefi.errors import PvefiError, UsageError
+from pvefi.errors import MachineError, PvefiError, UsageError
 from pvefi.held_guest import HeldGuest, ServedDomain, fresh_variables, open_directory, served_domain
 from pvefi.legacy import Legacy
 from pvefi.machines.xen.attached import AttachedMachine, QuietDomain, facts_of
@@ -37,8 +37,8 @@ _REASONS = {
 class ServeWish:
     """What the user wants of the domains: `kernel` None is that of the process before.
 
-    With `waits` it is somebody else who lets them run. `base` holds their directories, `supervisor` is the
-    process number of this worker's, `about` is Xen in a line.
+    With `waits` it is somebody else who lets them run. `base` holds their directories, `supervisor` is
+    the identity of this worker's, `about` is Xen in a line.
     """
 
     kernel: Path | None
@@ -48,7 +48,7 @@ class ServeWish:
     variables: Path | None
     waits: bool
     base: Path
-    supervisor: int
+    supervisor: str
     about: str
 
 
@@ -65,6 +65,7 @@ def serve(name: str, wish: ServeWish, observer: Observer, ready: Callable[[str],
 
     UsageError for a domain that cannot be served, or is served already; MachineError when Xen refuses.
     """
+    attached = False
     with ExitStack() as undo:
         domain = QuietDomain(attach(name, fresh=False), waits=wish.waits)
         undo.callback(domain.close)
@@ -74,16 +75,24 @@ def serve(name: str, wish: ServeWish, observer: Observer, ready: Callable[[str],
         before = served_domain(state, uuid)
         if before is None:
             undo.callback(state.discard)
+            if (end := domain.end()) is not None:
+                raise UsageError(
+                    f"domain {domain.name} is {end}: expected one that has not run yet", "create it anew"
+                )
             if not domain.stands_still:
                 raise UsageError(
                     f"domain {domain.name}: expected one that is paused, or that pvefi has served, "
                     "found one that runs",
                     "create it by xl create -p, and serve it before it runs",
                 )
-        options, guest = _guest(wish, domain, state, before, memory_size)
+        options, guest = _guest(wish, domain, state, before, uuid, memory_size)
+        if before is None:
+            undo.callback(guest.end)
 
         def hold(held: HeldDomain | None) -> None:
+            nonlocal attached
             guest.hold(held)
+            attached = True
             if held is not None:
                 ready("takes it over" if before is not None else "serves it")
 
@@ -102,19 +111,33 @@ def serve(name: str, wish: ServeWish, observer: Observer, ready: Callable[[str],
     try:
         result = boot(prepared, observer, legacy)
     except PvefiError:
-        if before is None:
+        if attached or before is None:  # the ioreq server has gone, and nobody can take it over
             guest.end()
         guest.leave()
         raise
     if domain.ended is None and not machine.owned:
         reason = _REASONS.get(result.verdict.outcome, Shutdown.CRASH)
-        Libraries().device_model().shut_down(domain.domid, int(reason))
+        _shut_down(domain, reason)
     guest.end()
     return Served(result.verdict, domain.ended)
 
 
+def _shut_down(domain: QuietDomain, reason: Shutdown) -> None:
+    """Shut the domain down, unless it has ended meanwhile."""
+    try:
+        Libraries().device_model().shut_down(domain.domid, int(reason))
+    except MachineError:
+        if domain.end() is None:
+            raise
+
+
 def _guest(
-    wish: ServeWish, domain: QuietDomain, state: StateDirectory, before: ServedDomain | None, memory_size: int
+    wish: ServeWish,
+    domain: QuietDomain,
+    state: StateDirectory,
+    before: ServedDomain | None,
+    uuid: str,
+    memory_size: int,
 ) -> tuple[BootOptions, HeldGuest]:
     """Return what is to be booted or gone on with, and the guest's directory."""
     kernel = wish.kernel or (Path(before.image) if before is not None else None)
@@ -126,7 +149,7 @@ def _guest(
     if before is not None:
         variables, passing = Path(before.variables), Path(before.variables) if before.passing else None
     elif variables is None:
-        passing = fresh_variables(wish.base, domain.domid)
+        passing = fresh_variables(wish.base, f"domain-{uuid}")
     options = BootOptions(
         image=kernel,
         machine=AttachedMachine(XenOptions(), wish.about),

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from pvefi.errors import UsageError
+from pvefi.errors import MachineError, UsageError
 
 __all__ = ["StateDirectory"]
 
@@ -38,34 +38,26 @@ class StateDirectory:
         `what` is who is served by whoever holds it, for that message.
         """
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = path.lstat()
+            while (lock := _locked(path, what)) is None:
+                pass  # it was discarded meanwhile, by whoever held it
         except OSError as error:
             raise UsageError(
                 f"{path}: expected a directory for what is to be kept, found: {error.strerror}"
             ) from error
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise UsageError(
-                f"{path}: expected a directory that nobody else can enter, found another", "remove it"
-            )
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        lock = os.open(path / _LOCK, flags, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise UsageError(
-                f"{what}: expected one that nobody serves, found it served by another pvefi"
-            ) from error
         return cls(path, lock)
 
     def save(self, name: str, value: object) -> None:
-        """Put the JSON value into the file `name`, in place of what is there; OSError when that fails."""
+        """Put the JSON value into the file `name`, in place of what is there; MachineError if that fails."""
         new = self.path / f"{name}.new"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(value, file, separators=(",", ":"))
-        new.replace(self.path / name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="ascii") as file:
+                json.dump(value, file, separators=(",", ":"))
+            new.replace(self.path / name)
+        except OSError as error:
+            raise MachineError(
+                f"{self.path / name}: expected room for what is to be kept, found: {error.strerror}"
+            ) from error
 
     def load(self, name: str) -> object | None:
         """Return what the file `name` says, None where there is none; UsageError where it is no JSON."""
@@ -91,8 +83,10 @@ class StateDirectory:
 
     def discard(self) -> None:
         """Take the directory away, with everything in it: nobody will go on."""
+        gone = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with suppress(OSError):
-            shutil.rmtree(self.path)
+            self.path.rename(gone)  # at once: half of it would make no sense to the next
+            shutil.rmtree(gone)
         self.close()
 
     def close(self) -> None:
@@ -100,3 +94,31 @@ class StateDirectory:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _locked(path: Path, what: str) -> int | None:
+    """Return the descriptor that holds the directory; None where another process took it away meanwhile."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise UsageError(
+                f"{path}: expected a directory that nobody else can enter, found another", "remove it"
+            )
+        lock = os.open(path / _LOCK, flags, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), (path / _LOCK).lstat()):
+            return lock
+    except BlockingIOError as error:
+        os.close(lock)
+        raise UsageError(
+            f"{what}: expected one that nobody serves, found it served by another pvefi"
+        ) from error
+    except FileNotFoundError:
+        pass
+    os.close(lock)
+    return None

@@ -17,25 +17,40 @@ import signal
 import sys
 import time
 
-__all__ = ["die_with", "supervise", "supervisor_of"]
+__all__ = ["die_with", "identity_of", "supervise", "supervisor_of"]
 
 WORKER_OF = "PVEFI_WORKER_OF"
-"""The environment variable that tells a worker the process number of its supervisor."""
+"""The environment variable that tells a worker the identity of its supervisor."""
 OWNER = "supervisor"
-"""The file in a guest's directory with the process number of the supervisor whose worker serves it."""
+"""The file in a guest's directory with the identity of the supervisor whose worker serves it."""
 
 _DEATHS, _WITHIN = 5, 60.0
 """A worker that dies so often in so many seconds is not started again."""
 _BUG, _NO_MACHINE = 70, 3  # pvefi.cli.status.ExitStatus
+_START_TIME = 22 - 3  # proc(5), /proc/PID/stat: fields are counted from 1, and two stand before the ")"
 _PR_SET_PDEATHSIG = 1  # Linux include/uapi/linux/prctl.h
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _SI_KERNEL = 0x80  # Linux include/uapi/asm-generic/siginfo.h: from a terminal, which tells the worker too
 
 
-def supervisor_of() -> int:
-    """Return the process number of this worker's supervisor, 0 for a process that is no worker."""
+def identity_of(process: int) -> str:
+    """Return what tells a process from all others since the host's start, its number used again or not.
+
+    That is its number and when it started, which stays as it is when it becomes another program; empty for
+    one that is not there.
+    """
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{process}-{fields[_START_TIME]}"
+
+
+def supervisor_of() -> str:
+    """Return the identity of this worker's supervisor, empty for a process that is no worker."""
     told = os.environ.get(WORKER_OF, "")
-    return int(told) if told.isascii() and told.isdigit() and int(told) == os.getppid() else 0
+    return told if told and told == identity_of(os.getppid()) else ""
 
 
 def supervise(base: str) -> None:
@@ -49,7 +64,7 @@ def supervise(base: str) -> None:
     os.execv(sys.executable, [*own, sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
-def die_with(supervisor: int) -> None:
+def die_with(supervisor: str) -> None:
     """Have this process killed when its supervisor dies: two must never serve one guest.
 
     What it served waits for whoever takes it over: `pvefi serve`.
@@ -57,21 +72,24 @@ def die_with(supervisor: int) -> None:
     import ctypes
 
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor:  # it died before that
+    if identity_of(os.getppid()) != supervisor:  # it died before that
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _serves(base: str) -> list[str]:
     """Return the guests that a worker of this process has left behind."""
     found = []
+    own = identity_of(os.getpid())
     try:
         names = sorted(os.listdir(base))  # noqa: PTH208
     except OSError:
         return []
     for name in names:
+        if name.startswith("."):  # one that is being taken away
+            continue
         try:
             with open(os.path.join(base, name, OWNER), encoding="ascii") as file:  # noqa: PTH118, PTH123
-                if file.read(20) == str(os.getpid()):
+                if file.read(80).strip('"') == own:  # JSON
                     found.append(name)
         except OSError:
             continue
@@ -79,7 +97,7 @@ def _serves(base: str) -> list[str]:
 
 
 def _start(command: list[str]) -> int:
-    environment = {**os.environ, WORKER_OF: str(os.getpid())}
+    environment = {**os.environ, WORKER_OF: identity_of(os.getpid())}
     return os.posix_spawn(command[0], command, environment, setsigmask=())
 
 

@@ -14,6 +14,7 @@ from pvefi.cli.status import ExitStatus
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest import load_trampoline
 from pvefi.machines.xen.ends import DomainEnd
+from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.host import on_xen
 from pvefi.serve import Served
 from pvefi.spec.uefi.status import EfiStatus
@@ -21,11 +22,42 @@ from pvefi.trace.events import CallEvent
 from pvefi.verdict import Outcome, Verdict
 from tests.conftest import lacks
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 def test_the_trampoline_is_written_for_xl(tmp_path: Path) -> None:
     file = tmp_path / "trampoline"
     assert main(["serve", "--trampoline", str(file)]) == 0
     assert file.read_bytes() == load_trampoline().elf
+
+
+def test_a_folder_for_the_trampoline_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "lib" / "pvefi" / "trampoline"
+    assert main(["serve", "--trampoline", str(file)]) == 0
+    assert file.read_bytes() == load_trampoline().elf
+
+
+@pytest.mark.parametrize("options", [[], ["--vars", "/var/lib/pvefi/web.fd"]])
+def test_the_unit_of_systemd_serves_a_domain_of_whatever_name(options: list[str]) -> None:
+    unit = (REPOSITORY / "contrib" / "pvefi@.service").read_text().splitlines()
+    (line,) = (line for line in unit if line.startswith("ExecStart="))
+    given = {"%i": ["--help"], "${KERNEL}": ["/boot/vmlinuz"], "$OPTIONS": options}
+    program, name, *words = line.partition("=")[2].split()
+    assert (program, name) == ("/usr/bin/pvefi", "serve")
+    with serve.command.make_context(name, [one for word in words for one in given.get(word, [word])]) as told:
+        assert told.params["domains"] == ("--help",)
+        assert told.params["kernel"] == Path("/boot/vmlinuz")
+
+
+def test_a_worker_goes_on_with_what_was_left_and_with_what_had_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [HeldDomain(7, "web", "", 0), HeldDomain(9, "db", "", 0)]
+    monkeypatch.setattr(serve, "left_behind", lambda _: left)
+    monkeypatch.setattr(serve, "not_begun", lambda name: name == "mail")
+    assert serve._left(("web", "mail", "done", "9", "web"), "1-1") == ("web", "mail", "9")
+    left.clear()
+    assert serve._left(("web", "mail"), "1-1") == ("web", "mail")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

@@ -60,7 +60,7 @@ def test_a_job_is_answered_at_its_end_with_all_that_it_wrote(asking: Asking) -> 
 
 
 def test_a_job_s_time_ends_with_all_that_it_started(asking: Asking) -> None:
-    asking.send(1, "start", command="sleep 100 & echo $!; wait", seconds=0.5)
+    asking.send(1, "start", command="sleep 100 & echo $!; wait", seconds=3)
     told = asking.answer()
     assert (told["status"], told["expired"]) == (-9, True)
     child = int(base64.b64decode(told["stdout"]))

@@ -51,8 +51,16 @@ def test_xen_its_kernel_and_its_initrd_are_named_without_their_folders() -> None
 def test_what_was_not_used_for_long_goes(cache: Path) -> None:
     cache.mkdir()
     now = time.time()
-    ages = {"dom0-old": 8 * 86400, "dom0-new": 86400, "state-old": 8 * 86400, "loaded-old": 7200}
-    ages |= {"loaded-new": 60, "lock": 9 * 86400, "wheels": 9 * 86400, ".part-old": 2 * 86400}
+    ages = {"dom0-old": 8 * 86400, "dom0-new": 3600, "state-old": 8 * 86400, "loaded-old": 7200}
+    ages |= {
+        "loaded-new": 60,
+        "loaded-newest": 1,
+        "loaded-third": 1800,
+        "loaded-second": 1500,
+        "lock": 9 * 86400,
+        "wheels": 9 * 86400,
+        ".part-old": 2 * 86400,
+    }
     for name, age in ages.items():
         path = cache / name
         if name.startswith("dom0"):
@@ -62,7 +70,13 @@ def test_what_was_not_used_for_long_goes(cache: Path) -> None:
             path.touch()
         os.utime(path, (now - age, now - age))
     xen_bed._remove_unused(cache)
-    assert {path.name for path in cache.iterdir()} == {"dom0-new", "loaded-new", "lock", "wheels"}
+    assert {path.name for path in cache.iterdir()} == {
+        "dom0-new",
+        "loaded-new",
+        "loaded-newest",
+        "lock",
+        "wheels",
+    }
 
 
 def test_what_is_lacking_is_one_line(

@@ -20,6 +20,8 @@ from xen_jobs import Dom0, Job, JobEnd
 
 SECONDS = 240.0
 STEP = 0.3
+UP, HELD = b"PVEFI-PROBE up", b"PVEFI-PROBE end hold"
+"""What the probe says when it starts, and when it has done all but end."""
 NATIVE = ("--xl-set", 'tsc_mode="native"')
 """Xen emulates the TSC where it has no way to scale it, which costs a nested guest most of its time."""
 
@@ -81,9 +83,11 @@ class Boots:
         script: Mapping[str, str] = MappingProxyType({}),
         files: Mapping[str, bytes] = MappingProxyType({}),
         preloaded: bool = True,
+        boots: int = 1,
     ) -> Job:
         """Start a boot of a kernel of the corpus with `memory` MiB; `options` are more of pvefi's own.
 
+        `boots` is how many there are one after the other, as by `--entry all`: each has its time.
         Unless `preloaded` it is the command as users have it, from its first import.
         """
         command = (
@@ -94,8 +98,8 @@ class Boots:
             dom0.give(self._corpus.kernel(kernel)),
         )
         if preloaded:
-            return dom0.pvefi(*command, seconds=SECONDS + 60)
-        return dom0.start(["pvefi", *map(str, command)], seconds=SECONDS + 60)
+            return dom0.pvefi(*command, seconds=boots * SECONDS + 60)
+        return dom0.start(["pvefi", *map(str, command)], seconds=boots * SECONDS + 60)
 
     def __call__(self, dom0: Dom0, kernel: str, words: str, *options: str, **wishes: Any) -> Booted:
         """Return what came of such a boot, which ends by itself."""
@@ -119,6 +123,11 @@ class Boots:
 def domains(dom0: Dom0) -> list[str]:
     """Return the names of all domUs."""
     return [line.split()[0] for line in dom0.done("xl list").splitlines()[2:]]
+
+
+def console_of(dom0: Dom0, name: str) -> bytes:
+    """Return what a domain has written to its console since it was made, as xenconsoled logs it."""
+    return dom0.run(["cat", f"/var/log/xen/console/guest-{name}.log"]).stdout
 
 
 def wait_until(job: Job, enough: Callable[[bytes], bool], seconds: float = SECONDS) -> bytes:

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from pvefi.probe.facts import ProbeFacts
+from pvefi.probe.initrd import script_files
 from pvefi.probe.lines import probe_boots
+from pvefi.probe.modules import read_module
 from pvefi.probe.reading import read_facts
 from pvefi.spec.linux.boot_params import BootParams
 from tests.conftest import RealFiles
 from tests.qemu_boots.test_entries import EFI_LOADER, keeps_variables
-from tests.xen.boots import Booted, Boots, domains, wait_until
+from tests.xen.boots import HELD, SECONDS, UP, Booted, Boots, console_of, domains, wait_until
 from tests.xen.conftest import require_mib
 from xen_jobs import Dom0
 
@@ -27,6 +30,10 @@ LINES_OF_XEN = (
     "Registered efivars operations",
 )
 """What Linux says of Xen, of its console and devices, and of runtime services; regular expressions."""
+
+
+MORE = (("amd64", 1, 2048), ("cloud", 4, 256))
+ENTRIES = ("efi", "efi-handover", "linux64", "linux32", "kexec", "xen-pvh", "xen-pv")
 
 
 def ends_well(booted: Booted) -> ProbeFacts:
@@ -43,7 +50,8 @@ def lines(facts: ProbeFacts) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "cpus", "memory"), [("cloud", 1, 128), ("amd64", 1, 2048), ("cloud", 4, 256)]
+    ("kernel", "cpus", "memory"),
+    [("cloud", 1, 128), *(pytest.param(*row, marks=pytest.mark.full) for row in MORE)],
 )
 def test_a_debian_kernel_reaches_user_space_as_a_xen_guest_with_efi(
     dom0: Dom0, boots: Boots, corpus: RealFiles, kernel: str, cpus: int, memory: int
@@ -70,12 +78,11 @@ def test_a_debian_kernel_reaches_user_space_as_a_xen_guest_with_efi(
     assert domains(dom0) == []
 
 
+@pytest.mark.full
 def test_every_entry_of_a_kernel_leads_to_user_space(dom0: Dom0, boots: Boots) -> None:
-    booted = boots(dom0, "cloud", "hold", entry="all")
+    booted = boots(dom0, "cloud", "hold", entry="all", boots=len(ENTRIES))
     found = {boot["entry"]: boot["verdict"]["outcome"] for boot in booted.document["boots"]}
-    entries = ("efi", "efi-handover", "linux64", "linux32", "pvh", "xen-pv")
-    assert set(entries) <= set(found)
-    assert set(found.values()) == {"user space"}
+    assert found == dict.fromkeys(ENTRIES, "user space")
     assert booted.end.status == 0
     assert domains(dom0) == []
 
@@ -94,8 +101,11 @@ def test_the_kernel_s_own_xen_entries_lead_there_too_and_have_no_efi(
 def test_with_the_minimal_profile_pvefi_lets_go_of_the_guest_at_exit_boot_services(
     dom0: Dom0, boots: Boots
 ) -> None:
-    job = boots.start(dom0, "cloud", "efi,hold", profile="minimal", arguments="quiet efi=noruntime")
-    wait_until(job, lambda text: b"PVEFI-PROBE end hold" in text)
+    script = {"wait": "sleep 15"}
+    job = boots.start(
+        dom0, "cloud", "script,hold", profile="minimal", arguments="quiet efi=noruntime", script=script
+    )
+    wait_until(job, lambda text: UP in text)
     (name,) = domains(dom0)
     domid = dom0.done(["xl", "domid", name]).strip()
     dom0.done(["xl", "pause", name])
@@ -103,11 +113,19 @@ def test_with_the_minimal_profile_pvefi_lets_go_of_the_guest_at_exit_boot_servic
     dom0.done(["xl", "unpause", name])
     # xenstore and the console are all that is left of what dom0 has open with it.
     assert ports.count("Interdomain") == 2, ports
-    job.signal(15)
-    assert job.wait().status == 143
+    job.signal(9)
+    assert job.wait().status == -9
+    before = console_of(dom0, name)
+    assert HELD not in before
+    end = time.monotonic() + SECONDS
+    while HELD not in console_of(dom0, name):
+        assert time.monotonic() < end
+        time.sleep(1)
+    dom0.done(["xl", "destroy", name])
     assert domains(dom0) == []
 
 
+@pytest.mark.full
 def test_several_guests_boot_at_once_each_with_variables_of_its_own(dom0: Dom0, boots: Boots) -> None:
     jobs = [boots.start(dom0, "cloud", "efivars,poweroff") for _ in range(3)]
     for job in jobs:
@@ -115,17 +133,26 @@ def test_several_guests_boot_at_once_each_with_variables_of_its_own(dom0: Dom0, 
     assert domains(dom0) == []
 
 
-def test_a_configuration_of_the_user_s_is_booted_through_efi_and_its_name_is_taken_once(
+def test_a_configuration_of_the_user_s_is_booted_through_efi_with_its_devices_and_its_name_is_taken_once(
     dom0: Dom0, boots: Boots, corpus: RealFiles
 ) -> None:
     kernel = dom0.give(corpus.kernel("cloud"))
-    initrd = boots.initrd(dom0, "cloud", (), {})
+    module = read_module(path := corpus.file("cloud-xen-modules"), path.read_bytes())
+    script = {
+        "devices": "ls /sys/bus/xen/devices",
+        "disk": "insmod /xen-blkfront.ko; until [ -b /dev/xvda ]; do sleep 1; done; head -c 5 /dev/xvda",
+        "write": "printf wrote >/dev/xvda && sync",
+    }
+    files = {**script_files(script), "xen-blkfront.ko": module.data}
+    initrd = boots.initrd(dom0, "cloud", (), files)
     (dom0.folder / "mine.cfg").write_text(
-        f'name = "mine"\nkernel = "{kernel}"\nramdisk = "{initrd}"\nmemory = 192\nvcpus = 2\n'
-        'cmdline = "console=hvc0 quiet probe=system,efi,hold"\ntsc_mode = "native"\n'
+        f'name = "mine"\ntype = "pvh"\nkernel = "{kernel}"\nramdisk = "{initrd}"\nmemory = 192\nvcpus = 2\n'
+        'cmdline = "console=hvc0 quiet probe=system,efi,script,hold"\ntsc_mode = "native"\n'
+        'disk = ["format=raw, vdev=xvda, access=rw, target=/run/disk"]\nvif = ["script=/bin/true"]\n'
     )
-    job = dom0.pvefi("boot", "--json", "--xl-config", "/host/mine.cfg")
-    text = wait_until(job, lambda text: b"PVEFI-PROBE end hold" in text)
+    dom0.done("head -c 1048576 /dev/zero >/run/disk && printf there | dd of=/run/disk conv=notrunc")
+    job = dom0.pvefi("boot", "--json", "--xl-config", "/host/mine.cfg", seconds=SECONDS)
+    text = wait_until(job, lambda text: HELD in text)
     assert domains(dom0) == ["mine"]
     second = dom0.pvefi("boot", "--json", "--xl-config", "/host/mine.cfg").wait()
     assert (second.status, second.errors.count("\n")) == (2, 1), second
@@ -137,7 +164,8 @@ def test_a_configuration_of_the_user_s_is_booted_through_efi_and_its_name_is_tak
     assert facts.efi
     assert facts.efi.present
     assert facts.system
-    assert (facts.system.command_line, facts.system.cpus_online) == (
-        "console=hvc0 quiet probe=system,efi,hold",
-        "0-1",
-    )
+    assert facts.system.cpus_online == "0-1"
+    assert b"vif-0\n" in facts.script["devices"].output
+    assert facts.script["disk"].output == b"there"
+    assert facts.script["write"].status == 0
+    assert dom0.done("head -c 5 /run/disk") == "wrote"

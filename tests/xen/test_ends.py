@@ -6,11 +6,10 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import RealFiles
-from tests.xen.boots import Booted, Boots, domains, wait_until
+from tests.xen.boots import HELD, Booted, Boots, domains, wait_until
 from xen_jobs import Dom0, JobEnd
 
 GUID = "cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0"
-HELD = b"PVEFI-PROBE end hold"
 
 
 def last_line(end: JobEnd) -> str:

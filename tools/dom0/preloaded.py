@@ -42,7 +42,9 @@ def become(words: list[str], environment: dict[str, str], descriptors: list[int]
     for descriptor in descriptors:
         os.close(descriptor)
     # A boot on Xen starts itself again as the worker of a small supervisor: this process is one already.
-    os.environ["PVEFI_WORKER_OF"] = str(os.getppid())
+    from pvefi.supervisor import WORKER_OF, identity_of
+
+    os.environ[WORKER_OF] = identity_of(os.getppid())
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["pvefi", *words]

@@ -18,7 +18,7 @@ import click
 from pvefi.boot import Observer
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
-from pvefi.cli.supervised import left_behind, under_supervisor
+from pvefi.cli.supervised import left_behind, not_begun, under_supervisor
 from pvefi.efi.profiles import PROFILES
 from pvefi.errors import MachineError, PvefiError, UsageError
 from pvefi.guest import load_trampoline
@@ -86,6 +86,7 @@ def command(
     event. One whose process has died is taken over where that left it, and needs no --kernel.
     """
     if trampoline is not None:
+        trampoline.parent.mkdir(parents=True, exist_ok=True)
         trampoline.write_bytes(load_trampoline().elf)
         if not domains:
             return ExitStatus.OK
@@ -104,10 +105,10 @@ def command(
     return _serve_all(_left(domains, supervisor), wish, Log(as_json=as_json))
 
 
-def _left(domains: tuple[str, ...], supervisor: int) -> tuple[str, ...]:
+def _left(domains: tuple[str, ...], supervisor: str) -> tuple[str, ...]:
     """Return those that are to be served: of a worker that has died, what it had not done with."""
     names = {name for held in left_behind(supervisor) for name in (held.name, str(held.domid))}
-    return tuple(name for name in dict.fromkeys(domains) if name in names or not names)
+    return tuple(name for name in dict.fromkeys(domains) if not names or name in names or not_begun(name))
 
 
 @dataclass

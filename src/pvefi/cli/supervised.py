@@ -12,16 +12,17 @@ from pvefi.errors import PvefiError
 from pvefi.held_guest import BASE, HeldGuest, fresh_variables, served_domains
 from pvefi.legacy import Legacy
 from pvefi.machines.xen.attached import is_there
+from pvefi.machines.xen.domain import attach
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.machine import XenMachine
 from pvefi.prepare import BootOptions
 from pvefi.supervisor import die_with, supervise, supervisor_of
 
-__all__ = ["left_behind", "under_supervisor", "watched_over"]
+__all__ = ["left_behind", "not_begun", "under_supervisor", "watched_over"]
 
 
-def under_supervisor() -> int:
-    """Return the process number of this process's supervisor, having become it in the first place.
+def under_supervisor() -> str:
+    """Return the identity of this process's supervisor, having become it in the first place.
 
     It is to be called before anything has been read or written.
     """
@@ -32,23 +33,34 @@ def under_supervisor() -> int:
     return supervisor
 
 
-def left_behind(supervisor: int) -> list[HeldDomain]:
+def left_behind(supervisor: str) -> list[HeldDomain]:
     """Return the domains that another worker of this supervisor has left."""
     found = [one.held for one, owner in served_domains(BASE) if owner == supervisor]
     return [held for held in found if is_there(held)]
 
 
+def not_begun(name: str) -> bool:
+    """Whether a domain that has still to run is there."""
+    try:
+        attach(name).close()
+    except PvefiError:
+        return False
+    return True
+
+
 @contextmanager
-def watched_over(options: BootOptions, supervisor: int) -> Iterator[tuple[BootOptions, Legacy]]:
+def watched_over(options: BootOptions, supervisor: str) -> Iterator[tuple[BootOptions, Legacy]]:
     """Yield the options of a boot on Xen, with a machine whose domain outlives this process, and its legacy.
 
     That takes over the domain which the last worker of this supervisor has left, if there is one.
     """
     machine = options.machine
     assert isinstance(machine, XenMachine), "only Xen's domains outlive who serves them"
-    passing = fresh_variables(BASE, supervisor) if options.variables is None else None
-    guest = HeldGuest(BASE, supervisor, options, passing=passing, owned=True)
     held = next(iter(left_behind(supervisor)), None)
+    passing = None
+    if options.variables is None:
+        passing = fresh_variables(BASE, f"boot-{supervisor}", again=held is not None)
+    guest = HeldGuest(BASE, supervisor, options, passing=passing, owned=True)
     if held is not None:
         guest.take_over(held)
     legacy = Legacy(guest.keep, guest.found, taken_over=held is not None, variables=guest.variables)
