@@ -77,6 +77,23 @@ def test_each_vcpu_has_its_own_slot_and_event_channel(made: Bed) -> None:
     assert made.xen.notified == [0, 1, 2]
 
 
+def test_what_a_vcpu_asks_while_it_is_told_needs_no_event_to_be_seen(made: Bed) -> None:
+    def on_notify(_vcpu: int) -> None:
+        made.ring(0)
+        made.xen.take_event()
+
+    made.ring(0)
+    made.xen.on_notify = on_notify
+    assert made.run(Return(1), Return(2), ENOUGH) == Finished("enough")
+    assert [request.seq for request in made.requests] == [1, 2, 3]
+
+
+def test_a_vcpu_that_asks_without_end_keeps_no_other_waiting(made: Bed) -> None:
+    made.xen.on_notify = lambda vcpu: made.xen.ask(vcpu, port_read(0x521))
+    made.xen.ask(0, port_read(0x521))
+    assert finish(made) == Finished("enough")
+
+
 def test_a_call_that_ends_the_run_leaves_its_vcpu_where_it_is(made: Bed) -> None:
     finish(made, vcpu=2)
     assert made.xen.state(2) is WAITS
