@@ -164,6 +164,14 @@ def test_another_kind_of_domain_is_refused(dom0: Dom0, flags: int, kind: str, fo
     assert told.value.way_out
 
 
+def test_a_console_that_is_no_terminal_is_told(dom0: Dom0, kernel: Path) -> None:
+    with made(dom0, kernel) as domain:
+        at = dom0.root / "store/local/domain" / str(DOMID) / "console/tty"
+        at.write_text("/dev/null")
+        with pytest.raises(MachineError, match="/dev/null, the console of domain 7: expected a terminal"):
+            domain.console()
+
+
 def test_a_domain_that_runs_is_taken_over_when_that_is_meant(dom0: Dom0) -> None:
     dom0.domain(HVM)
     attach("mine", dom0.root, dom0.libraries, fresh=False).close()
