@@ -109,10 +109,14 @@ def test_user_space_ends_only_a_boot_whose_goal_it_is(goal: Goal) -> None:
     assert guest.listens == 1
 
 
-def test_where_a_hypervisor_may_run_a_kernel_there_privilege_level_3_tells_nothing() -> None:
-    progress, guest = Progress(Goal.USERSPACE, ring_tells=False), Steered()
-    progress.steer(guest)
-    progress.boot()
+@pytest.mark.parametrize("where", ["firmware's console", "its own"])
+def test_once_xen_runs_privilege_level_3_tells_nothing_of_user_space(where: str) -> None:
+    progress, guest = watched()
+    if where == "its own":
+        progress.console(b"(XEN) Xen version 4.17.7 (Debian 4.17.7) (x) (gcc) debug=n Sat Nov 14\n")
+    else:
+        for part in ("\r\nXen ", "4.17.7 (c/s ) ", "EFI loader\r\n"):
+            progress.said(part)
     progress.look([USER])
     assert not guest.verdicts
     progress.console(RUN_INIT)

@@ -195,7 +195,10 @@ def _offered(offers: Sequence[Offer], profile: Profile) -> str:
 # ------------------------------------------------------------------ the guest
 
 _COMMENT = re.compile(r"^\s*\.set (?P<name>[A-Z0-9_]+)\s*,\s*0?x?[0-9a-f]+\s*# (?P<text>.*)$", re.MULTILINE)
-_UNCOMMENTED = {"cr3": "the caller's page tables", "cr4": "the caller's CR4: LA57 says how deep they are"}
+_UNCOMMENTED = {
+    "cr3": "the caller's page tables",
+    "cr4": "how deep they are: the caller's CR4 where the CPU has LA57, elsewhere the trampoline's",
+}
 _HOST_WRITES = frozenset({"done", "action", "result", "a0", "a1", "a2", "a3", "a4", "bound"})
 
 

@@ -139,6 +139,7 @@ ITEMS = (
     Item("xen-utils", "xen-utils-4.17", XEN_PROGRAMS, "xl and the daemons of a dom0"),
     Item("xen-scripts", "xen-utils-common", ("etc/xen/xl.conf", "etc/xen/scripts/*"), "what xl calls"),
     Item("xenstore", "xenstore-utils", ("usr/bin/xenstore",), "reads and writes xenstore in a dom0"),
+    Item("flock", "util-linux", ("usr/bin/flock",), "what scripts of xl call"),
     Item("bash", "bash", ("bin/bash",), "the shell of xl's scripts"),
     Item("python", "python3.11-minimal", ("usr/bin/python3.11",), "the Python of a dom0"),
     Item("python-minimal", "libpython3.11-minimal", PYTHON_LIBRARY, "a part of Python's library"),

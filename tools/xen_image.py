@@ -43,7 +43,7 @@ from xen_wheels import wheel_contents, wheel_files
 __all__ = ["Dom0Image", "dom0_image", "package_files", "run_python", "short_hash"]
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = ("xen-utils", "xenstore", "python", "bash", "efibootmgr", "efivar")
+PROGRAMS = ("xen-utils", "xenstore", "python", "bash", "flock", "efibootmgr", "efivar")
 """Items of the corpus whose programs stand in the initrd, with the libraries they need."""
 PYTHON_ITEMS = ("python-minimal", "python-stdlib")
 LIBRARIES = (

@@ -25,7 +25,6 @@ from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.guest.mailbox import Answer, Mailbox, Request
 from pvefi.handoff import DECOMPRESSOR, KERNEL_PROPER, KernelWatch, collect
-from pvefi.image import Image
 from pvefi.judge import MemoryWish, judge
 from pvefi.legacy import Legacy, ending, take_over
 from pvefi.machines import (
@@ -109,7 +108,7 @@ def _boot(
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
-    progress = Progress(options.goal, ring_tells=_is_linux(prepared.image))
+    progress = Progress(options.goal)
     broken: list[str] = []
 
     def mailbox() -> Mailbox:
@@ -171,7 +170,7 @@ def _boot(
     with ending(guest, legacy):
         read_declarations()  # while the machine starts
         surroundings = Surroundings(
-            console=observer.console,
+            console=partial(_written, observer, progress),
             random=_randomness(options.seed),
             clock=_clock(guest, options.machine.epoch, options.seed),
             initrd=prepared.initrd,
@@ -210,11 +209,6 @@ def _boot(
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
-
-
-def _is_linux(image: Image) -> bool:
-    """Whether no hypervisor is known to come between the CPU and the kernel: the image holds Linux itself."""
-    return any((image.bzimage, image.vmlinux, image.unified))
 
 
 def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:
@@ -271,6 +265,12 @@ def _listen(guest: Guest, observer: Observer) -> None:
 
 def _nobody(request: Request) -> Answer:
     raise AssertionError(f"a doorbell that is not there rang: {request}")
+
+
+def _written(observer: Observer, progress: Progress, text: str) -> None:
+    """Pass on what was written to the firmware's console."""
+    observer.console(text)
+    progress.said(text)
 
 
 def _serial(observer: Observer, progress: Progress, decoder: SerialDecoder, data: bytes) -> None:

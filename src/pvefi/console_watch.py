@@ -101,6 +101,11 @@ class ConsoleWatch:
         self._probed = False
         self._xen = self._xen_panics = False
 
+    @property
+    def under_xen(self) -> bool:
+        """Whether a Xen has told of its start here, which runs what else is told of."""
+        return self._xen
+
     def feed(self, data: bytes) -> tuple[ConsoleMark, ...]:
         """Take what the guest has written and return what the lines that it completes say."""
         *complete, rest = _BREAKS.split(data)

@@ -309,6 +309,7 @@ def not_started(prepared: PreparedBoot, why: str) -> BootResult:
         command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),
         variables=str(options.variables or ""),
+        esp=str(options.esp or ""),
         boot_info=prepared.request.boot_info.value,
         seed=options.seed,
         goal=options.goal,

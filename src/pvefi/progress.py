@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,19 +43,26 @@ class Steered(Protocol):
         ...
 
 
+_XEN_LOADS = re.compile(r"Xen \d[^\n]* EFI loader")
+"""What xen.efi says first (Xen, xen/common/efi/boot.c: efi_start)."""
+_SAID_AT_MOST = 256
+
+
 class Progress:
     """The milestones of one boot, in seconds from its start, and what its console has told.
 
     A kernel that another one starts by kexec is part of the same boot and passes no milestone again.
 
-    With `ring_tells` a CPU at privilege level 3 runs a process; under a hypervisor kernels may run there too.
+    A CPU at privilege level 3 runs a process; not so once a Xen has said that it is there, in the firmware's
+    console or its own: a PV dom0 runs at that level from its first instruction on.
 
     The guest that it steers is ended when the goal is reached or the console says that all is over.
     """
 
-    def __init__(self, goal: Goal, *, ring_tells: bool = True) -> None:
+    def __init__(self, goal: Goal) -> None:
         self._goal = goal
-        self._ring_tells = ring_tells
+        self._said = ""
+        self._xen_loads = False
         self._guest: Steered | None = None
         self._listens = False
         self._span = _FIRST_SPAN
@@ -82,6 +90,7 @@ class Progress:
         """Note that the trampoline has rung: at the start, or because the guest was reset."""
         self.boots += 1
         self._halted, self._announced, self._listens = 0, "", False
+        self._said, self._xen_loads = "", False
         self._reset()
         self.milestones = {}
         self.reached(Milestone.DOORBELL)
@@ -101,6 +110,11 @@ class Progress:
     def seconds(self) -> float:
         """Return the time since the start."""
         return time.monotonic() - self._began
+
+    def said(self, text: str) -> None:
+        """Look at what was written to the firmware's console."""
+        self._said = (self._said + text)[-_SAID_AT_MOST:]
+        self._xen_loads = self._xen_loads or bool(_XEN_LOADS.search(self._said))
 
     def console(self, data: bytes) -> None:
         """Look at what the guest has written to its console."""
@@ -174,7 +188,7 @@ class Progress:
             )
         elif self._stays:
             self._finish(Verdict(Outcome.PANICKED, self._stays))
-        if user and self._ring_tells:
+        if user and not self._xen_loads and not self._console.under_xen:
             self._user_space("a CPU was seen at privilege level 3")
         elif self._announced:
             self._user_space(f"the kernel says {self._announced!r}")

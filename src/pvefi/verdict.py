@@ -187,6 +187,7 @@ class BootResult:
     command_line: str
     initrd: str
     variables: str
+    esp: str
     boot_info: str
     seed: int | None
     goal: Goal

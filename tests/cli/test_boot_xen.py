@@ -77,7 +77,7 @@ def test_a_configuration_of_another_kind_is_refused(capsys: Captured, tmp_path: 
     file.write_text('type = "hvm"\nkernel = "x"\n')
     status, line = refused(capsys, "--xl-config", str(file))
     assert status == ExitStatus.BAD_INPUT
-    assert """expected type = "pvh", found type = 'hvm'""" in line
+    assert 'expected type "pvh", found "hvm"' in line
 
 
 def test_an_image_has_to_come_from_somewhere(capsys: Captured) -> None:

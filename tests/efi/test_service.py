@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Annotated, Any, get_type_hints
 
@@ -388,23 +390,19 @@ def test_every_service_is_declared_whole(one: Service[..., Any]) -> None:
     assert next(iter(one.body.__annotations__.values())) in (Environment, "Environment")
 
 
-def test_threads_that_begin_at_once_decode_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = service("Mixed", "nowhere")(mixed)
-    both = threading.Barrier(2, timeout=60)
-    hints = get_type_hints
+def test_threads_that_use_a_service_first_at_once_all_decode_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    @service("Both", "§1")
+    def both(_efi: object, this: Pointer, size: UINTN) -> None:
+        """Do nothing."""
 
-    def at_once(*words: Any, **more: Any) -> dict[str, Any]:
-        both.wait()
-        return hints(*words, **more)
+    together = threading.Barrier(2, timeout=60)
 
-    monkeypatch.setattr(declared, "get_type_hints", at_once)
-    threads = [threading.Thread(target=fresh.parameters) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [parameter.spec_name for parameter in fresh.parameters()] == ["First", "Second"]
+    def slow(body: Callable[..., object], *, include_extras: bool) -> dict[str, object]:
+        together.wait()  # both have found nothing
+        return get_type_hints(body, globals(), include_extras=include_extras)
 
-
-def mixed(efi: object, first: UINTN, second: BOOLEAN) -> None:
-    pass
+    monkeypatch.setattr("pvefi.efi.service.get_type_hints", slow)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: [one.name for one in both.parameters()], range(2)))
+    assert found == [["this", "size"]] * 2
+    assert [one.spec_name for one in both.parameters()] == ["This", "Size"]

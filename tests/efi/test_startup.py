@@ -17,6 +17,7 @@ from pvefi.efi.startup import make_environment
 from pvefi.errors import GuestFault
 from pvefi.guest import load_trampoline
 from pvefi.layout import Guid
+from pvefi.machines.xen.foreign_memory import DomainMemory
 from pvefi.memory import GuestMemory, RamBlock
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.memory import MemoryType
@@ -28,6 +29,7 @@ from pvefi.spec.xen.start_info import (
     MemmapType,
 )
 from tests.efi.boot.guest import start_of
+from tests.machines.xen.made import RAM_SIZE, FakeLibraries, FakeXen
 
 TRAMPOLINE = load_trampoline()
 MIB = 1 << 20
@@ -160,6 +162,19 @@ def test_a_machine_without_room_for_the_trampoline_is_refused(
 ) -> None:
     with pytest.raises(GuestFault, match=r"no place for pvefi: \.\w+: 0x8"):
         Started(memory_map=memory_map)
+
+
+def test_a_module_whose_memory_is_mapped_no_more_is_looked_at_again() -> None:
+    efi = Started(modules=(HvmModlistEntry(12 * MIB, 6),)).efi
+    xen = FakeXen()
+    xen.ram[12 * MIB : 12 * MIB + 6] = b"initrd"
+    domain = DomainMemory(FakeLibraries(xen), xen.domid, RAM_SIZE)
+    efi.physical = domain.memory
+    for _ in range(2):
+        assert bytes(efi.initrd or b"") == b"initrd"
+        domain.forget()
+    domain.close()
+    xen.close()
 
 
 def test_a_module_over_the_trampoline_is_refused() -> None:

@@ -178,6 +178,7 @@ def result(
         command_line="console=ttyS0",
         initrd="",
         variables="",
+        esp="",
         boot_info="table",
         seed=1,
         goal=Goal.HANDOFF,

@@ -27,6 +27,7 @@ MODULES = (
 )
 
 EFI_MODULE = f"{FOLDER}/kernel/drivers/firmware/efi/efi-pstore.ko"
+XEN_MODULE = f"{FOLDER}/kernel/drivers/block/xen-blkfront.ko"
 
 
 def deb(path: Path, files: dict[str, bytes]) -> Path:
@@ -56,7 +57,7 @@ class Archive:
 
     def __init__(self) -> None:
         self.downloads = 0
-        self.files = {KERNEL: b"kernel", "lib/other": b"other", EFI_MODULE: b"module"}
+        self.files = {KERNEL: b"kernel", "lib/other": b"other", EFI_MODULE: b"module", XEN_MODULE: b"module"}
         self.files |= dict.fromkeys(MODULES, b"module")
         self.broken = ""
 

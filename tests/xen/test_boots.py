@@ -146,7 +146,7 @@ def test_a_configuration_of_the_user_s_is_booted_through_efi_with_its_devices_an
     files = {**script_files(script), "xen-blkfront.ko": module.data}
     initrd = boots.initrd(dom0, "cloud", (), files)
     (dom0.folder / "mine.cfg").write_text(
-        f'name = "mine"\nkernel = "{kernel}"\nramdisk = "{initrd}"\nmemory = 192\nvcpus = 2\n'
+        f'name = "mine"\ntype = "pvh"\nkernel = "{kernel}"\nramdisk = "{initrd}"\nmemory = 192\nvcpus = 2\n'
         'cmdline = "console=hvc0 quiet probe=system,efi,script,hold"\ntsc_mode = "native"\n'
         'disk = ["format=raw, vdev=xvda, access=rw, target=/run/disk"]\nvif = ["script=/bin/true"]\n'
     )

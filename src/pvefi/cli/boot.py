@@ -301,6 +301,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         memory_size=options.memory_size,
         command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),
+        esp=str(options.esp or ""),
         seed=options.seed,
         counted=options.count,
     )

@@ -105,8 +105,8 @@ class Environment:
     """The EFI environment of one boot.
 
     `memory` is guest memory as the current caller sees it: physical while the trampoline's page tables are
-    in force, through the caller's own afterwards. `physical` is always by guest physical address. `initrd` is
-    the initial ramdisk: the user's, or else the machine's first module. `restarted` tells that the guest has
+    in force, through the caller's own afterwards. `physical` is always by guest physical address. `restarted`
+    tells that the guest has
     been reset: anything in its memory may be code that ran before. `virtual_map` is there while
     SetVirtualAddressMap() is under way, `has_virtual_addresses` from then on. `monotonic_count` is the last
     count given out, None before the first. `variable_order` has for each variable which one follows, and for
@@ -132,7 +132,6 @@ class Environment:
     memory_attributes: MemoryAttributes | None = None
     phase: Phase = Phase.BOOT
     exit_announced: bool = False
-    initrd: memoryview | None = None
     volatile_variables: VariableStore = field(default_factory=MemoryStore)
     has_virtual_addresses: bool = False
     virtual_map: VirtualMap | None = None
@@ -151,6 +150,14 @@ class Environment:
         if protocol in self.profile.protocols:
             return f"no handle has {guid_name(protocol)}"
         return f"{guid_name(protocol)} is {OUTSIDE_PROFILE} {self.profile.name}"
+
+    @property
+    def initrd(self) -> memoryview | None:
+        """The user's initial ramdisk, or the machine's first module, looked at anew: not to be kept."""
+        given, modules = self.surroundings.initrd, self.start.modules
+        if given is not None or not modules or not modules[0].size:
+            return given
+        return self.physical.view(modules[0].paddr, modules[0].size)
 
     @property
     def last_line(self) -> str:

@@ -216,13 +216,11 @@ class Service(Generic[P, R]):
         return (inspect.getdoc(self.body) or "").partition("\n")[0]
 
     def parameters(self) -> list[_Parameter]:
-        """Return how each parameter is decoded, worked out from the signature at the first call.
-
-        Threads that serve several guests may work it out at the same time, each for itself.
-        """
+        """Return how each parameter is decoded, worked out from the signature at the first call."""
         if not self._parameters:
             hints = get_type_hints(self.body, include_extras=True)
             names = list(inspect.signature(self.body).parameters)[1:]
+            # All at once: environments of other threads have the same services.
             self._parameters[:] = [
                 _Parameter(name, _spec_spelling(name), _decoder(_spec_spelling(name), hints[name]))
                 for name in names

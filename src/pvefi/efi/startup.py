@@ -78,7 +78,6 @@ def make_environment(
         boot_arena=boot_arena,
         runtime_arena=runtime_arena,
     )
-    efi.initrd = _initrd(memory, start, surroundings)
     map_high_memory(efi)
     efi.tables.use_console(*text_input.install(efi), *text_output.install(efi))
     if surroundings.initrd_by_efi:
@@ -88,13 +87,6 @@ def make_environment(
     provide_variables(efi)
     information = hypervisor_information.install_table(efi, hypervisor)
     return efi, information
-
-
-def _initrd(memory: GuestMemory, start: Start, surroundings: Surroundings) -> memoryview | None:
-    """Return the user's initial ramdisk, or where there is none the first module of hvm_start_info."""
-    if surroundings.initrd is not None or not start.modules or not start.modules[0].size:
-        return surroundings.initrd
-    return memory.view(start.modules[0].paddr, start.modules[0].size)
 
 
 def _reserve(pages: PageMap, trampoline: Trampoline, start: Start, profile: Profile) -> None:

@@ -80,7 +80,7 @@ class StagingRecord(Structure):
     length: U64
 
 
-@layout(size=0xF0)
+@layout(size=0xF8)
 class MailboxLayout(Structure):
     """The mailbox's words; trampoline.S explains each beside its MAILBOX_ symbol."""
 
@@ -114,6 +114,7 @@ class MailboxLayout(Structure):
     hypervisor_version: U32
     blocking: U64
     abandon: U64
+    la57: U64
 
 
 class Request(NamedTuple):

@@ -41,7 +41,8 @@
         .set MAILBOX_HYPERVISOR_VERSION,0xdc    # the next leaf's eax, 0 when there is none
         .set MAILBOX_BLOCKING, 0xe0     # I/O port that blocks the CPU until the host has answered; 0 = none
         .set MAILBOX_ABANDON,  0xe8     # where to go when a wait runs out; 0 = return EFI_DEVICE_ERROR
-        .set SIZE_OF_MAILBOX,  0xf0
+        .set MAILBOX_LA57,     0xf0     # 1 where the CPU has LA57; elsewhere CR4 stays as the trampoline has it
+        .set SIZE_OF_MAILBOX,  0xf8
 
         .set FUNCTION_BOOT,          0x1000     # rcx = hvm_start_info
         .set FUNCTION_UPCALL_RETURN, 0x1001     # rcx = what the upcalled function returned
@@ -140,8 +141,9 @@ ring:                                   # %r11d = function, lock held, flags on 
         movl    %r11d, MAILBOX_FUNCTION(%r10)
         movq    %cr3, %rax
         movq    %rax, MAILBOX_CR3(%r10)
-        movq    %cr4, %rax
-        movq    %rax, MAILBOX_CR4(%r10)
+        testb   $1, MAILBOX_LA57(%r10)  # to read CR4 leaves the guest on SVM, and who looks at it asks for LA57
+        jnz     depth
+counter:
         rdtsc
         shlq    $32, %rdx
         orq     %rdx, %rax
@@ -183,6 +185,9 @@ robbed: movabsq $EFI_DEVICE_ERROR, %rax # the lock is another CPU's, which took 
         popfq
         ret
 1:      jmp     *%rax                   # while boot services last nothing can go on without the host
+depth:  movq    %cr4, %rax
+        movq    %rax, MAILBOX_CR4(%r10)
+        jmp     counter
 block:  outb    %al, %dx                # comes back when the host has answered, and counts as one instruction
         jmp     wait
 contended:                              # another CPU is in a call; rcx, rdx, r8, r9 hold our arguments
@@ -451,6 +456,19 @@ start64:
         movabsq $BOOT_BOUND, %rax
         movq    %rax, mailbox + MAILBOX_BOUND
         movl    %ebx, %esi              # hvm_start_info; CPUID takes ebx
+        movq    %cr4, %rax
+        movq    %rax, mailbox + MAILBOX_CR4
+        xorl    %eax, %eax
+        cpuid
+        cmpl    $7, %eax
+        jb      1f
+        movl    $7, %eax
+        xorl    %ecx, %ecx
+        cpuid
+        shrl    $16, %ecx               # Intel SDM vol. 2A, CPUID: leaf 7, ecx bit 16
+        andl    $1, %ecx
+        movl    %ecx, mailbox + MAILBOX_LA57
+1:
         movl    $1, %eax
         cpuid
         btl     $31, %ecx               # "a hypervisor is present"

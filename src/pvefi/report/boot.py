@@ -63,6 +63,8 @@ def _facts(result: BootResult, width: int | None) -> list[Fact]:
     ]
     if result.variables:
         facts.append(("variables", [escaped(result.variables)]))
+    if result.esp:
+        facts.append(("volume", [escaped(result.esp)]))
     if handoff is not None:
         facts += path_facts(handoff, width)
     if passed := _milestones(result):
@@ -123,6 +125,7 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "command_line": result.command_line,
         "initrd": result.initrd or None,
         "variables": result.variables or None,
+        "esp": result.esp or None,
         "boot_info": result.boot_info,
         "seed": result.seed,
         "verdict": {"outcome": verdict.outcome.value, "message": verdict.message, "status": status},

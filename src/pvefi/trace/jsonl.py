@@ -59,6 +59,7 @@ class TraceHeader:
     memory_size: int = 0
     command_line: str = ""
     initrd: str = ""
+    esp: str = ""
     seed: int | None = None
     counted: bool = False
     """Whether the guest's instructions were counted."""
@@ -245,6 +246,7 @@ def _checked_header(known: dict[str, Json]) -> TraceHeader:
         memory_size=_expect(int, known.get("memory_size", 0), "memory_size"),
         command_line=text("command_line"),
         initrd=text("initrd"),
+        esp=text("esp"),
         seed=None if seed is None else _expect(int, seed, "seed"),
         counted=_expect(bool, known.get("counted", False), "counted"),
     )

@@ -77,6 +77,23 @@ def test_each_vcpu_has_its_own_slot_and_event_channel(made: Bed) -> None:
     assert made.xen.notified == [0, 1, 2]
 
 
+def test_what_a_vcpu_asks_while_it_is_told_needs_no_event_to_be_seen(made: Bed) -> None:
+    def on_notify(_vcpu: int) -> None:
+        made.ring(0)
+        made.xen.take_event()
+
+    made.ring(0)
+    made.xen.on_notify = on_notify
+    assert made.run(Return(1), Return(2), ENOUGH) == Finished("enough")
+    assert [request.seq for request in made.requests] == [1, 2, 3]
+
+
+def test_a_vcpu_that_asks_without_end_keeps_no_other_waiting(made: Bed) -> None:
+    made.xen.on_notify = lambda vcpu: made.xen.ask(vcpu, port_read(0x521))
+    made.xen.ask(0, port_read(0x521))
+    assert finish(made) == Finished("enough")
+
+
 def test_a_call_that_ends_the_run_leaves_its_vcpu_where_it_is(made: Bed) -> None:
     finish(made, vcpu=2)
     assert made.xen.state(2) is WAITS
@@ -254,6 +271,17 @@ def test_the_end_of_the_domain_ends_the_run(made: Bed, end: DomainEnd, stop: typ
     made.domain.ends(end)
     assert isinstance(made.run(), stop)
     assert isinstance(made.run(), stop), "and every further one"
+
+
+def test_a_domain_that_is_saved_is_let_go_of_and_lives_on(made: Bed) -> None:
+    made.ring(2, function=7)
+    made.domain.ends(DomainEnd.SUSPENDED)
+    assert isinstance(made.run(Return(0)), Died)
+    made.guest.close()
+    assert not made.domain.destroyed
+    assert made.xen.servers == {}
+    assert made.xen.mapped() == 0
+    assert made.xen.state(2) is ANSWERED, "none waits for what does not come"
 
 
 def test_what_the_guest_wrote_before_its_end_is_shown(made: Bed) -> None:

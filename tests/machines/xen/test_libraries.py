@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import socket
+import struct
 
 import pytest
 
 from pvefi.errors import MachineError
 from pvefi.machines.xen import libraries
-from pvefi.machines.xen.libraries import Libraries, Window
+from pvefi.machines.xen.libraries import EventChannels, Libraries, Window
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,26 @@ def test_a_window_that_was_cleared_reads_as_zeroes_and_its_views_stay() -> None:
     view[:] = b"x" * 4096
     window.clear(4096, 4096)
     assert bytes(view) == bytes(4096)
+
+
+class _Descriptor(EventChannels):
+    """Event channels whose driver is whoever has the other end of a socket."""
+
+    def __init__(self, driver: socket.socket) -> None:
+        self._descriptor = driver.fileno()
+
+
+def test_a_port_that_is_read_is_written_back_so_that_it_can_be_heard_again() -> None:
+    ours, driver = socket.socketpair()
+    with ours, driver:
+        driver.sendall(struct.pack("=II", 70_000, 3))
+        channels = _Descriptor(ours)
+        assert (channels.pending(), channels.pending()) == (70_000, 3)
+        assert struct.unpack("=II", driver.recv(64)) == (70_000, 3)
+
+
+def test_event_channels_that_cannot_be_read_say_so() -> None:
+    ours, driver = socket.socketpair()
+    ours.setblocking(False)
+    with ours, driver, pytest.raises(MachineError, match="the event channels cannot be read"):
+        _Descriptor(ours).pending()

@@ -56,8 +56,8 @@ def test_a_reset_does_what_the_configuration_says(file: Path, action: str, resta
     ("text", "found"),
     [
         ('name = "a"', "found none, which means pv"),
-        ('type = "pv"', "found type = 'pv'"),
-        ('type = "hvm"', "found type = 'hvm'"),
+        ('type = "pv"', "found .pv."),
+        ('type = "hvm"', "found .hvm."),
         ('builder = "hvm"\ntype = "pvh"', "found builder"),
         (PVH + 'firmware = "pvgrub64"', "found firmware, which boots by a firmware of its own"),
         (PVH + 'bootloader = "pygrub"', "found bootloader"),

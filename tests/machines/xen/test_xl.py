@@ -35,6 +35,11 @@ def test_an_xl_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path) 
     [
         ("", "xl destroy failed"),
         ("Parsing config\nlibxl: error: first\nlibxl: error: last", "xl destroy failed: libxl: error: first"),
+        (
+            "libxl: error: libxl_exec.c:117:libxl_report_child_exitstatus: /etc/xen/scripts/block add [9] "
+            "exited with error status 1\nlibxl: error: libxl_create.c:2000:domcreate: cannot add disk",
+            "xl destroy failed: /etc/xen/scripts/block add [9] exited with error status 1",
+        ),
         ("7 is an invalid domain identifier (rc=-6)", "xl destroy failed: 7 is an invalid domain identifier"),
         (
             "libxl: error: cause\nWARNING: libxl error handling is bad",
@@ -47,6 +52,13 @@ def test_the_line_that_says_most_is_quoted(tmp_path: Path, said: str, quoted: st
     with pytest.raises(MachineError) as told:
         xl.destroy(7)
     assert told.value.message.startswith(quoted)
+
+
+def test_a_script_that_fails_has_said_why_in_its_log(tmp_path: Path) -> None:
+    xl = program(tmp_path, "echo 'libxl: error: /etc/xen/scripts/block add [9] exited' >&2; exit 1")
+    with pytest.raises(MachineError) as told:
+        xl.destroy(7)
+    assert told.value.way_out == "the end of /var/log/xen/xen-hotplug.log says why"
 
 
 def test_an_xl_that_dies_is_told(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class DomainEnd(StrEnum):
 
 
 _DEATHS = {
-    DomainEnd.SUSPENDED: "the domain was suspended",
+    DomainEnd.SUSPENDED: "the domain was suspended, to be saved or migrated: it goes on without EFI",
     DomainEnd.SOFT_RESET: "the domain asked for a soft reset",
     DomainEnd.GONE: "somebody has destroyed the domain",
 }

@@ -17,7 +17,7 @@ from pvefi.machines.serving import ServedGuest
 from pvefi.machines.stop import Watchpoint
 from pvefi.machines.xen.console import XenConsole, hear_last_words
 from pvefi.machines.xen.domain import Domain, create_paused
-from pvefi.machines.xen.ends import end_stop
+from pvefi.machines.xen.ends import DomainEnd, end_stop
 from pvefi.machines.xen.options import XenOptions
 from pvefi.machines.xen.private_file import private_file
 from pvefi.memory import GuestMemory
@@ -80,6 +80,7 @@ class ForeignXenGuest(ServedGuest):
         self._restarts = restarts
         self._listens = False
         self._runs = False
+        self._owned = True
         self._domain = make()
         try:
             terminal = XenConsole(self._domain.console())
@@ -120,6 +121,7 @@ class ForeignXenGuest(ServedGuest):
         assert end is not None, "it was seen to have ended"
         hear_last_words(self._domain.console(), self._serial, self._readiness)
         stop = end_stop(end, restarts=self._restarts)
+        self._owned = end is not DomainEnd.SUSPENDED  # it is whose who saves it now
         if stop is not None or self._stop is not None:
             self._over = stop
             self._readiness.forget(self._domain.fileno())
@@ -137,7 +139,8 @@ class ForeignXenGuest(ServedGuest):
         """Destroy the domain and let go of it."""
         with contextlib.ExitStack() as ends:
             ends.callback(self._domain.close)
-            ends.callback(self._domain.destroy)
+            if self._owned:
+                ends.callback(self._domain.destroy)
             self._readiness.forget(self._domain.fileno())
 
     def listen(self) -> None:
@@ -175,5 +178,5 @@ class ForeignXenGuest(ServedGuest):
         return None
 
     def close(self) -> None:
-        """Destroy the domain; MachineError when it is still there."""
+        """Destroy the domain, unless somebody saves it; MachineError when it is still there."""
         self._leave_domain()

@@ -26,6 +26,8 @@ from pvefi.spec.xen.start_info import HvmMemmapTableEntry
 
 __all__ = ["Domain", "XenGuest"]
 
+_IN_TURN = 32
+"""Requests of one vCPU until everything else is looked at: other vCPUs, the console, the deadline."""
 _PIO, _INVALIDATE = int(IoreqType.PIO), int(IoreqType.INVALIDATE)
 
 
@@ -155,10 +157,19 @@ class XenGuest(ServedGuest):
         return False
 
     def _asked(self) -> None:
-        """Answer one vCPU."""
+        """Answer one vCPU, and what it asks next if it has by then: it may have run while it was told."""
         attachment = self._attachment
-        if attachment is not None and (taken := attachment.server.take()) is not None:
+        if attachment is None:
+            return
+        server = attachment.server
+        taken = server.take()
+        for _ in range(_IN_TURN):
+            if taken is None:
+                return
             self._serve(attachment, *taken)
+            if self._stop is not None or self._attachment is not attachment:
+                return
+            taken = server.take_next(taken[0])
 
     def _serve(self, attachment: Attachment, vcpu: int, request: IoRequest) -> None:
         if _rings(request):
@@ -238,6 +249,7 @@ class XenGuest(ServedGuest):
     def _end(self, end: DomainEnd) -> None:
         hear_last_words(self._domain.console(), self._serial, self._readiness)
         stop = end_stop(end, restarts=self._renew is not None)
+        self._owned = self._owned and end is not DomainEnd.SUSPENDED  # it is whose who saves it now
         if stop is None:
             self._start_anew()
         else:

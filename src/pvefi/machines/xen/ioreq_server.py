@@ -136,6 +136,13 @@ class IoreqServer:
         vcpu = self._vcpu_of.get(self._channels.pending())
         if vcpu is None:
             return None
+        return self.take_next(vcpu)
+
+    def take_next(self, vcpu: int) -> tuple[int, IoRequest] | None:
+        """Return a vCPU and what it asks, None for nothing, without a look at its event channel.
+
+        What is taken like this leaves its event behind, by which `take` finds what is in the slot then.
+        """
         request = self._slot(vcpu)
         return (vcpu, request) if request.flags & STATE_MASK in _WAITS else None
 

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import mmap
 import os
+import sys
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint, c_ulong, c_void_p
 
@@ -52,6 +53,7 @@ _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 _NOWHERE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
 _MAP_FIXED = 0x10  # linux/include/uapi/asm-generic/mman-common.h
 _FAILED = c_void_p(-1).value
+_PORT_SIZE = 4
 
 _u16, _u32, _u64 = ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 
@@ -261,14 +263,16 @@ class Calls(_Library):
 
 
 class EventChannels(_Library):
-    """libxenevtchn: event channels, which end with this object or the process."""
+    """libxenevtchn: event channels, which end with this object or the process.
+
+    Reading a port from its descriptor and writing it back is what the library does as `pending` and `unmask`:
+    linux/drivers/xen/evtchn.c, a port is a native 4-byte number. Python does that in half the time.
+    """
 
     def __init__(self) -> None:
         super().__init__("libxenevtchn.so.1", "xenevtchn")
         self._bind = self._function("bind_interdomain", c_int, _u32, _u32)
         self._unbind = self._function("unbind", c_int, _u32)
-        self._pending = self._function("pending", c_int)
-        self._unmask = self._function("unmask", c_int, _u32)
         self._notify = self._function("notify", c_int, _u32)
         self._descriptor = int(self._function("fd", c_int)(self._handle))
 
@@ -290,10 +294,12 @@ class EventChannels(_Library):
 
     def pending(self) -> int:
         """Return the next local port that something has happened at, and let that happen again."""
-        port = self._pending(self._handle)
-        if port < 0 or self._unmask(self._handle, port) < 0:
-            raise _failed("the event channels cannot be read")
-        return port
+        try:
+            port = os.read(self._descriptor, _PORT_SIZE)
+            os.write(self._descriptor, port)
+        except OSError as error:
+            raise _failed("the event channels cannot be read", error.errno) from error
+        return int.from_bytes(port, sys.byteorder)
 
     def notify(self, port: int) -> None:
         """Tell the other end of a local port that something has happened."""

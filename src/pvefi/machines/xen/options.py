@@ -111,8 +111,9 @@ def read_xl_config(path: Path | None, assignments: tuple[str, ...] = ()) -> tupl
         raise UsageError(f"{where}: expected a domain that pvefi can boot, found pvshim", "leave it out")
     kind = config.string("type")
     if path and kind != "pvh":
-        found = f"type = {kind!r}" if kind is not None else "none, which means pv"
-        raise UsageError(f'{path}: expected type = "pvh", found {found}', 'type = "pvh"')
+        found = f'"{kind}"' if kind is not None else "none, which means pv"
+        way_out = "--entry xen-pv IMAGE boots a PV guest" if kind in (None, "pv") else 'type = "pvh"'
+        raise UsageError(f'{path}: expected type "pvh", found {found}', way_out)
     return config, _wish(config)
 
 

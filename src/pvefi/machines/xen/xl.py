@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,8 @@ _CREATE, _ANY = 120.0, 30.0
 """Seconds that xl may take: to make a domain, with scripts for its devices, and for all else."""
 _TIDY = 15.0
 """Seconds that it has to end what it is at, when the user does not want to wait."""
+_PLACE = re.compile(r"^libxl: error: \S+\.c:\d+:\w+: ")
+"""Where in libxl's source an error comes from."""
 _FAILED = "is it hung? look at xenstored, and at /var/log/xen"
 
 
@@ -119,11 +122,13 @@ def _quoted(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     complaints = [line for line in lines if "warning" not in line.lower()]
     causes = [line for line in complaints if "error" in line.lower() or "fail" in line.lower()] or complaints
-    return f": {causes[0]}" if causes else ""
+    return f": {_PLACE.sub('', causes[0])}" if causes else ""
 
 
 def _way_out(said: str) -> str:
     low = said.lower()
     if "not enough free memory" in low or "failed to free memory" in low or "cannot allocate memory" in low:
         return "give a smaller --memory, or take memory from dom0: xl mem-set 0 SIZE"
+    if "/etc/xen/scripts/" in low:
+        return "the end of /var/log/xen/xen-hotplug.log says why"
     return ""
