@@ -175,8 +175,9 @@ class HeldGuest:
 
     def found(self, trampoline: Trampoline) -> SavedEfi | None:
         """Return what another process has saved, None for nothing; UsageError where it is amiss."""
-        data = self._state.load(_EFI) if self._state is not None else None
-        return read_saved(data, trampoline, str(self._base / _EFI)) if data is not None else None
+        if self._state is None or (data := self._state.load(_EFI)) is None:
+            return None
+        return read_saved(data, trampoline, str(self._state.path / _EFI))
 
     def end(self) -> None:
         """Forget what goes with the guest."""

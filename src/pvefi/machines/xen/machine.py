@@ -162,8 +162,8 @@ class XenMachine:
             undo.callback(domain.close)
             undo.callback(domain.destroy)
             server = make_server(libraries, domain.domid)
-            self.hold(HeldDomain(domain.domid, domain.name, config.uuid, server.identity))
             undo.callback(server.destroy)
+            self.hold(HeldDomain(domain.domid, domain.name, config.uuid, server.identity))
             attachment = Attachment(libraries, server, trampoline, _most(domain.domid, hardware))
             undo.pop_all()
         return attachment, domain
