@@ -87,7 +87,9 @@ def test_every_entry_of_a_kernel_leads_to_user_space(dom0: Dom0, boots: Boots) -
     assert domains(dom0) == []
 
 
-@pytest.mark.parametrize(("entry", "hypervisor"), [("pvh", "Xen HVM"), ("xen-pv", "Xen PV")])
+@pytest.mark.parametrize(
+    ("entry", "hypervisor"), [pytest.param("pvh", "Xen HVM", marks=pytest.mark.full), ("xen-pv", "Xen PV")]
+)
 def test_the_kernel_s_own_xen_entries_lead_there_too_and_have_no_efi(
     dom0: Dom0, boots: Boots, entry: str, hypervisor: str
 ) -> None:

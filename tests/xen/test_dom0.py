@@ -69,6 +69,7 @@ def available(dom0s: Dom0s) -> None:
     dom0s.drop()
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("available")
 def test_nothing_is_left_of_one_that_was_closed() -> None:
     resume().close()  # whatever is imported once is there now
