@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,15 @@ import pytest
 from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest import load_trampoline
-from pvefi.held_guest import HeldGuest, fresh_variables, open_directory, served_domain, served_domains
+from pvefi.held_guest import (
+    HeldGuest,
+    fresh_variables,
+    open_directory,
+    served_domain,
+    served_domains,
+    unfinished,
+    uuid_of,
+)
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.prepare import BootOptions
@@ -139,3 +149,34 @@ def test_nothing_is_found_of_efi_where_nothing_was_kept(guest: HeldGuest) -> Non
     assert guest.found(trampoline) is None
     guest.keep(None)
     assert guest.found(trampoline) is None
+
+
+def notes(base: Path, supervisor: str) -> list[str]:
+    found = unfinished(base, supervisor)
+    for note in found:
+        note.close()
+    return [uuid_of(note) for note in found]
+
+
+def test_a_domain_that_is_about_to_be_made_is_noted_until_it_is_held(
+    guest: HeldGuest, tmp_path: Path
+) -> None:
+    guest.making(HELD.uuid)
+    assert notes(tmp_path, "4711-9") == []  # its process lives
+    child = os.fork()
+    if not child:
+        HeldGuest(tmp_path, "4711-9", options(), passing=None, owned=True).making("another")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert notes(tmp_path, "4711-9") == ["another"]
+    assert notes(tmp_path, "4711-8") == []
+    guest.hold(HELD)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["7", "new-another", "variables-one"]
+
+
+def test_a_domain_that_could_not_be_made_is_noted_no_more(guest: HeldGuest, tmp_path: Path) -> None:
+    guest.making(HELD.uuid)
+    guest.making("another")
+    assert [one.name for one in tmp_path.glob("new-*")] == ["new-another"]
+    guest.end()
+    assert list(tmp_path.iterdir()) == []

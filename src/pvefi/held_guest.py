@@ -32,11 +32,14 @@ __all__ = [
     "open_directory",
     "served_domain",
     "served_domains",
+    "unfinished",
+    "uuid_of",
 ]
 
 BASE = Path("/run/pvefi")
 """Where the guests' directories are: it goes with the host's memory, as domains do."""
 _DOMAIN, _EFI = "domain", "efi"
+_MAKING = "new-"
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,20 @@ class HeldGuest:
         self._passing = passing
         self._owned = owned
         self._state: StateDirectory | None = None
+        self._new: StateDirectory | None = None
+
+    def making(self, uuid: str) -> None:
+        """Leave a note that a domain is about to be made, until `hold` is told of it or that it has ended."""
+        self._made()
+        self._new = StateDirectory.open(self._base / f"{_MAKING}{uuid}", f"domain {uuid}")
+        if self._supervisor:
+            self._new.save(OWNER, self._supervisor)
+
+    def _made(self) -> None:
+        """Take the note away that a domain is about to be made."""
+        if self._new is not None:
+            self._new.discard()
+            self._new = None
 
     def hold(self, held: HeldDomain | None) -> None:
         """Leave a note of the domain before its guest runs; with None it has ended, and nobody goes on."""
@@ -103,6 +120,7 @@ class HeldGuest:
             self._state.discard()
             self._state = None
         if held is None:
+            self._made()
             return
         if self._state is None:
             self._state = open_directory(self._base, held.domid, held.name)
@@ -119,6 +137,7 @@ class HeldGuest:
         )
         self._state.save(_DOMAIN, to_json(served))  # first: an owner without it would find nothing
         self.take_over(held)
+        self._made()
 
     @property
     def variables(self) -> Path:
@@ -156,8 +175,9 @@ class HeldGuest:
 
     def found(self, trampoline: Trampoline) -> SavedEfi | None:
         """Return what another process has saved, None for nothing; UsageError where it is amiss."""
-        data = self._state.load(_EFI) if self._state is not None else None
-        return read_saved(data, trampoline, str(self._base / _EFI)) if data is not None else None
+        if self._state is None or (data := self._state.load(_EFI)) is None:
+            return None
+        return read_saved(data, trampoline, str(self._state.path / _EFI))
 
     def end(self) -> None:
         """Forget what goes with the guest."""
@@ -199,6 +219,21 @@ def served_domains(base: Path) -> list[tuple[ServedDomain, str]]:
             owner = _json(path / OWNER) if (path / OWNER).exists() else ""
             found.append((served, from_json(str, owner)))
     return found
+
+
+def unfinished(base: Path, supervisor: str) -> list[StateDirectory]:
+    """Return the notes of this supervisor's workers that a domain is about to be made; see `uuid_of`."""
+    found = []
+    for path in sorted(base.glob(f"{_MAKING}*")):
+        with suppress(PvefiError, OSError, ValueError):
+            if _json(path / OWNER) == supervisor:
+                found.append(StateDirectory.open(path, f"domain {path.name}"))
+    return found
+
+
+def uuid_of(note: StateDirectory) -> str:
+    """Return the UUID of the domain that was about to be made."""
+    return note.path.name.removeprefix(_MAKING)
 
 
 def _json(path: Path) -> object:

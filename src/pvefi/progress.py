@@ -44,7 +44,7 @@ class Steered(Protocol):
 
 
 _XEN_LOADS = re.compile(r"Xen \d[^\n]* EFI loader")
-"""What xen.efi says first (Xen, xen/common/efi/boot.c: efi_start)."""
+"""What xen.efi says first: Xen, xen/common/efi/boot.c, efi_start."""
 _SAID_AT_MOST = 256
 
 

@@ -61,6 +61,7 @@ def test_xen_s_own_entries_mean_xen(capsys: Captured, image: str, entry: str) ->
         (("--machine", "xen", "--keep-guest"), "--keep-guest expects"),
         (("--machine", "qemu", "--xl-set", "a=1"), "no option of Xen's, found one with --machine qemu"),
         (("--machine", "embedded", "--xl-set", "a=1"), "no option of Xen's"),
+        (("--machine", "qemu", "--xl-config", "/nowhere.cfg"), "no option of Xen's"),
         (("--xl-set", "tsc_mode=native"), "--xl-set:1: expected a string in quotes"),
         (("--xl-config", "/nowhere.cfg"), "/nowhere.cfg"),
         (("--machine", "embedded", "--entry", "xen-pv"), "--machine"),
@@ -80,5 +81,8 @@ def test_a_configuration_of_another_kind_is_refused(capsys: Captured, tmp_path: 
     assert 'expected type "pvh", found "hvm"' in line
 
 
-def test_an_image_has_to_come_from_somewhere(capsys: Captured) -> None:
-    assert refused(capsys, "--machine", "embedded")[0] == ExitStatus.BAD_INPUT
+@pytest.mark.parametrize("machine", ["embedded", "xen"])
+def test_an_image_has_to_come_from_somewhere(capsys: Captured, machine: str) -> None:
+    status, line = refused(capsys, "--machine", machine)
+    assert status == ExitStatus.BAD_INPUT
+    assert "expected an image to boot, found none" in line

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,6 +38,15 @@ def test_a_folder_for_the_trampoline_is_made(tmp_path: Path) -> None:
     file = tmp_path / "lib" / "pvefi" / "trampoline"
     assert main(["serve", "--trampoline", str(file)]) == 0
     assert file.read_bytes() == load_trampoline().elf
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_trampoline_goes_through_a_pipe_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as reader:
+        read = reader.submit((tmp_path / "pipe").read_bytes)
+        assert main(["serve", "--trampoline", str(tmp_path / "pipe")]) == 0
+        assert read.result(60) == load_trampoline().elf
 
 
 @pytest.mark.parametrize("options", [[], ["--vars", "/var/lib/pvefi/web.fd"]])
@@ -56,8 +68,26 @@ def test_a_worker_goes_on_with_what_was_left_and_with_what_had_not_begun(
     monkeypatch.setattr(serve, "left_behind", lambda _: left)
     monkeypatch.setattr(serve, "not_begun", lambda name: name == "mail")
     assert serve._left(("web", "mail", "done", "9", "web"), "1-1") == ("web", "mail", "9")
-    left.clear()
-    assert serve._left(("web", "mail"), "1-1") == ("web", "mail")
+
+
+def test_domains_are_looked_for_before_any_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attach(name: str, *, fresh: bool) -> SimpleNamespace:
+        if name == "nosuch":
+            raise UsageError("there is no domain nosuch")
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(serve, "left_behind", lambda _: [])
+    monkeypatch.setattr(serve, "attach", attach)
+    assert serve._left(("web", "mail", "web"), "1-1") == ("web", "mail")
+    with pytest.raises(UsageError, match="nosuch"):
+        serve._left(("web", "nosuch", "mail"), "1-1")
+
+
+@pytest.mark.parametrize("option", ["--kernel", "--initrd"])
+def test_a_file_that_is_not_there_is_told_first(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    status, text = refused(capsys, "web", option, "/no/such/file")
+    assert status == ExitStatus.BAD_INPUT
+    assert "/no/such/file" in text
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

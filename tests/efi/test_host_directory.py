@@ -114,6 +114,16 @@ def test_a_link_within_the_directory_is_followed(directory: HostDirectory, top: 
     assert found.path == ("EFI", "Xen", "xen.cfg")
 
 
+def test_a_path_that_would_search_directories_without_end_is_given_up(
+    directory: HostDirectory, top: Path
+) -> None:
+    (top / "MixedCase").mkdir()
+    directory.open(["mixedcase", ".."] * 64).close()
+    directory.open(["MixedCase", ".."] * 1000).close()
+    with pytest.raises(OSError, match="more than 64 names"):
+        directory.open(["mixedcase", ".."] * 65)
+
+
 def test_links_that_go_in_circles_are_given_up(directory: HostDirectory, top: Path) -> None:
     (top / "one").symlink_to("two")
     (top / "two").symlink_to("one")

@@ -391,7 +391,7 @@ def test_every_service_is_declared_whole(one: Service[..., Any]) -> None:
 
 
 def test_threads_that_use_a_service_first_at_once_all_decode_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    @service("Both", "§1")
+    @service("Both", "UEFI 2.10 §7.2")
     def both(_efi: object, this: Pointer, size: UINTN) -> None:
         """Do nothing."""
 

@@ -13,7 +13,7 @@ from pvefi.probe.facts import ProbeFacts
 from pvefi.probe.initrd import script_files
 from pvefi.probe.lines import probe_boots
 from pvefi.probe.reading import read_facts
-from tests.xen.boots import NATIVE, UP, Boots, console_of, domains, wait_until
+from tests.xen.boots import NATIVE, Boots, console_of, domains, wait_until
 from xen_jobs import Dom0, Job, JobEnd
 
 SECONDS = 400.0
@@ -22,12 +22,13 @@ SCRIPT = {
     "write": rf"printf '\7\0\0\0kept' >$efivars/{VARIABLE}; tail -c +5 $efivars/{VARIABLE}",
     "again": f"umount $efivars && mount -t efivarfs none $efivars && tail -c +5 $efivars/{VARIABLE}",
 }
+WRITTEN = b"the variable is written"
 PATIENT = {
-    "wait": "sleep 5",
-    "write": rf"until printf '\7\0\0\0kept' >$efivars/{VARIABLE}; do sleep 1; done",
+    "write": SCRIPT["write"],
+    "wait": f"echo '{WRITTEN.decode()}' >/dev/console; sleep 5",
     "again": f"until umount $efivars; {SCRIPT['again'].partition(' && ')[2]}; do sleep 1; done",
 }
-"""The same of a guest that tries again: the call under way when a process is lost fails."""
+"""The same of a guest that reads again and again: the call under way when a process is lost fails."""
 
 
 def killed(dom0: Dom0, boots: Boots, *moments: str) -> JobEnd:
@@ -104,7 +105,7 @@ def test_no_call_of_a_boot_is_one_too_many(dom0: Dom0, boots: Boots, call: int, 
 def guest_without_pvefi(dom0: Dom0, boots: Boots) -> str:
     """Return the name of a domain in user space, with calls before it, all of whose pvefi has been killed."""
     job = boots.start(dom0, "cloud", "script,poweroff", script=PATIENT, preloaded=False)
-    wait_until(job, lambda text: UP in text)
+    wait_until(job, lambda text: WRITTEN in text)
     (name,) = domains(dom0)
     job.signal(9)
     assert job.wait().status == -9

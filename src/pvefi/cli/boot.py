@@ -134,6 +134,7 @@ def command(
     taken in turn, and a table compares them. IMAGE may be left out where --xl-config names a kernel.
     """
     xen, wish = choice.xen()
+    image = _named(image or wish.kernel)
     foreign = _foreign(entry, choice)
     if foreign in _ON_XEN and choice.machine == "auto":
         choice = replace(choice, machine="xen")
@@ -156,7 +157,7 @@ def command(
             f"--until {goal} expects a machine that runs kernels, found {machine.name}", "--machine qemu does"
         )
     options = BootOptions(
-        image=_named(image or wish.kernel),
+        image=image,
         machine=machine,
         entry=entry,
         boot_info=None if boot_info == "auto" else BootInfo(boot_info),

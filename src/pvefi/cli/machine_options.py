@@ -13,7 +13,7 @@ import click
 
 from pvefi.cli.options import SIZE
 from pvefi.machines import Machine
-from pvefi.machines.choose import FIRMWARE, MACHINES, QemuWish, choose_machine
+from pvefi.machines.choose import FIRMWARE, MACHINES, QemuWish, choose_machine, refuse_xens
 from pvefi.machines.qemu.accelerator import ACCELERATORS
 from pvefi.machines.qemu.command import MachineType
 from pvefi.machines.xen.options import XenOptions, XlWish, read_xl_config
@@ -52,6 +52,7 @@ class MachineChoice:
         """Read the xl configuration; return None and an empty wish where there is nothing to read."""
         if self.xl_config is None and not self.xl_assignments:
             return None, XlWish()
+        refuse_xens(self.machine)  # whatever its file says
         config, wish = read_xl_config(self.xl_config, self.xl_assignments)
         return XenOptions(config), wish
 

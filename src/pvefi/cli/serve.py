@@ -21,8 +21,10 @@ from pvefi.cli.streams import one_line
 from pvefi.cli.supervised import left_behind, not_begun, under_supervisor
 from pvefi.efi.profiles import PROFILES
 from pvefi.errors import MachineError, PvefiError, UsageError
+from pvefi.files import open_file
 from pvefi.guest import load_trampoline
 from pvefi.held_guest import BASE
+from pvefi.machines.xen.domain import attach
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.host import require_control_domain, xen_version
 from pvefi.machines.xen.xl import find_xl
@@ -86,8 +88,7 @@ def command(
     event. One whose process has died is taken over where that left it, and needs no --kernel.
     """
     if trampoline is not None:
-        trampoline.parent.mkdir(parents=True, exist_ok=True)
-        trampoline.write_bytes(load_trampoline().elf)
+        _write(trampoline, load_trampoline().elf)
         if not domains:
             return ExitStatus.OK
     if not domains:
@@ -96,6 +97,9 @@ def command(
         raise UsageError(
             f"--vars keeps the variables of one domain, found {len(domains)}", "serve each by itself"
         )
+    for file, what in ((kernel, "a kernel or EFI program"), (initrd, "an initial ramdisk")):
+        if file is not None:
+            open_file(file, what).close()
     require_control_domain()
     find_xl()
     supervisor = under_supervisor()
@@ -105,10 +109,32 @@ def command(
     return _serve_all(_left(domains, supervisor), wish, Log(as_json=as_json))
 
 
+def _write(file: Path, data: bytes) -> None:
+    """Put `data` into the file at once, with its folder: xl may read it at any time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists() and not file.is_file():  # a pipe or a device
+        file.write_bytes(data)
+        return
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        new.write_bytes(data)
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def _left(domains: tuple[str, ...], supervisor: str) -> tuple[str, ...]:
-    """Return those that are to be served: of a worker that has died, what it had not done with."""
+    """Return those that are to be served: of a worker that has died, what it had not done with.
+
+    UsageError for one that is not there, or is of another kind.
+    """
     names = {name for held in left_behind(supervisor) for name in (held.name, str(held.domid))}
-    return tuple(name for name in dict.fromkeys(domains) if not names or name in names or not_begun(name))
+    if names:
+        return tuple(name for name in dict.fromkeys(domains) if name in names or not_begun(name))
+    wanted = tuple(dict.fromkeys(domains))
+    for name in wanted:
+        attach(name, fresh=False).close()  # one that cannot be served is to be told before others are
+    return wanted
 
 
 @dataclass

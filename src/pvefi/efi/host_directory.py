@@ -21,6 +21,8 @@ from pvefi.files import kind_of_file
 
 __all__ = ["AboveRootError", "HostDirectory", "HostFile"]
 
+_SEARCHED_AT_MOST = 64
+"""Directories that one path has searched for a name that differs in case: each costs a listing."""
 _LINKS_AT_MOST = 40  # as Linux itself, include/linux/namei.h MAXSYMLINKS
 _VIEWS_AT_ONCE = 1024  # Linux include/uapi/linux/uio.h UIO_MAXIOV
 _COPIED_AT_ONCE = 1 << 20
@@ -146,6 +148,7 @@ class _Walk:
     def __init__(self, root: int) -> None:
         self._root = root
         self._passed: list[tuple[int, str]] = []
+        self._searched = 0
 
     def __enter__(self) -> _Walk:
         return self
@@ -210,6 +213,9 @@ class _Walk:
 
     def _alike(self, name: str) -> str:
         """Return the first name here that differs in case alone; FileNotFoundError where there is none."""
+        self._searched += 1
+        if self._searched > _SEARCHED_AT_MOST:
+            raise OSError(errno.ENAMETOOLONG, f"more than {_SEARCHED_AT_MOST} names that differ in case")
         wanted = name.lower()
         with self._listing() as entries:
             found = min((entry.name for entry in entries if entry.name.lower() == wanted), default=None)

@@ -18,7 +18,7 @@ from pvefi.machines.xen.machine import XenMachine
 from pvefi.machines.xen.options import XenOptions
 from pvefi.machines.xen.xl import find_xl
 
-__all__ = ["FIRMWARE", "MACHINES", "QemuWish", "choose_machine"]
+__all__ = ["FIRMWARE", "MACHINES", "QemuWish", "choose_machine", "refuse_xens"]
 
 FIRMWARE = ("auto", "qboot", "seabios", "ovmf")
 """What `--firmware` takes."""
@@ -67,7 +67,7 @@ def choose_machine(name: str, wish: QemuWish | None = None, xen: XenOptions | No
     if name == "xen" or (name == "auto" and xen is not None):
         return _xen(wish, xen or XenOptions())
     if xen is not None:
-        raise UsageError(f"expected no option of Xen's, found one with --machine {name}", "--machine xen")
+        refuse_xens(name)
     if name == "embedded":
         if wish.said:
             raise UsageError("expected no option of QEMU's, found one with --machine embedded")
@@ -78,6 +78,12 @@ def choose_machine(name: str, wish: QemuWish | None = None, xen: XenOptions | No
         except MachineError:
             return EmbeddedMachine()
     return _qemu(wish)
+
+
+def refuse_xens(name: str) -> None:
+    """Refuse an option of Xen's unless the machine called `name` may be Xen; UsageError."""
+    if name not in ("auto", "xen"):
+        raise UsageError(f"expected no option of Xen's, found one with --machine {name}", "--machine xen")
 
 
 def _xen(wish: QemuWish, options: XenOptions) -> XenMachine:

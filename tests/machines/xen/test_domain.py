@@ -11,7 +11,7 @@ import pytest
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.machines.readiness import is_ready
-from pvefi.machines.xen.domain import Domain, attach, create_paused
+from pvefi.machines.xen.domain import Domain, attach, create_paused, destroy_by_uuid
 from pvefi.machines.xen.ends import DomainEnd
 from pvefi.machines.xen.xl_config import DomainConfig
 from tests.machines.xen.dom0 import DOMID, HVM, PAUSED, SHUTDOWN, Dom0
@@ -164,6 +164,14 @@ def test_another_kind_of_domain_is_refused(dom0: Dom0, flags: int, kind: str, fo
     assert told.value.way_out
 
 
+def test_a_console_that_is_no_terminal_is_told(dom0: Dom0, kernel: Path) -> None:
+    with made(dom0, kernel) as domain:
+        at = dom0.root / "store/local/domain" / str(DOMID) / "console/tty"
+        at.write_text("/dev/null")
+        with pytest.raises(MachineError, match="/dev/null, the console of domain 7: expected a terminal"):
+            domain.console()
+
+
 def test_a_domain_that_runs_is_taken_over_when_that_is_meant(dom0: Dom0) -> None:
     dom0.domain(HVM)
     attach("mine", dom0.root, dom0.libraries, fresh=False).close()
@@ -200,3 +208,12 @@ def test_nothing_stays_open(dom0: Dom0, kernel: Path) -> None:
     assert open_files() > before
     domain.close()
     assert open_files() == before
+
+
+def test_a_domain_can_be_ended_by_its_uuid_alone(dom0: Dom0, kernel: Path) -> None:
+    config = DomainConfig(kernel, "guest")
+    with create_paused(config, dom0.root, dom0.libraries) as domain:
+        destroy_by_uuid("00000000-0000-4000-8000-000000000000", dom0.root)
+        assert domain.end() is None
+        destroy_by_uuid(config.uuid, dom0.root)
+        assert domain.end() is DomainEnd.GONE

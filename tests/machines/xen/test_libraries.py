@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import socket
 import struct
 
@@ -62,6 +63,36 @@ def test_what_xen_refuses_is_said_in_one_line(number: int, text: str) -> None:
     assert said.startswith("domain 5: no ioreq server can be made: ")
     assert text in said
     assert "\n" not in said
+
+
+def unmapped(window: Window, offset: int, size: int) -> None:
+    """Unmap a part of a window, as Xen's library does where it could not map it."""
+    unmap = ctypes.CDLL(None).munmap
+    unmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    assert unmap(window.address + offset, size) == 0
+
+
+def test_a_hole_in_a_window_is_covered_and_views_stay() -> None:
+    window = Window(8 * 4096)
+    view = window.view[4096:8192]
+    unmapped(window, 4096, 4096)
+    window.cover(4096, 4096)
+    assert bytes(view) == bytes(4096)
+
+
+def test_a_hole_that_somebody_else_has_got_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        pass
+
+    def abort() -> None:
+        raise Ended
+
+    monkeypatch.setattr(os, "abort", abort)
+    window = Window(8 * 4096)
+    window.view[4096:8192] = b"x" * 4096  # as of another thread
+    with pytest.raises(Ended):
+        window.cover(4096, 4096)
+    assert window.view[4096] == ord("x")
 
 
 def test_a_window_that_was_cleared_reads_as_zeroes_and_its_views_stay() -> None:

@@ -14,6 +14,7 @@ from pvefi.machines.xen import machine
 from pvefi.machines.xen.held import HeldDomain
 from pvefi.machines.xen.machine import XenMachine
 from pvefi.machines.xen.options import XenOptions
+from pvefi.machines.xen.xl_config import DomainConfig
 from tests.machines.xen.made import RAM_SIZE, FakeDomain, FakeLibraries, FakeXen, bed
 
 
@@ -54,3 +55,28 @@ def test_a_domain_left_paused_before_its_first_doorbell_is_let_run(
         assert domain.running is runs
     finally:
         guest.close()
+
+
+def test_a_domain_is_noted_before_it_is_made_and_held_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    xen = FakeXen()
+    domain = FakeDomain(xen)
+    told: list[str] = []
+
+    def create(config: DomainConfig) -> FakeDomain:
+        told.append(f"made {config.uuid}")
+        return domain
+
+    def hold(held: HeldDomain | None) -> None:
+        assert not domain.running
+        if held is not None:
+            told.append(f"held {held.uuid}")
+
+    monkeypatch.setattr(machine, "create_paused", create)
+    monkeypatch.setattr(machine, "Libraries", lambda: FakeLibraries(xen))
+    monkeypatch.setattr(machine, "_most", lambda *_: RAM_SIZE)
+    hardware = Hardware(memory_size=RAM_SIZE, command_line="", seed=None, count=False, watched=False)
+    one = XenMachine(XenOptions(), hold=hold, making=lambda uuid: told.append(f"making {uuid}"))
+    one.start(load_trampoline(), hardware, lambda _: None).close()
+    whats, uuids = zip(*(line.split() for line in told), strict=True)
+    assert whats == ("making", "made", "held")
+    assert len(set(uuids)) == 1

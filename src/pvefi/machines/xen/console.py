@@ -84,6 +84,11 @@ def open_console(domid: int, root: Path = Path("/"), seconds: float = _SECONDS) 
         raise MachineError(f"{name}, the console of domain {domid}: {error.strerror}") from error
     try:
         tty.setraw(descriptor, termios.TCSANOW)  # what is there already is not to be dropped
+    except termios.error as error:
+        os.close(descriptor)
+        raise MachineError(
+            f"{name}, the console of domain {domid}: expected a terminal, found none"
+        ) from error
     except BaseException:
         os.close(descriptor)
         raise

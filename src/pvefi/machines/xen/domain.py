@@ -20,7 +20,7 @@ from pvefi.machines.xen.xl_config import DomainConfig
 from pvefi.spec.xen.domctl import Shutdown
 from pvefi.spec.xen.xenstore import RELEASE_DOMAIN
 
-__all__ = ["Domain", "attach", "create_paused", "most_memory"]
+__all__ = ["Domain", "attach", "create_paused", "destroy_by_uuid", "most_memory"]
 
 
 _ENDS = {
@@ -145,6 +145,14 @@ def create_paused(config: DomainConfig, root: Path = Path("/"), libraries: Libra
             domain = Domain(domid, config.name, xl, root, libraries)
             undo.pop_all()
             return domain
+
+
+def destroy_by_uuid(uuid: str, root: Path = Path("/")) -> None:
+    """End the domain of this UUID, if there is one; MachineError when that fails."""
+    with Xenstore.open(root) as store:
+        domid = store.domain_of(uuid)
+        if domid is not None:
+            find_xl().destroy(domid)
 
 
 def _destroy_half(store: Xenstore, xl: Xl, uuid: str) -> None:

@@ -52,6 +52,7 @@ _MAP_NORESERVE = 0x4000  # linux/include/uapi/asm-generic/mman-common.h; mmap ha
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 _NOWHERE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
 _MAP_FIXED = 0x10  # linux/include/uapi/asm-generic/mman-common.h
+_MAP_FIXED_NOREPLACE = 0x100000  # the same, since Linux 4.17; before, only a hint
 _FAILED = c_void_p(-1).value
 _PORT_SIZE = 4
 
@@ -80,6 +81,17 @@ class Window:
         at = self.address + offset
         if self._mmap(at, size, _READ_WRITE, _NOWHERE | _MAP_FIXED, -1, 0) == _FAILED:
             raise _failed(f"{size:#x} bytes of a domain's memory are not let go of")
+
+    def cover(self, offset: int, size: int) -> None:
+        """Show nothing in `size` bytes at `offset`, where by now there is no mapping at all.
+
+        Another thread may have been given these addresses meanwhile. Then two would see each other's memory:
+        this process ends at once, and another one goes on.
+        """
+        at = self.address + offset
+        flags = _NOWHERE | _MAP_FIXED_NOREPLACE
+        if self._mmap(at, size, _READ_WRITE, flags, -1, 0) != at:
+            os.abort()
 
 
 class Libraries:
@@ -215,7 +227,7 @@ class ForeignMemory(_Library):
         shown = self._map(self._handle, domid, at, _READ_WRITE, _MAP_FIXED, count, frames, errors)
         if not shown:
             number = ctypes.get_errno()
-            window.clear(offset, count * PAGE_SIZE)  # the library has unmapped what was there
+            window.cover(offset, count * PAGE_SIZE)  # the library has unmapped what was there
             raise _failed(f"domain {domid}: its memory cannot be mapped", number)
         for index, number in enumerate(errors):
             if number:

@@ -41,7 +41,8 @@ class XenMachine:
     """Domains beside this one; `about` describes Xen in a line.
 
     `held` is a domain that this process takes over from one that has died, instead of making one. `hold` is
-    told of every domain and ioreq server before its guest runs, and None when pvefi has ended it.
+    told of every domain and ioreq server before its guest runs, and None when pvefi has ended it; before that
+    `making` is told of the UUID of every domain that is about to be made.
     """
 
     options: XenOptions
@@ -49,6 +50,7 @@ class XenMachine:
     extra_version: str = ""
     held: HeldDomain | None = None
     hold: Callable[[HeldDomain | None], None] = lambda _: None
+    making: Callable[[str], None] = lambda _: None
 
     name = "xen"
     runs_kernels = True
@@ -154,13 +156,14 @@ class XenMachine:
         """Return a new domain, paused before the trampoline's first instruction, and pvefi's part in it."""
         with private_file(trampoline.elf, ".elf") as kernel:
             config = self.options.domain(kernel, hardware)
+            self.making(config.uuid)  # xl makes it even when this process is killed meanwhile
             domain = create_paused(config)
         with contextlib.ExitStack() as undo:
             undo.callback(domain.close)
             undo.callback(domain.destroy)
             server = make_server(libraries, domain.domid)
-            self.hold(HeldDomain(domain.domid, domain.name, config.uuid, server.identity))
             undo.callback(server.destroy)
+            self.hold(HeldDomain(domain.domid, domain.name, config.uuid, server.identity))
             attachment = Attachment(libraries, server, trampoline, _most(domain.domid, hardware))
             undo.pop_all()
         return attachment, domain
