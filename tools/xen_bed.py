@@ -103,14 +103,24 @@ def _loaded_state(image: Dom0Image, memory: int) -> Path:
     with _locked(base.parent):
         if not file.exists():
             _remove_unused(base.parent)
-            if not base.exists():
-                _save(image, memory, None, base, lambda dom0: dom0.first_answer(START_SECONDS))
-            archive = _archive(image, files)
-            _save(image, memory, base, file, lambda dom0: dom0.load_pvefi(archive))
+            _load(image, memory, base, file, _archive(image, files))
         for path in (image.folder, base, file):
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path)
     return file
+
+
+def _load(image: Dom0Image, memory: int, base: Path, file: Path, archive: bytes) -> None:
+    """Make the state `file` from `base`, which is made when it is not there or does not go on."""
+    if base.exists():
+        try:
+            return _save(image, memory, base, file, lambda dom0: dom0.load_pvefi(archive))
+        except Dom0Error as error:
+            why = str(error).partition("\n")[0]
+            Progress("xen").say(f"a saved dom0 does not go on ({why}): a new one is started")
+            base.unlink(missing_ok=True)
+    _save(image, memory, None, base, lambda dom0: dom0.first_answer(START_SECONDS))
+    return _save(image, memory, base, file, lambda dom0: dom0.load_pvefi(archive))
 
 
 def _save(

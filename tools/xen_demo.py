@@ -6,21 +6,29 @@
 
 pvefi boots Debian's xen.efi through the EFI entry, as firmware would; Xen starts its dom0, which reaches EFI
 by Xen's hypercalls; and in that dom0 pvefi boots an unmodified kernel as a PVH domU through the kernel's own
-EFI entry. What is printed are the lines that tell of it, then what pvefi saw. The exit status is 0 when all
-of it happened. Runs in pvefi's environment; the parts come from tools/xen_image.py and the corpus.
+EFI entry. Printed are the lines of their console that tell of it, what pvefi saw, and what dom0 has left in
+pvefi's store of variables. Needs a minute or two, and pvefi's environment; the parts come from
+tools/xen_image.py and the corpus. The exit status is 0 when all of it happened, 1 with a line on stderr for
+each thing that did not, or for what is lacking, 2 for a wrong option, and 130 by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -28,25 +36,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from corpus import CorpusError
 from probe import kernel_file, probe_initrd
 from pvefi.boot import Observer, boot
-from pvefi.efi.varstore.edk2 import empty_store
-from pvefi.errors import PvefiError
+from pvefi.efi.varstore.edk2 import Edk2Store, empty_store
+from pvefi.errors import PvefiError, UsageError
 from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
 from pvefi.prepare import BootOptions, prepare
 from pvefi.probe.cpio import Entry, archive, regular_file, with_folders
 from pvefi.serial import SerialDecoder, visible
 from pvefi.spec.edk2.ovmf import OVMF_4M
+from pvefi.spec.uefi.load_option import LOAD_OPTION_ACTIVE
 from pvefi.trace.events import CallEvent
-from pvefi.verdict import BootResult, Outcome
+from pvefi.verdict import BootResult, Outcome, Verdict
 from xen_image import Dom0Image, byte_compile, dom0_image
 from xen_machine import CPU, EAGER_FPU
 
-__all__ = ["Transcript", "demonstration", "fill", "lacks", "run"]
+__all__ = ["Transcript", "demonstration", "fill", "heading", "lacks", "run", "shown"]
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src" / "pvefi"
 MEMORY = 3 << 30
 SECONDS = 600.0
+MOST = 4
+"""How many services are named of those that were called most."""
 CONFIG = f"""\
 [global]
 default=dom0
@@ -57,33 +68,44 @@ kernel=vmlinux console=hvc0 panic=1
 ramdisk=initrd
 """
 DOM0 = r"""#!/bin/sh
-say() { echo "demo: $*"; }
+say() { sed 's/^/demo: /'; }
 efivars=/sys/firmware/efi/efivars
 global=8be4df61-93ca-11d2-aa0d-00e098032b8c
-say "dom0 is $(uname -r) on $(cat /sys/hypervisor/type), EFI of $(cat $efivars/../fw_platform_size) bits"
-say "efivarfs has $(ls $efivars | wc -l) variables"
-cat /demo/option >$efivars/Boot0001-$global && efibootmgr -q -o 0001
-efibootmgr | while read -r line; do say "efibootmgr: $line"; done
+count=$(ls $efivars | wc -l)
+echo "dom0 is Linux $(uname -r) on $(cat /sys/hypervisor/type), efivarfs has $count variables" | say
 printf '\7\0\0\0from dom0' >$efivars/Demo-cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0
-say "by hypercall: $(python3 /demo/xen_efi_calls.py 2>&1)"
-say "starting a PVH domU through EFI"
+cat /demo/option >$efivars/Boot0001-$global
+echo '# efibootmgr --bootnum 0001 --active --bootorder 0001 --timeout 3' | say
+efibootmgr --bootnum 0001 --active --bootorder 0001 --timeout 3 2>&1 | say
+echo '# xen_efi_calls.py' | say
+python3 /demo/xen_efi_calls.py 2>&1 | say
+echo '# pvefi boot --machine xen vmlinuz --initrd probe --memory 256M' | say
 pvefi boot --machine xen /demo/vmlinuz --initrd /demo/probe --memory 256M --xl-set 'tsc_mode="native"' \
     --cmdline 'console=hvc0 panic=-1 probe=efi,efivars,poweroff' --timeout 400 2>&1 </dev/null |
     sed 's/^/domU: /'
-say "end"
 """
-# UEFI 2.10 §3.1.3: attributes 7 of the variable; then an active option, its description, and an empty path.
-OPTION = b"\7\0\0\0" + b"\1\0\0\0\4\0" + "set by dom0\0".encode("utf-16-le") + b"\x7f\xff\4\0"
+OPTION_NAME = "set by dom0"
+# UEFI 2.10 §3.1.3: attributes 7 of the variable; then an option that is not active yet, and an empty path.
+OPTION = b"\7\0\0\0" + b"\0\0\0\0\4\0" + f"{OPTION_NAME}\0".encode("utf-16-le") + b"\x7f\xff\4\0"
+LINUX = r"(?:(?:efi: EFI v|Hypervisor detected|Registered efivars|Booting .*kernel on Xen|Run /init).*)"
 TOLD = (
-    re.compile(r"Xen 4\S+ .*EFI loader"),
-    re.compile(r"\(XEN\) (?:Xen version|EFI RAM map|\*\*\* Building a PV Dom0|\*\*\* Serial input to DOM0)"),
-    re.compile(r"demo: "),
-    re.compile(
-        r"domU: .*(?:Hypervisor detected|efi: EFI v|paravirtualized kernel|Remapping and enabling EFI)"
-    ),
-    re.compile(r"domU: .*(?:Registered efivars operations|Run /init|PVEFI-PROBE up|reboot: Power down)"),
-    re.compile(r"domU: (?:powered off|exited|faulted|panicked|timed out|pvefi:)"),
-    re.compile(r"domU:   (?:boot|machine|passed|time) "),
+    re.compile(r"^(Xen 4\S+ .*EFI loader)"),
+    re.compile(r"^(Using configuration file .*)"),
+    re.compile(r"^(\(XEN\) (?:Xen version \S+(?: \(Debian [^)]*\))?|Bootloader: EFI.*|Command line: .*))"),
+    re.compile(rf"^(\[ *[\d.]+\] (?:Linux version \S+|{LINUX}))"),
+    re.compile(r"^demo: (.*)"),
+    re.compile(r"^domU: (EFI stub: .*)"),
+    re.compile(rf"^domU: (\[ *[\d.]+\] (?:Linux version \S+|reboot: .*|{LINUX}))"),
+    re.compile(r"^domU: ((?:powered off|exited|faulted|panicked|timed out|pvefi:|PVEFI-PROBE up).*)"),
+    re.compile(r"^domU: (  (?:machine|passed|time) .*)"),
+)
+"""What of the console is shown."""
+DOM0_STARTS, DOMU_STARTS = re.compile(r"^\[ *[\d.]+\] Linux version"), re.compile(r"^demo: # pvefi boot")
+STEPS = (
+    "pvefi starts xen.efi, as firmware would",
+    "Xen starts its dom0, which reaches EFI by hypercalls",
+    "In that dom0 pvefi starts a PVH domU through the kernel's EFI entry",
+    "What pvefi, under Xen, has seen of Xen and dom0",
 )
 
 
@@ -92,7 +114,7 @@ def fill(folder: Path, image: Dom0Image, files: Iterable[Entry]) -> Path:
 
     The file run-at-boot is what dom0 does when it is up.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
     shutil.copyfile(image.xen_efi, folder / "xen.efi")
     shutil.copyfile(image.kernel, folder / "vmlinux")
     (folder / "xen.cfg").write_text(CONFIG)
@@ -123,15 +145,37 @@ def _source(image: Dom0Image) -> Iterator[Entry]:
                 yield regular_file(f"opt/pvefi/{path.relative_to(folder)}", path.read_bytes())
 
 
-def _tells(line: str) -> bool:
-    return any(pattern.search(line) for pattern in TOLD)
+def heading(number: int) -> str:
+    """Return the heading of a step, which are counted from 1."""
+    return ("\n" if number > 1 else "") + f"{number}. {STEPS[number - 1]}"
+
+
+def shown(line: str) -> Iterator[str]:
+    """Yield what is printed for a line of the console: it, part of it, a heading before it, or nothing."""
+    if DOM0_STARTS.search(line):
+        yield heading(2)
+    if DOMU_STARTS.search(line):
+        yield heading(3)
+    found = next((match for pattern in TOLD if (match := pattern.search(line))), None)
+    if found and found[1].startswith("{"):
+        yield from (f"   {text}" for text in _calls_lines(json.loads(found[1])))
+    elif found:
+        yield f"   {found[1]}".rstrip()
+
+
+def _calls_lines(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what tools/xen_efi_calls.py has found, in lines."""
+    clock = {name: "{:04}-{:02}-{:02} {:02}:{:02}:{:02}".format(*at) for name, at in told["time"].items()}
+    yield f"firmware         {told['vendor']}, revision {told['version'] >> 16}.{told['version'] & 0xFFFF}"
+    yield f"clock            {clock['before']}, set to {clock['set']}, then {clock['after']}"
+    yield f"monotonic count  its high half is {told['high_monotonic_count']}"
 
 
 @dataclass
 class Transcript:
-    """Takes the console as it comes and prints the lines of which `shows` holds."""
+    """Takes the console as it comes and prints what `shows` makes of its lines."""
 
-    shows: Callable[[str], bool]
+    shows: Callable[[str], Iterable[str]]
     text: str = ""
     printed: int = 0
     decoder: SerialDecoder = field(default_factory=SerialDecoder)
@@ -141,17 +185,20 @@ class Transcript:
         self.text += visible(self.decoder.text(data))
         end = self.text.rfind("\n") + 1
         for line in self.text[self.printed : end].splitlines():
-            if line.strip() and self.shows(line):
-                print(line.rstrip(), flush=True)
+            for text in self.shows(line.rstrip()):
+                print(text, flush=True)
         self.printed = max(self.printed, end)
 
 
 def run(
-    folder: Path, image: Dom0Image, files: Iterable[Entry], shows: Callable[[str], bool] = lambda _: False
+    folder: Path,
+    image: Dom0Image,
+    files: Iterable[Entry],
+    shows: Callable[[str], Iterable[str]] = lambda _: (),
 ) -> tuple[BootResult, list[CallEvent], str]:
     """Boot it all, put into `folder`; return the result, the calls and the console.
 
-    Lines of which `shows` holds are printed.
+    What `shows` makes of its lines is printed. The variables are left in vars.fd.
     """
     xen = fill(folder / "esp" / "EFI" / "Xen", image, files)
     store = folder / "vars.fd"
@@ -176,32 +223,51 @@ def run(
 
 
 def _summary(result: BootResult, calls: Sequence[CallEvent]) -> Iterator[str]:
-    counted = Counter(call.service for call in calls)
-    ended = next(
-        (index for index, call in enumerate(calls) if call.service == "ExitBootServices"), len(calls)
-    )
-    yield f"pvefi answered {ended + 1} calls up to ExitBootServices, and {len(calls) - ended - 1} afterwards"
-    of_files = {
-        name.partition(".")[2]: n for name, n in counted.items() if name.startswith("EFI_FILE_PROTOCOL")
-    }
-    yield "of files: " + ", ".join(f"{name} {count}" for name, count in sorted(of_files.items()))
-    yield f"SetVirtualAddressMap: {counted['SetVirtualAddressMap']} (Xen never calls it)"
-    after = Counter(call.service for call in calls[ended + 1 :])
-    yield "by dom0 and Xen: " + ", ".join(f"{name} {count}" for name, count in after.most_common())
+    names = [call.service.rpartition("_PROTOCOL.")[2] for call in calls]
+    ended = names.index("ExitBootServices") + 1 if "ExitBootServices" in names else len(names)
+    for when, part in (("boot services", names[:ended]), ("runtime", names[ended:])):
+        most = ", ".join(f"{name} {count}" for name, count in Counter(part).most_common(MOST))
+        yield f"{when:<15}{len(part)} calls, most of them {most}"
+    count = names.count("SetVirtualAddressMap")
+    yield f"{'':<15}SetVirtualAddressMap {count}: Xen calls EFI at its physical addresses"
     passed = ", ".join(f"{milestone} {seconds:.1f} s" for milestone, seconds in result.milestones.items())
-    yield f"passed: {passed}; {result.verdict.outcome.value}: {result.verdict.message}"
+    yield f"{'passed':<15}{passed}"
+    yield f"{result.verdict.outcome.value:<15}{result.verdict.message}"
 
 
-def lacks(result: BootResult, calls: Sequence[CallEvent], console: str) -> Iterator[str]:
+def _variables(store: Path) -> Iterator[str]:
+    """Yield what pvefi says of the store."""
+    words = [sys.executable, "-m", "pvefi", "vars", "list", str(store)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    yield "$ pvefi vars list vars.fd"
+    yield from (done.stdout + done.stderr).splitlines()
+
+
+def lacks(verdict: Verdict, calls: Sequence[CallEvent], console: str, store: Path) -> Iterator[str]:
     """Yield what has not happened though it was to."""
-    if result.verdict.outcome is not Outcome.POWERED_OFF:
-        yield f"dom0 did not switch the machine off: {result.verdict.message}"
-    set_names = {dict(call.arguments).get("VariableName") for call in calls if call.service == "SetVariable"}
-    yield from (f"{name} was not set" for name in ("Boot0001", "BootOrder", "Demo") if name not in set_names)
+    if verdict.outcome is not Outcome.POWERED_OFF:
+        yield f"expected dom0 to switch the machine off, found: {verdict.message}"
+    with Edk2Store.open(store, writable=False) as opened:
+        found = {variable.name: variable.data for variable in opened}
+    yield from (
+        f"expected the variable {name} from dom0 in {store.name}, found none"
+        for name in ("Boot0001", "BootOrder", "Timeout", "Demo")
+        if name not in found
+    )
+    # Only efibootmgr has made the option an active one.
+    if "Boot0001" in found and not found["Boot0001"][0] & LOAD_OPTION_ACTIVE:
+        yield "expected a Boot0001 that efibootmgr has written, found it as it was before"
     if not any(call.service == "SetTime" for call in calls):
-        yield "the clock was not set"
+        yield "expected dom0 to set the clock, found that it did not"
     if not re.search(r"domU: .*PVEFI-PROBE up", console):
-        yield "the domU did not come to user space"
+        yield "expected a domU in user space, found none"
+
+
+def _new_folder(asked: Path) -> Path:
+    """Return the folder that was asked for; UsageError when something is in it."""
+    if asked.exists() and (not asked.is_dir() or any(asked.iterdir())):
+        raise UsageError(f"{asked}: expected a new or empty folder, found something there", "name another")
+    return asked.absolute()
 
 
 def main(words: list[str]) -> int:
@@ -213,14 +279,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="put the files here, and leave them there")
     given = parser.parse_args(words)
     try:
-        image = dom0_image()
         with tempfile.TemporaryDirectory(prefix="pvefi-demo-") as scratch:
-            result, calls, console = run(
-                given.keep or Path(scratch),
-                image,
-                demonstration(image),
-                (lambda _: True) if given.all else _tells,
-            )
+            folder = _new_folder(given.keep or Path(scratch))
+            lacking = _show(folder, dom0_image(), (lambda line: (line,)) if given.all else shown)
     except (CorpusError, PvefiError) as error:
         print(f"xen-demo: {error}", file=sys.stderr)
         return 1
@@ -230,12 +291,25 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("xen-demo: interrupted", file=sys.stderr)
         return 130
-    for line in _summary(result, calls):
-        print(line)
-    lacking = list(lacks(result, calls, console))
     for line in lacking:
         print(f"xen-demo: {line}", file=sys.stderr)
+    if lacking and not given.all:
+        print("xen-demo: --all shows the whole console", file=sys.stderr)
     return 1 if lacking else 0
+
+
+def _show(folder: Path, image: Dom0Image, shows: Callable[[str], Iterable[str]]) -> list[str]:
+    """Run it, print what there is to see, and return what is lacking."""
+    terminal = Console()
+    columns = (SpinnerColumn(), TextColumn("xen-demo"), TimeElapsedColumn())
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        progress.add_task("", total=None)
+        print(heading(1))
+        result, calls, console = run(folder, image, demonstration(image), shows)
+    print(heading(4))
+    for line in (*_summary(result, calls), *_variables(folder / "vars.fd")):
+        print(f"   {line}".rstrip())
+    return list(lacks(result.verdict, calls, console, folder / "vars.fd"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     python3 xen_efi_calls.py
 
 One JSON object on stdout: `vendor` and `version` of the firmware by XENPF_firmware_info; by
-XENPF_efi_runtime_call the clock, before and after it was set a year on, and the monotonic count's high half.
+XENPF_efi_runtime_call the clock, before and after it was set to a day of the next year, and the monotonic
+count's high half.
 Sources: xen/include/public/platform.h, xen/include/public/xen.h; libxencall. Standard library only.
 """
 
@@ -85,7 +86,8 @@ def main() -> int:
     try:
         xen = Xen()
         before = xen.time()
-        set_to = (before[0] + 1, 6, 15, *before[3:])  # a day of every year, and not at its end
+        # A day that every year has, and an hour that is not over soon.
+        set_to = (before[0] + 1, 6, 15, 12, 0, 0, *before[6:])
         xen.efi(SET_TIME, TIME.pack(*set_to))
         after = xen.time()
         told = {
