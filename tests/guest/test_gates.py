@@ -171,6 +171,27 @@ after:  hlt
         assert 0 < run.mailbox.tsc_start <= run.mailbox.tsc_in <= run.mailbox.tsc_out
 
 
+@pytest.mark.parametrize(("la57", "of_each_call"), [(1, True), (0, False)])
+def test_a_gate_reads_cr4_only_where_the_cpu_has_la57(
+    assemble: Assembler, la57: int, *, of_each_call: bool
+) -> None:
+    la57_at, cr4_at = (TRAMPOLINE.mailbox[0] + MailboxLayout.offset_of(name) for name in ("la57", "cr4"))
+    program = assemble(
+        f"""
+        subq    $0x38, %rsp
+        movq    ${la57}, {la57_at:#x}
+        movq    $0x5a5a, {cr4_at:#x}
+        call    gate
+        hlt
+        """,
+        SYMBOLS,
+    )
+    with started(MACHINE, program, [Return(0)]) as run:
+        run.go()
+        assert run.script.requests[0].cr4 & 0x620 == 0x620
+        assert (run.script.requests[1].cr4 != 0x5A5A) is of_each_call
+
+
 @pytest.mark.parametrize("index", [0, 1, GATE, 12, 13, 127, 128, 399])
 def test_a_gate_rings_its_own_index(index: int) -> None:
     with started(MACHINE, ALIGN + call(TRAMPOLINE.gate(index)) + HALT, [Return(0)]) as run:
