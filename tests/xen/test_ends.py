@@ -62,7 +62,6 @@ def test_without_xenstored_a_boot_ends_with_one_line(dom0: Dom0, boots: Boots) -
     assert end.errors.count("\n") == 1
 
 
-@pytest.mark.full
 def test_kexec_in_a_guest_ends_in_a_soft_reset_which_is_xen_s_to_do(
     dom0: Dom0, boots: Boots, corpus: RealFiles
 ) -> None:

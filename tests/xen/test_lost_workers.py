@@ -82,7 +82,6 @@ def test_after_exit_boot_services_the_guest_goes_on_and_keeps_its_variables(
     assert domains(dom0) == []
 
 
-@pytest.mark.full
 def test_before_that_the_image_ends_in_order_and_the_verdict_says_why(dom0: Dom0, boots: Boots) -> None:
     end = killed(dom0, boots, "boot:GetMemoryMap:1:before")
     assert (end.status, deaths(end)) == (3, 1), str(end)

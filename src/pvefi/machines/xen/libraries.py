@@ -278,7 +278,7 @@ class EventChannels(_Library):
     """libxenevtchn: event channels, which end with this object or the process.
 
     Reading a port from its descriptor and writing it back is what the library does as `pending` and `unmask`:
-    linux/drivers/xen/evtchn.c, a port is a native 4-byte number. Python does that in half the time.
+    linux/drivers/xen/evtchn.c, a port is a native 4-byte number.
     """
 
     def __init__(self) -> None:
