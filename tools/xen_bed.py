@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A real Xen with a running dom0 in QEMU, for tests and for trying things out; no hardware for it, no root.
 
-    python3 tools/xen_bed.py run 'xl info' 'pvefi doctor'
+    .venv/bin/python tools/xen_bed.py run 'xl info' 'pvefi doctor'
 
 runs shell commands in a dom0 that has the pvefi of this tree; Xen runs its guests by AMD's SVM, which QEMU
 emulates. A dom0 is started once (its parts are made by tools/xen_image.py) and its state kept in the cache,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The tests' dom0: Xen, a kernel and an initrd of Debian's Xen tools, made from packages without root.
 
-    python3 tools/xen_image.py path
+    .venv/bin/python tools/xen_image.py path
 
 prints the folder in the cache that has it, after building it when it is not there: `xen` (the multiboot file,
 not compressed), `xen.efi`, `vmlinux` (Debian's -amd64 kernel, decompressed), `initrd` (cpio, not compressed)
