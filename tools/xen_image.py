@@ -136,7 +136,7 @@ def dom0_image(corpus: Corpus | None = None) -> Dom0Image:
     programs = _programs(corpus, python)
     sources = [*(HERE / name for name in MAKERS), *sorted((HERE / "dom0").iterdir())]
     told = {
-        "packages": {name: corpus.record(name)["deb_sha256"] for name in _needed_items(programs)},
+        "packages": {name: _package_hash(corpus, name) for name in _needed_items(programs)},
         "wheels": [wheel.name for wheel in wheels],
         "sources": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources},
     }
@@ -144,6 +144,12 @@ def dom0_image(corpus: Corpus | None = None) -> Dom0Image:
     if not folder.is_dir():
         _build(folder, corpus, _files(corpus, programs, python))
     return Dom0Image(folder)
+
+
+def _package_hash(corpus: Corpus, item: str) -> str:
+    """Return the hash of the package that an item was made from; it is fetched where it is missing."""
+    corpus.files(item)
+    return str(corpus.record(item)["deb_sha256"])
 
 
 def short_hash(told: object) -> str:
