@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def xl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[by
     with subprocess.Popen(
         [program], stdin=subprocess.PIPE, env={WORKER_OF: SUPERVISOR}, start_new_session=True
     ) as process:
+        while not Path(f"/proc/{process.pid}/environ").read_bytes():  # just after exec there is none yet
+            time.sleep(0.01)
         yield process
         process.kill()
 

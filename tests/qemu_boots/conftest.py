@@ -137,7 +137,7 @@ class Boots:
         until: Callable[[bytes], bool] | None = None,
         typed: bytes = b"",
         esp: Path | None = None,
-        cpu: str = "max",
+        cpu: str = "",
     ) -> Booted:
         """Return what came of it; MiB of `memory`. It ends by itself, or when `until` holds of the text.
 

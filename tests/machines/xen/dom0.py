@@ -26,7 +26,7 @@ HVM, SHUTDOWN, PAUSED, DYING = 2, 4, 8, 1
 _XL = """\
 #!/bin/sh
 root=$(dirname "$(dirname "$0")")
-echo "$*" >> $root/calls
+[ $1 = unpause ] || echo "$*" >> $root/calls
 at=$root/store/local/domain/7
 case $1 in
 create)
@@ -41,7 +41,9 @@ create)
     printf %s "$(cat $root/tty)" > $at/console/tty
     echo 10 > $root/flags/7
     [ ! -x $root/after ] || . $root/after;;
-unpause) echo 2 > $root/flags/$2;;
+unpause) # tests wait for the call, and say then what has become of the domain
+    echo 2 > $root/running; mv $root/running $root/flags/$2
+    echo "$*" >> $root/calls;;
 destroy) rm -rf $root/store/local/domain/$2 $root/flags/$2;;
 list) cat $root/listed;;
 esac
@@ -121,7 +123,9 @@ class Dom0:
         if flags is None:
             path.unlink()
         else:
-            path.write_text(str(flags))
+            new = self.root / "flags.new"
+            new.write_text(str(flags))
+            new.replace(path)  # who reads meanwhile reads one or the other
         self.fire(b"@releaseDomain")
 
     def domain(self, flags: int, kind: str = "pvh", name: str = "mine", domid: int = DOMID) -> None:
