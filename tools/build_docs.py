@@ -400,6 +400,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "exit-statuses": _exit_statuses,
     "figures": lambda: _measured("figures.json"),
     "figures-variables": lambda: _measured("figures-variables.json"),
+    "figures-xen": lambda: _measured("figures-xen.json"),
+    "figures-xen-efi": lambda: _measured("figures-xen-efi.json"),
 }
 """What makes each table, by the name in its mark."""
 
