@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from pvefi.errors import MachineError, UsageError
-from pvefi.machines.machine import CpuState, ForeignBoot, ForeignWay, Hardware, Keyboard
-from pvefi.machines.readiness import is_ready
+from pvefi.machines.machine import ForeignBoot, ForeignWay, Hardware, Keyboard
 from pvefi.machines.serial_port import SerialPort
-from pvefi.machines.serving import ServedGuest
-from pvefi.machines.stop import Watchpoint
 from pvefi.machines.xen.console import XenConsole, hear_last_words
 from pvefi.machines.xen.domain import Domain, create_paused
+from pvefi.machines.xen.domain_guest import GuestOfDomain
 from pvefi.machines.xen.ends import DomainEnd, end_stop
 from pvefi.machines.xen.options import XenOptions
 from pvefi.machines.xen.private_file import private_file
@@ -60,7 +56,7 @@ def start_foreign(
     return ForeignXenGuest(make, console, keyboard, restarts=hardware.restarts)
 
 
-class ForeignXenGuest(ServedGuest):
+class ForeignXenGuest(GuestOfDomain):
     """See `Guest` for what each method promises; no doorbell rings, and no CPU can be looked at.
 
     `make` makes the domain, and makes it anew when the guest has reset.
@@ -97,18 +93,14 @@ class ForeignXenGuest(ServedGuest):
         """Return what is seen of the guest's memory: nothing."""
         return self.memory
 
+    @property
+    def _ending(self) -> Domain:
+        return self._domain
+
     def _go_on(self) -> None:
         if not self._runs:
             self._runs = True
             self._domain.unpause()
-
-    def _wait_for_end(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while self._domain.end() is None:
-            if not is_ready(self._domain.fileno(), max(0.0, until - time.monotonic())):
-                return False
-            self._domain.seen()
-        return True
 
     def _told(self) -> None:
         """See whether the domain has ended."""
@@ -147,35 +139,6 @@ class ForeignXenGuest(ServedGuest):
         """Give the guest what there is to read, also after a reset; see `Guest.listen`."""
         self._listens = True
         super().listen()
-
-    def expect_reset(self) -> None:
-        """Take note of nothing: Xen tells of a reset in any case."""
-
-    def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
-        """There are no watchpoints here; `Hardware.watched` is never set."""
-        raise AssertionError("Hardware.watched said that there would be none")
-
-    def _look_first(self) -> None:
-        """Look at no CPU: none can be looked at."""
-
-    def _look_now(self) -> None:
-        super()._look_now()
-        self._next_look = math.inf  # only the console's words ask for another
-
-    def _cpus(self) -> tuple[CpuState, ...]:
-        return ()
-
-    def survivor(self) -> int | None:
-        """Return None: the domain ends with `close`."""
-        return None
-
-    def registers(self) -> Mapping[str, int]:
-        """There are no registers to be had without watchpoints."""
-        raise AssertionError("Hardware.watched said that nobody would ask")
-
-    def instructions(self) -> int | None:
-        """Return None: nobody counts instructions."""
-        return None
 
     def close(self) -> None:
         """Destroy the domain, unless somebody saves it; MachineError when it is still there."""

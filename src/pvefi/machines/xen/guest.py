@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pvefi.errors import GuestFault
 from pvefi.guest.mailbox import DOORBELL_PORT, Finish, Function, Reset
 from pvefi.machines.faults import fault_of
-from pvefi.machines.machine import CpuState, Keyboard
-from pvefi.machines.readiness import is_ready
+from pvefi.machines.machine import Keyboard
 from pvefi.machines.serial_port import SerialPort
-from pvefi.machines.serving import ServedGuest
-from pvefi.machines.stop import Fault, Finished, GaveUp, Stop, Watchpoint
+from pvefi.machines.stop import Fault, Finished, GaveUp, Stop
 from pvefi.machines.xen.attachment import COM1, EXIT_PORT, Attachment
 from pvefi.machines.xen.console import XenConsole, hear_last_words
+from pvefi.machines.xen.domain_guest import GuestOfDomain
 from pvefi.machines.xen.ends import DomainEnd, end_stop
 from pvefi.machines.xen.ioreq_server import IoRequest
 from pvefi.memory import GuestMemory
@@ -70,7 +69,7 @@ def _rings(request: IoRequest) -> bool:
     return request.type == _PIO and request.addr == DOORBELL_PORT and not request.reads
 
 
-class XenGuest(ServedGuest):
+class XenGuest(GuestOfDomain):
     """See `Guest` for what each method promises.
 
     `attachment` is pvefi as the device model of `domain`. `renew` makes both anew, paused, when the guest
@@ -128,6 +127,10 @@ class XenGuest(ServedGuest):
         assert self._attachment is not None, "a guest that has just rung"
         self.memory = self._attachment.place(memory_map)
         return self.memory
+
+    @property
+    def _ending(self) -> Domain:
+        return self._domain
 
     def _go_on(self) -> None:
         if self._paused:
@@ -256,29 +259,10 @@ class XenGuest(ServedGuest):
             self._over = stop
             self._readiness.forget(self._domain.fileno())
 
-    def _wait_for_end(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while self._domain.end() is None:
-            left = until - time.monotonic()
-            if left <= 0 or not is_ready(self._domain.fileno(), left):
-                return False
-            self._domain.seen()
-        return True
-
     def _ended(self) -> None:
         end = self._domain.end()
         assert end is not None, "it was seen to have ended"
         self._end(end)
-
-    def _look_first(self) -> None:
-        """Look at no CPU by itself: a guest that sleeps is to cost nothing."""
-
-    def _look_now(self) -> None:
-        super()._look_now()
-        self._next_look = float("inf")  # only the console's words ask for another
-
-    def _cpus(self) -> tuple[CpuState, ...]:
-        return ()
 
     def given_up(self) -> int:
         """Return the doorbell whose answer the guest has not waited for; see `Guest.given_up`."""
@@ -300,25 +284,6 @@ class XenGuest(ServedGuest):
             attachment.server.complete_plainly(vcpu, request, attachment.memory)
         attachment.close()
         self._has_ended()  # for those who would take it over: nobody has to
-
-    def expect_reset(self) -> None:
-        """Do nothing: Xen tells no triple fault from a reset."""
-
-    def watch(self, watchpoints: Iterable[Watchpoint]) -> None:
-        """There are no watchpoints here; `Hardware.watched` is refused at the start."""
-        raise AssertionError("Hardware.watched said that there would be none")
-
-    def registers(self) -> Mapping[str, int]:
-        """There are no registers to be had without watchpoints."""
-        raise AssertionError("Hardware.watched said that nobody would ask")
-
-    def instructions(self) -> int | None:
-        """Return None: nobody counts instructions."""
-        return None
-
-    def survivor(self) -> int | None:
-        """Return None: the domain ends with pvefi."""
-        return None
 
     def _leave_domain(self) -> None:
         """Destroy the domain and let go of all that was mapped of it, which would keep it from dying."""
