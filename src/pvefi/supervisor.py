@@ -40,7 +40,7 @@ def identity_of(process: int) -> str:
     one that is not there.
     """
     try:
-        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  no pathlib here
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return ""
@@ -61,7 +61,7 @@ def supervise(base: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     own = [sys.executable, "-S", "-P", "-E", __file__, base, "--"]
-    os.execv(sys.executable, [*own, sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    os.execv(sys.executable, [*own, sys.executable, *sys.orig_argv[1:]])  # noqa: S606  own words, no shell
 
 
 def die_with(supervisor: str) -> None:
@@ -81,14 +81,14 @@ def _serves(base: str) -> list[str]:
     found = []
     own = identity_of(os.getpid())
     try:
-        names = sorted(os.listdir(base))  # noqa: PTH208
+        names = sorted(os.listdir(base))  # noqa: PTH208  no pathlib here
     except OSError:
         return []
     for name in names:
         if name.startswith("."):  # one that is being taken away
             continue
         try:
-            with open(os.path.join(base, name, OWNER), encoding="ascii") as file:  # noqa: PTH118, PTH123
+            with open(os.path.join(base, name, OWNER), encoding="ascii") as file:  # noqa: PTH118, PTH123  nor here
                 if file.read(80).strip('"') == own:  # JSON
                     found.append(name)
         except OSError:
@@ -119,7 +119,7 @@ def _put_back(settings: list[object] | None) -> None:
     if settings is not None:
         import termios
 
-        termios.tcsetattr(0, termios.TCSANOW, settings)  # type: ignore[arg-type]
+        termios.tcsetattr(0, termios.TCSANOW, settings)  # type: ignore[arg-type]  # what tcgetattr returned
 
 
 def _ends(worker: int) -> int | None:

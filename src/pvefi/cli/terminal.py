@@ -131,6 +131,7 @@ class Terminal:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             with suppress(termios.error):  # the terminal has gone
+                # What tcgetattr returned, which has another type than what tcsetattr takes.
                 termios.tcsetattr(self._source, termios.TCSANOW, self._saved)  # type: ignore[arg-type]
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

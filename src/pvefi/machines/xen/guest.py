@@ -16,7 +16,7 @@ from pvefi.machines.serial_port import SerialPort
 from pvefi.machines.stop import Fault, Finished, GaveUp, Stop
 from pvefi.machines.xen.attachment import COM1, EXIT_PORT, Attachment
 from pvefi.machines.xen.console import XenConsole, hear_last_words
-from pvefi.machines.xen.domain_guest import GuestOfDomain
+from pvefi.machines.xen.domain_guest import Ending, GuestOfDomain
 from pvefi.machines.xen.ends import DomainEnd, end_stop
 from pvefi.machines.xen.ioreq_server import IoRequest
 from pvefi.memory import GuestMemory
@@ -30,7 +30,7 @@ _IN_TURN = 32
 _PIO, _INVALIDATE = int(IoreqType.PIO), int(IoreqType.INVALIDATE)
 
 
-class Domain(Protocol):
+class Domain(Ending, Protocol):
     """What of a domain its guest needs."""
 
     domid: int
@@ -42,18 +42,6 @@ class Domain(Protocol):
 
     def destroy(self) -> None:
         """End it, if it has not ended."""
-        ...
-
-    def end(self) -> DomainEnd | None:
-        """Return how it has ended; None while it lives."""
-        ...
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when `end` may say something else."""
-        ...
-
-    def seen(self) -> None:
-        """Take what has made the descriptor readable."""
         ...
 
     def console(self) -> int:

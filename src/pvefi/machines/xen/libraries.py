@@ -145,7 +145,7 @@ class _Library:
         function = getattr(self._library, f"{self._prefix}_{name}")
         function.restype = result
         function.argtypes = (c_void_p, *arguments) if handle else arguments
-        return function  # type: ignore[no-any-return]
+        return function  # type: ignore[no-any-return]  # ctypes has no type for it
 
     def close(self) -> None:
         """Close it: what it has mapped stays, what it has bound ends."""
