@@ -31,10 +31,11 @@ LAYERS = (
     ("entries",),
     ("machines",),
     ("handoff", "judge", "console_watch"),
-    ("evaluate", "report", "owner_changes", "enrollment"),
+    ("report", "owner_changes", "enrollment"),
     ("console_watch",),
     ("prepare", "progress", "supervisor"),
     ("boot", "held_guest", "legacy", "serve"),
+    ("evaluate",),  # many boots, and what they say together
     ("cli", "__main__"),
 )
 # What the order of the layers alone would allow.

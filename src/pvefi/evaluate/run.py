@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A whole evaluation as a value: what was asked for, what there is of it, and what is missing and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pvefi.evaluate.task import FileRef, Problem, TaskResult
+
+__all__ = ["Evaluation", "Gap", "Host", "ImageFacts"]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """One image: its file, what `pvefi inspect` calls it, its kernel's release, the entries that it has.
+
+    `is_kernel` says whether user space can be expected of it.
+    """
+
+    file: FileRef
+    kind: str
+    release: str
+    entries: tuple[str, ...]
+    is_kernel: bool
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that was asked for and is not there: an image, a machine, an entry of an image."""
+
+    what: str
+    problem: Problem
+    why: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where an evaluation ran, in words that go into a report; `machines` says what each machine is."""
+
+    cpu: str
+    cpus: int
+    system: str
+    python: str
+    pvefi: str
+    machines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that a report is made of.
+
+    `command` is the command line that repeats it; `repeat` is how often each timed boot ran, `jobs` how many
+    ran at once. `results` are in the plan's order. `seconds` is the wall clock of the whole run.
+    """
+
+    command: str
+    started: str
+    seconds: float
+    repeat: int
+    jobs: int
+    host: Host
+    images: tuple[ImageFacts, ...]
+    machines: tuple[str, ...]
+    results: tuple[TaskResult, ...]
+    gaps: tuple[Gap, ...]
