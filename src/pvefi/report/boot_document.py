@@ -16,7 +16,7 @@ from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor, MemoryType
 from pvefi.trace.values import Json
 
-__all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "read_boot"]
+__all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "boot_document", "read_boot"]
 
 _DESCRIPTORS_AT_MOST = 2048  # of an EFI memory map; the largest hosts have some hundreds
 _WAY_OUT = "pvefi boot --json writes one"
@@ -103,7 +103,7 @@ def read_boot(selection: str) -> BootDocument:
         if boot.member("schema").value != SCHEMA:
             boot.member("schema").unexpected(f'"{SCHEMA}"')
         _check_version(boot, VERSION)
-    return _boot(_select(str(path), boots, chosen))
+    return boot_document(_select(str(path), boots, chosen))
 
 
 def _split(selection: str) -> tuple[Path, str]:
@@ -136,7 +136,8 @@ def _select(path: str, boots: Sequence[Node], chosen: str) -> Node:
     raise UsageError(found, f"write {path}:{entries[0]:.20} or {path}:1" if len(boots) > 1 else "")
 
 
-def _boot(node: Node) -> BootDocument:
+def boot_document(node: Node) -> BootDocument:
+    """Return the boot that `pvefi.report.boot.to_json` made a document of; UsageError when it is none."""
     image, verdict = node.member("image"), node.member("verdict")
     context: dict[str, Json] = {
         "image": image.member("path").text(),
