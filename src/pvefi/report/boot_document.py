@@ -15,6 +15,7 @@ from pvefi.report.json_node import Node, load_json
 from pvefi.spec.linux.boot_params import BootParams
 from pvefi.spec.uefi.memory import MemoryDescriptor, MemoryType
 from pvefi.trace.values import Json
+from pvefi.verdict import SegmentMapping
 
 __all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "boot_document", "read_boot"]
 
@@ -69,6 +70,7 @@ class HandoffDocument:
     memory_map: tuple[MemoryDescriptor, ...]
     boot_params_address: int
     boot_params: BootParams
+    mapping: tuple[SegmentMapping, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,24 @@ def _handoff(node: Node) -> HandoffDocument:
         memory_map=_memory_map(node.member("memory_map")),
         boot_params_address=node.member("boot_params_address").word(),
         boot_params=_boot_params(node.member("boot_params").member("bytes")),
+        mapping=_mapping(node.member("mapping")),
+    )
+
+
+def _mapping(node: Node) -> tuple[SegmentMapping, ...]:
+    if node.value is None:
+        return ()  # documents had none at first
+    return tuple(
+        SegmentMapping(
+            address=one.member("address").word(),
+            size=one.member("size").word(),
+            linked=one.member("linked").text(),
+            mapped=one.member("mapped").word(),
+            writable=one.member("writable").word(),
+            executable=one.member("executable").word(),
+            both=one.member("both").word(),
+        )
+        for one in node.elements()
     )
 
 
