@@ -10,13 +10,14 @@ from types import MappingProxyType
 from pvefi.layout import Guid
 from pvefi.report.boot_document import HandoffDocument, InitrdDocument, ProofDocument
 from pvefi.report.handoff_row import ELSEWHERE, Places, Row, address_row, number_row
+from pvefi.report.mapping import rights_text
 from pvefi.report.registers import bit_names
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
 
-__all__ = ["given_rows", "path_rows", "proof_rows", "register_rows", "table_rows"]
+__all__ = ["given_rows", "mapping_rows", "path_rows", "proof_rows", "register_rows", "table_rows"]
 
 _KASLR = "KASLR"
 _TABLES = "configuration tables"
@@ -107,6 +108,16 @@ def _relocated(proof: ProofDocument) -> str:
     if not proof.virtual_slide or len(proof.found) != len(proof.expected):
         return ""
     return f"linked + {proof.virtual_slide:#x}"
+
+
+def mapping_rows(a: HandoffDocument, b: HandoffDocument, _places: Places) -> Iterator[Row]:
+    """Yield what the kernel may do with each of its segments."""
+    for at in range(max(len(a.mapping), len(b.mapping))):
+        both = [side.mapping[at] if at < len(side.mapping) else None for side in (a, b)]
+        texts = ["not told" if one is None else rights_text(one) for one in both]
+        linked = {one.linked for one in both if one is not None}
+        meaning = f"what the page tables allow; linked {escaped(' or '.join(sorted(linked)))}"
+        yield Row("mapping", f"segment {at}", (texts[0], texts[1]), (texts[0], texts[1]), meaning)
 
 
 def register_rows(a: HandoffDocument, b: HandoffDocument, places: Places) -> Iterator[Row]:
