@@ -47,7 +47,7 @@
 
         .set    BYTES_IN_A_LINE, 576            # lines of at most 900 characters
         .set    LONGEST, 256 << 10              # of a file
-        .set    SUM_POLYNOMIAL, 0xedb88320      # CRC-32 (ITU-T V.42 §8.1.1.6.2), its bits reversed
+        .set    SUM_POLYNOMIAL, 0xedb88320      # CRC-32 as in RFC 1952 §8
 
         .text
         .globl  _start
