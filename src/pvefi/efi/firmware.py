@@ -17,6 +17,7 @@ from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.heir import Heir
 from pvefi.efi.notify import notify_due
+from pvefi.efi.permission import permit
 from pvefi.efi.resume import SavedEfi, SavedImage, changing, saved_of
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
 from pvefi.efi.staging import StagedMemory, batches
@@ -37,14 +38,11 @@ from pvefi.guest.mailbox import (
 )
 from pvefi.memory import GuardedMemory, Memory, NamedRange, VirtualMemory
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
-from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value, cut
+from pvefi.trace.events import CallEvent, Value, cut
 from pvefi.verdict import Outcome, Verdict
 
 __all__ = ["Firmware"]
 
-_RUNTIME = frozenset(RUNTIME_SERVICES_SLOTS)
-_SLOTS = frozenset(BOOT_SERVICES_SLOTS) | _RUNTIME
 _ENDS = (ExitImage, EndRun)
 _PAGE_TABLE = 0x000F_FFFF_FFFF_F000  # the physical address in CR3, Intel SDM vol. 3A §2.5
 
@@ -210,7 +208,7 @@ class Firmware:
         registers = (request.rcx, request.rdx, request.r8, request.r9)
         call = _Call(self._index, service, registers, len(self._stack), self._instructions())
         try:
-            self._permit(efi, service)
+            permit(efi, service.name)
             call.values = service.decode(Arguments(efi.memory, registers, request.rsp))
             result = service.body(efi, *call.values)
         except EfiError as error:
@@ -262,13 +260,6 @@ class Firmware:
             found = tuple(NamedRange(part.name, part.address, part.size) for part in parts)
             self._owned[efi.phase] = found
         return found
-
-    @staticmethod
-    def _permit(efi: Environment, service: Service[..., Any]) -> None:
-        if efi.phase is Phase.RUNTIME and service.name not in _RUNTIME:
-            raise EfiError(EfiStatus.UNSUPPORTED, "boot services have ended")
-        if service.name in _SLOTS and service.name not in efi.profile.services:
-            raise EfiError(EfiStatus.UNSUPPORTED, f"{OUTSIDE_PROFILE} {efi.profile.name}")
 
     def _advance(self, pending: _Pending, result: int | None, began: float) -> Answer:
         """Let a generator go on until it needs the guest again, or ends."""
