@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Makes .venv with pvefi in it (argument `dev`: with the test tools too), once for each state of pyproject.toml.
-# Whatever is missing is said in one line, with the way out.
+# Makes .venv with pvefi in it and what writes the reports of `pvefi evaluate` (argument `dev`: with the test tools
+# too), once for each state of pyproject.toml. Whatever is missing is said in one line, with the way out.
 set -eu
 cd "$(dirname "$0")/.."
 here=$(pwd -P)
@@ -52,7 +52,7 @@ echo "environment: installing $what" >&2
 log=.venv/pip.log
 for attempt in 1 2 3; do
     if .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --retries 2 --timeout 30 \
-        --editable ".${extra:+[$extra]}" </dev/null >"$log" 2>&1; then
+        --editable ".[${extra:-evaluate}]" </dev/null >"$log" 2>&1; then
         echo "$wanted" >".venv/made${extra:+-$extra}"
         exit 0
     fi

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sees to it that the programs which the tests call are there, QEMU and its EFI firmware among them: installs
-# them by apt when that is possible (root, a Debian machine, something missing), and otherwise leaves it to the
-# tests to say what they lack.
+# Sees to it that the programs which the tests call are there, QEMU and its EFI firmware among them, and the browser
+# that opens reports: installs them by apt when that is possible (root, a Debian machine, something missing), and
+# otherwise leaves it to the tests to say what they lack.
 set -eu
 
 missing=
-for need in binutils:readelf binutils:objdump binutils:as binutils:ld cpio:cpio file:file lzop:lzop \
-    openssl:openssl qemu-system-x86:qemu-system-x86_64 sbsigntool:sbverify; do
+for need in binutils:readelf binutils:objdump binutils:as binutils:ld chromium:chromium cpio:cpio file:file \
+    lzop:lzop openssl:openssl qemu-system-x86:qemu-system-x86_64 sbsigntool:sbverify; do
     command -v "${need#*:}" >/dev/null 2>&1 || missing="${missing%" ${need%:*}"} ${need%:*}"
 done
 [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"

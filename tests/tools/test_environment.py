@@ -113,6 +113,7 @@ def test_the_test_tools_come_on_top_and_serve_both(tree: Path) -> None:
         assert environment(tree, python, *words).returncode == 0
     calls = (tree / "calls").read_text()
     assert calls.count("pip install") == 2
+    assert calls.count("--editable .[evaluate]") == 1
     assert calls.count("--editable .[dev]") == 1
     assert calls.count("-m venv") == 1
 

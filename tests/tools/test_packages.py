@@ -12,6 +12,7 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "packages.sh"
 PROGRAMS = {
     "binutils": ("readelf", "objdump", "as", "ld"),
+    "chromium": ("chromium",),
     "cpio": ("cpio",),
     "file": ("file",),
     "lzop": ("lzop",),
