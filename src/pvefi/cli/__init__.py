@@ -35,6 +35,7 @@ VERBS: Mapping[str, str] = {
     "handoff": "Compare what kernels were given at their hand-off.",
     "trace": "Read the trace that a boot has written.",
     "vars": "Read and change a file of EFI variables, OVMF's among them.",
+    "inject": "Have every service call of a boot fail, and say what comes of it.",
     "doctor": "Say which machines work here, and what to install for the rest.",
 }
 
