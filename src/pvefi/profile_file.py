@@ -7,6 +7,7 @@ docs/profile-format.md describes it. Files come from anywhere: each defect is on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pvefi.efi.profiles import PROFILES, PROTOCOLS, SERVICES, Profile
@@ -36,7 +37,7 @@ def find_profile(word: str) -> Profile:
         raise UsageError(f"expected a profile ({names}) or the file of one, found {word!r:.80}", "--profile")
     if not path.is_file():
         raise UsageError(f"{path}: expected the file of a profile, found none")
-    return profile_from_json(load_json(path, _WAY_OUT, _SIZE_LIMIT))
+    return replace(profile_from_json(load_json(path, _WAY_OUT, _SIZE_LIMIT)), file=word)
 
 
 def profile_from_text(text: str, where: str = "the profile") -> Profile:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pvefi.layout import Guid
@@ -47,6 +47,8 @@ class Profile:
     is searched and EFI_UNSUPPORTED where a handle is asked for it. A console's protocol outside has no
     interface in the system table; with a refusal it has one, whose functions answer with that.
 
+    `file` is where it was read from, empty for pvefi's own.
+
     ValueError for a service or protocol that no environment has, a refusal of something that is offered, one
     by a status that is no error, and texts that are too long.
     """
@@ -58,6 +60,7 @@ class Profile:
     stays: bool
     service_refusals: tuple[tuple[str, EfiStatus], ...] = ()
     protocol_refusals: tuple[tuple[Guid, EfiStatus], ...] = ()
+    file: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what no profile can be."""
@@ -77,6 +80,11 @@ class Profile:
                 raise ValueError(f"{what} is offered, and refused")
             if not status.is_error or not status.known:
                 raise ValueError(f"{what} is refused with {status.efi_name}, which is no error")
+
+    @property
+    def word(self) -> str:
+        """What names the profile on a command line."""
+        return self.file or self.name
 
     def refusal(self, service: str) -> EfiStatus:
         """Return what a service outside answers with."""
