@@ -30,7 +30,7 @@ LAYERS = (
     ("efi",),
     ("entries",),
     ("machines",),
-    ("handoff", "judge", "console_watch"),
+    ("handoff", "judge", "mapping", "console_watch"),
     ("report", "owner_changes", "enrollment"),
     ("console_watch",),
     ("prepare", "progress", "supervisor"),

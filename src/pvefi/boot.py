@@ -15,6 +15,7 @@ from functools import partial
 from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.host_directory import HostDirectory
+from pvefi.efi.intervention import Arriving, Interventions
 from pvefi.efi.kept import Kept
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.protocols.hypervisor_information import Hypervisor
@@ -44,7 +45,7 @@ from pvefi.progress import InstructionTime, Progress
 from pvefi.serial import SerialDecoder, visible
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
-from pvefi.trace.events import CallEvent
+from pvefi.trace.events import INJECTED, CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.trace.spelling import quoted
 from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Verdict
@@ -75,7 +76,9 @@ class Observer:
     notice: Callable[[str], None] = lambda _text: None
 
 
-def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None) -> BootResult:
+def boot(
+    prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = None, arriving: Arriving | None = None
+) -> BootResult:
     """Boot an image through one of its entries and return what happened.
 
     With a `legacy` another process can go on with the guest when this one dies, or this one does.
@@ -95,7 +98,7 @@ def boot(prepared: PreparedBoot, observer: Observer, legacy: Legacy | None = Non
             observer.notice(
                 f"{variables}: cannot be written: what the guest changes of its variables is refused"
             )
-        return _boot(prepared, observer, kept, directory, legacy)
+        return _boot(prepared, observer, kept, directory, legacy, arriving)
 
 
 def _boot(
@@ -104,24 +107,15 @@ def _boot(
     kept: Kept,
     directory: HostDirectory | None,
     legacy: Legacy | None,
+    arriving: Arriving | None,
 ) -> BootResult:
     options, watch, entry = prepared.options, prepared.watch, prepared.entry
     trampoline = load_trampoline()
     calls = CallLog()
     progress = Progress(options.goal)
-    broken: list[str] = []
 
     def mailbox() -> Mailbox:
         return Mailbox(guest.memory.view(*trampoline.mailbox))
-
-    def record(event: CallEvent) -> None:
-        calls.append(event)
-        observer.call(event)
-        if event.status == EfiStatus.DEVICE_ERROR and not broken:
-            broken.append(event.why)
-            observer.notice(
-                f"the guest hears {EfiStatus.DEVICE_ERROR.efi_name} from {event.service}: {event.why}"
-            )
 
     def environment(start_info: int) -> Steps[tuple[Environment, int]]:
         progress.boot()
@@ -183,7 +177,14 @@ def _boot(
             directory=directory,
         )
         keep = legacy.keep if legacy is not None else None
-        firmware = Firmware(environment, enter, record, guest.instructions, keep)
+        firmware = Firmware(
+            environment,
+            enter,
+            _recorder(calls, observer),
+            guest.instructions,
+            keep,
+            Interventions(options.faults, arriving),
+        )
         if legacy is not None and legacy.taken_over:
             take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
@@ -209,6 +210,23 @@ def _boot(
             instructions=guest.instructions(),
             instructions_to_image=passed.get(_IMAGE),
         )
+
+
+def _recorder(calls: CallLog, observer: Observer) -> Callable[[CallEvent], None]:
+    """Return what takes each call: it is kept and passed on, and what the user should know is told once."""
+    broken: list[str] = []
+
+    def record(event: CallEvent) -> None:
+        calls.append(event)
+        observer.call(event)
+        device_error = event.status == EfiStatus.DEVICE_ERROR and not event.why.startswith(INJECTED)
+        if device_error and not broken:
+            broken.append(event.why)
+            observer.notice(
+                f"the guest hears {EfiStatus.DEVICE_ERROR.efi_name} from {event.service}: {event.why}"
+            )
+
+    return record
 
 
 def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from pvefi.errors import GuestFault
 from pvefi.image import Image
+from pvefi.image.vmlinux import LoadSegment
 from pvefi.machines.stop import Watchpoint
+from pvefi.mapping import segment_mappings
 from pvefi.memory import GuestMemory
 from pvefi.spec.linux.boot_params import BootParams, EfiInfo
 from pvefi.spec.linux.setup_data import SetupData
@@ -50,7 +52,7 @@ class KernelWatch:
     """What to look for: the entry's bytes, where they were linked, and the decompressor's entries.
 
     `decompressor` maps an offset from the loaded kernel to the bytes there; `protected_mode_rva` is where the
-    image has its own copy of the kernel as it is loaded.
+    image has its own copy of the kernel as it is loaded. `segments` are those of the vmlinux.
     """
 
     code: bytes
@@ -60,6 +62,7 @@ class KernelWatch:
     alignment: int
     decompressor: Mapping[int, bytes]
     protected_mode_rva: int
+    segments: tuple[LoadSegment, ...] = ()
 
     def watchpoints(self, memory: GuestMemory, loaded_at: tuple[int, ...]) -> Iterator[Watchpoint]:
         """Yield a watchpoint for every place in `memory` where the kernel may start.
@@ -112,6 +115,7 @@ def kernel_watch(image: Image, data: bytes) -> KernelWatch | None:
             for offset in ((0, LINUX64_OFFSET) if bzimage else ())
         },
         protected_mode_rva=start if rva is None else rva,
+        segments=image.vmlinux.load_segments,
     )
 
 
@@ -182,6 +186,7 @@ def collect(
     address = registers["rsi"]
     page = memory.read(address, BootParams.SIZE)
     params = BootParams.unpack(page)
+    proof = watch.proof(memory, registers["rip"])
     initrd = memoryview(b"")
     if params.ramdisk_size:
         initrd = memory.view(params.ramdisk_address, params.ramdisk_size)
@@ -189,7 +194,7 @@ def collect(
         decompressor=decompressor,
         kernel_start=KERNEL_PROPER if direct_entry is None else PVH_ENTRY,
         kernel_entry=registers["rip"] if direct_entry is None else direct_entry,
-        proof=watch.proof(memory, registers["rip"]),
+        proof=proof,
         registers=registers,
         boot_params_address=address,
         boot_params=page,
@@ -201,6 +206,7 @@ def collect(
         configuration_tables=configuration_tables,
         setup_data=tuple(_setup_data(memory, params.hdr.setup_data)),
         runtime_map=_runtime_map(memory, params.efi_info),
+        mapping=segment_mappings(memory, registers, watch.segments, proof.slide),
     )
 
 

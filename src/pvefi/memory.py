@@ -15,6 +15,15 @@ from functools import cached_property
 from typing import Protocol
 
 from pvefi.errors import GuestFault
+from pvefi.spec.paging import (
+    FRAME,
+    LARGE_PAGES,
+    PAGE_SHIFT,
+    PAGE_SIZE_BIT,
+    PRESENT,
+    TABLE_SHIFT,
+    levels,
+)
 
 __all__ = [
     "Backing",
@@ -240,17 +249,6 @@ class GuestMemory:
             block.view.release()
 
 
-# Intel SDM vol. 3A §4.5: four- and five-level paging.
-_PRESENT = 1 << 0
-_PAGE_SIZE_BIT = 1 << 7
-_FRAME = 0x000F_FFFF_FFFF_F000
-_CR4_LA57 = 1 << 12
-_PAGE_SHIFT = 12
-_TABLE_SHIFT = 21
-"""What one page table of the last level maps, or a large page in its stead; there are larger ones too."""
-_LARGE_PAGES = (_TABLE_SHIFT, 30)
-
-
 @dataclass(slots=True)
 class VirtualMemory:
     """A guest's memory by guest virtual address, through the page tables at `cr3` (4 or 5 levels).
@@ -267,43 +265,43 @@ class VirtualMemory:
 
     def translate(self, address: int) -> tuple[int, int]:
         """Return the guest physical address and the bytes left in its page; GuestFault where unmapped."""
-        known = self._known.get(address >> _PAGE_SHIFT)
+        known = self._known.get(address >> PAGE_SHIFT)
         if known is None:
             known = self._look_up(address)
             if self.steady:
-                self._known[address >> _PAGE_SHIFT] = known
+                self._known[address >> PAGE_SHIFT] = known
         page, size = known
         offset = address & size - 1
         return page | offset, size - offset
 
     def _look_up(self, address: int) -> tuple[int, int]:
         """Return where the page of `address` stands in guest physical memory, and its size."""
-        table = self._tables.get(address >> _TABLE_SHIFT)
+        table = self._tables.get(address >> TABLE_SHIFT)
         if table is not None:
             return self._last(table, address)
-        table = self.cr3 & _FRAME
-        shifts = (48, 39, 30, _TABLE_SHIFT) if self.cr4 & _CR4_LA57 else (39, 30, _TABLE_SHIFT)
+        table = self.cr3 & FRAME
+        shifts = levels(self.cr4)
         # Intel SDM vol. 1 §3.3.7.1: all bits above the highest that is translated have to equal it.
         sign = address >> shifts[0] + 8
         if sign not in (0, (1 << 64 - shifts[0] - 8) - 1):
             raise GuestFault(f"guest virtual {address:#x} is not canonical")
         for shift in shifts:
             entry = self.physical.word(table + 8 * (address >> shift & 511))
-            if not entry & _PRESENT:
+            if not entry & PRESENT:
                 raise GuestFault(f"guest virtual {address:#x} is not mapped")
-            if entry & _PAGE_SIZE_BIT and shift in _LARGE_PAGES:
-                return entry & _FRAME & -(1 << shift), 1 << shift
-            table = entry & _FRAME
+            if entry & PAGE_SIZE_BIT and shift in LARGE_PAGES:
+                return entry & FRAME & -(1 << shift), 1 << shift
+            table = entry & FRAME
         if self.steady:
-            self._tables[address >> _TABLE_SHIFT] = table
+            self._tables[address >> TABLE_SHIFT] = table
         return self._last(table, address)
 
     def _last(self, table: int, address: int) -> tuple[int, int]:
         """Return what a page table of the last level has of `address`."""
-        entry = self.physical.word(table + 8 * (address >> _PAGE_SHIFT & 511))
-        if not entry & _PRESENT:
+        entry = self.physical.word(table + 8 * (address >> PAGE_SHIFT & 511))
+        if not entry & PRESENT:
             raise GuestFault(f"guest virtual {address:#x} is not mapped")
-        return entry & _FRAME, 1 << _PAGE_SHIFT
+        return entry & FRAME, 1 << PAGE_SHIFT
 
     def pieces(self, address: int, size: int) -> list[tuple[int, int]]:
         """Return guest physical address and size of the parts of `size` bytes at guest virtual `address`."""

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pvefi.efi.intervention import Fault
 from pvefi.efi.profiles import PROFILES
 from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
@@ -44,7 +45,7 @@ class BootOptions:
     `seed` fixes all randomness that the guest gets; `count` asks for exact instruction counts. `goal` is
     where a kernel's boot is to end. `variables` is where non-volatile ones are kept, None for nowhere but in
     memory. A guest that resets starts anew where `restarts` is set. `esp` is a directory that is served as
-    the volume that the image comes from.
+    the volume that the image comes from. `faults` are injected into its service calls.
     """
 
     image: Path
@@ -64,6 +65,7 @@ class BootOptions:
     restarts: bool = True
     variables: Path | None = None
     esp: Path | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def prepare_foreign(options: BootOptions, way: ForeignWay) -> PreparedBoot:
     """Read what somebody else is to boot, for comparison; ImageError and UsageError as for `prepare`."""
     if options.esp is not None:
         raise UsageError(f"{way} boots without pvefi's file protocol: expected no --esp")
+    if options.faults:
+        raise UsageError(f"{way} boots without pvefi's services: expected no --inject")
     if options.variables is not None:
         if way is not ForeignWay.OVMF:
             raise _without_variables(way)

@@ -21,6 +21,7 @@ __all__ = [
     "Milestone",
     "Outcome",
     "Proof",
+    "SegmentMapping",
     "SetupDataNode",
     "Verdict",
     "succeeded",
@@ -135,6 +136,24 @@ class SetupDataNode:
 
 
 @dataclass(frozen=True)
+class SegmentMapping:
+    """What the kernel may do with one segment of its vmlinux at the hand-off, by the page tables in force.
+
+    `address` is where it stands, guest physical, `size` in bytes. `linked` are the permissions it was linked
+    for, such as "r-x". The others count bytes: those mapped at their physical address, and those of them that
+    can be written, executed, and both at once.
+    """
+
+    address: int
+    size: int
+    linked: str
+    mapped: int
+    writable: int
+    executable: int
+    both: int
+
+
+@dataclass(frozen=True)
 class Handoff:
     """The moment the kernel proper gets control, with what it was given.
 
@@ -144,6 +163,7 @@ class Handoff:
     `boot_params` are the 4096 bytes of the zero page at `boot_params_address` (guest physical).
     `memory_map` is the EFI memory map as it stood at ExitBootServices. `runtime_map` is the one that
     boot_params.efi_info leads to, where that has virtual addresses, as only a kexec leaves them.
+    `mapping` is how the kernel's own segments are mapped; empty where paging is off.
     """
 
     decompressor: str
@@ -161,6 +181,7 @@ class Handoff:
     configuration_tables: tuple[ConfigurationTable, ...]
     setup_data: tuple[SetupDataNode, ...] = ()
     runtime_map: tuple[MemoryDescriptor, ...] = ()
+    mapping: tuple[SegmentMapping, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,17 @@ from pvefi.spec.uefi.guids import (
 from pvefi.spec.uefi.memory import MemoryAttribute, MemoryDescriptor, MemoryType
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent
-from pvefi.verdict import BootResult, ConfigurationTable, Goal, Handoff, Milestone, Outcome, Proof, Verdict
+from pvefi.verdict import (
+    BootResult,
+    ConfigurationTable,
+    Goal,
+    Handoff,
+    Milestone,
+    Outcome,
+    Proof,
+    SegmentMapping,
+    Verdict,
+)
 from tests.trace.made import allocate_pages, call
 
 WRITE_BACK = MemoryAttribute.UC | MemoryAttribute.WC | MemoryAttribute.WT | MemoryAttribute.WB
@@ -131,6 +141,10 @@ def handoff(**fields: object) -> Handoff:
             ConfigurationTable(ACPI_20_TABLE, 0x1FFFE014),
             ConfigurationTable(PVEFI_HYPERVISOR_INFORMATION, 0x1F00F000),
             ConfigurationTable(LINUX_RANDOM_SEED, 0x1DFFC018),
+        ),
+        mapping=(
+            SegmentMapping(0x4C00000, 0x1800000, "r-x", *(4 * (0x1800000,))),
+            SegmentMapping(0x6400000, 0x600000, "rw-", 0x600000, 0x600000, 0, 0),
         ),
     )
     return replace(made, **fields)  # type: ignore[arg-type]  # the fields' types differ

@@ -20,6 +20,7 @@ from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
 from pvefi.cli.supervised import under_supervisor, watched_over
 from pvefi.cli.terminal import Terminal
+from pvefi.efi.intervention import parse_fault
 from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import MachineError, UsageError
@@ -90,6 +91,14 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
     metavar="DIR",
     help="Serve this directory as the volume that IMAGE comes from; the guest can read all in it.",
 )
+@click.option(
+    "--inject",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="Make a service call fail: SERVICE#CALL=STATUS, or SERVICE#CALL with :exhausted, :short-buffer or "
+    ":stale-key; without #CALL each call; repeatable.",
+)
 @click.option("--count", is_flag=True, help="Count the guest's instructions, exactly; slower.")
 @click.option("--seed", type=int, metavar="N", help="Fix all randomness that the guest gets.")
 @click.option(
@@ -120,6 +129,7 @@ def command(
     trace_file: Path | None,
     variables: Path | None,
     esp: Path | None,
+    faults: tuple[str, ...],
     count: bool,
     seed: int | None,
     until: str | None,
@@ -174,6 +184,7 @@ def command(
         restarts=wish.restarts and not choice.no_reboot,
         variables=variables,
         esp=esp,
+        faults=tuple(parse_fault(fault) for fault in faults),
     )
     if entry != "all":
         result = _boot_one(options, foreign, trace_file, to_stderr=as_json)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import Any
 
+from pvefi.efi.calls import Call, Pending, Views
 from pvefi.efi.environment import Environment, Phase
 from pvefi.efi.errors import EfiError
 from pvefi.efi.heir import Heir
+from pvefi.efi.intervention import Interventions
 from pvefi.efi.notify import notify_due
 from pvefi.efi.resume import SavedEfi, SavedImage, changing, saved_of
 from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
@@ -35,7 +36,7 @@ from pvefi.guest.mailbox import (
     Store,
     Unwind,
 )
-from pvefi.memory import GuardedMemory, Memory, NamedRange, VirtualMemory
+from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
 from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value, cut
@@ -46,38 +47,6 @@ __all__ = ["Firmware"]
 _RUNTIME = frozenset(RUNTIME_SERVICES_SLOTS)
 _SLOTS = frozenset(BOOT_SERVICES_SLOTS) | _RUNTIME
 _ENDS = (ExitImage, EndRun)
-_PAGE_TABLE = 0x000F_FFFF_FFFF_F000  # the physical address in CR3, Intel SDM vol. 3A §2.5
-
-
-@dataclass(slots=True)
-class _Call:
-    """One service call while it is served; `host` counts the seconds spent on it so far."""
-
-    index: int
-    service: Service[..., Any]
-    registers: tuple[int, int, int, int]
-    depth: int
-    instructions: int | None
-    values: list[Any] = field(default_factory=list)
-    host: float = 0.0
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A generator that waits for the guest; `frame` is its upcall's frame once the guest has told it.
-
-    `ends_by` is what the guest rings when it has done what the generator asked for. `cr3` is its caller's, of
-    one that waits after ExitBootServices.
-    """
-
-    steps: Steps[Any]
-    finish: Callable[[Any], Answer]
-    call: _Call | None
-    tag: int = 0
-    entered: bool = False
-    frame: int | None = None
-    ends_by: Function = Function.UPCALL_RETURN
-    cr3: int | None = None
 
 
 class Firmware:
@@ -87,7 +56,8 @@ class Firmware:
     of hvm_start_info at every BOOT: a guest that resets rings it again. `enter` then starts the image and
     returns the verdict of its end. `record` takes every call, in the order in which they end; they are
     numbered from the first boot on. `keep` takes what another process needs to go on, each time before the
-    guest has the answer with which that holds; None for nothing, as at every BOOT.
+    guest has the answer with which that holds; None for nothing, as at every BOOT. `interventions` has the
+    faults that are injected.
     """
 
     def __init__(
@@ -97,20 +67,22 @@ class Firmware:
         record: Callable[[CallEvent], None],
         instructions: Callable[[], int | None],
         keep: Callable[[SavedEfi | None], None] | None = None,
+        interventions: Interventions | None = None,
     ) -> None:
         self._make = environment
         self._enter = enter
         self._record = record
         self._instructions = instructions
         self._keep = keep
+        self._interventions = interventions or Interventions()
         self._kept: tuple[object, ...] = ()
         self._image: SavedImage | None = None
         self._heir: Heir | None = None
-        self._stack: list[_Pending] = []
+        self._stack: list[Pending] = []
         self._seq = 0
         self._index = 0
         self._cr3 = 0
-        self._owned: dict[Phase, tuple[NamedRange, ...]] = {}
+        self._views = Views()
         self.environment: Environment | None = None
 
     def take_over(self, heir: Heir, efi: Environment | None, calls: int, done: int) -> None:
@@ -143,13 +115,13 @@ class Firmware:
             if request.seq != 1:  # a guest that was reset counts from the start
                 raise GuestFault(f"a doorbell for BOOT as call {request.seq:#x}, which only the first may be")
             self._stack.clear()
-            self._owned.clear()
+            self._views.forget()
             self._seq = request.seq
             self.environment = self._heir = self._image = None
             self._kept = ()
             if self._keep is not None:
                 self._keep(None)
-            return self._advance(_Pending(self._boot(request.rcx), Finish, None), None, began)
+            return self._advance(Pending(self._boot(request.rcx), Finish, None), None, began)
         self._seq += 1
         if request.seq != self._seq:
             raise GuestFault(
@@ -203,65 +175,33 @@ class Firmware:
         service = efi.gates.service(request.function) if efi else None
         if efi is None or service is None:
             raise GuestFault(f"a doorbell for gate {request.function:#x}, which nobody was given")
-        efi.memory = self._view(efi, request)
-        while self._stack and self._left(self._stack[-1], request):
+        efi.memory = self._views.seen_by(efi, request)
+        while self._stack and self._stack[-1].left(request):
             self._stack.pop().steps.close()
         self._index += 1
         registers = (request.rcx, request.rdx, request.r8, request.r9)
-        call = _Call(self._index, service, registers, len(self._stack), self._instructions())
+        call = Call(self._index, service, registers, len(self._stack), self._instructions())
         try:
-            self._permit(efi, service)
-            call.values = service.decode(Arguments(efi.memory, registers, request.rsp))
-            result = service.body(efi, *call.values)
+            result = self._body(efi, call, request.rsp)
         except EfiError as error:
             return self._finish(efi, call, error, began)
         except GuestFault as fault:
             raise self._blame(call, fault, began) from fault
         if isinstance(result, GeneratorType):
-            pending = _Pending(
-                result, lambda value: self._finish(efi, call, value, time.perf_counter()), call
-            )
+            pending = Pending(result, lambda value: self._finish(efi, call, value, time.perf_counter()), call)
             return self._advance(pending, None, began)
         return self._finish(efi, call, result, began)
 
-    @staticmethod
-    def _left(pending: _Pending, request: Request) -> bool:
-        """Whether the CPU that was to go on with `pending` has stopped for good: who calls now is another.
-
-        After ExitBootServices there is one call at a time (UEFI 2.10 §8.1). Only whom SetVirtualAddressMap()
-        notifies may call within it: with the same page tables, on the same stack below the upcall's frame.
-        """
-        if pending.cr3 is None:
-            return False
-        within = request.cr3 == pending.cr3 and request.rsp < (pending.frame or 0)
-        return pending.ends_by is Function.DONE or not within
-
-    def _view(self, efi: Environment, request: Request) -> Memory:
-        """Return memory as the caller sees it: its pointers are virtual once it has its own page tables.
-
-        After ExitBootServices the host itself stores nothing there: the guest does, when it has its answer.
-        """
-        runtime = efi.phase is Phase.RUNTIME  # from then on no body reads anything after an upcall
-        # The trampoline's own map is one to one, in memory which the guest may use otherwise from then on.
-        own = not runtime and request.cr3 & _PAGE_TABLE == efi.trampoline.symbols["page_map_level4"]
-        seen = GuardedMemory(
-            efi.physical if own else VirtualMemory(efi.physical, request.cr3, request.cr4, steady=runtime),
-            self._own(efi),
-        )
-        return StagedMemory(seen) if runtime else seen
-
-    def _own(self, efi: Environment) -> tuple[NamedRange, ...]:
-        """Return the memory in which a call that stores something can only mean harm.
-
-        Not so the tables and interfaces of boot services, which are the guest's to change, nor its stack.
-        """
-        found = self._owned.get(efi.phase)
-        if found is None:
-            names = (".gates", ".mailbox") if efi.phase is Phase.RUNTIME else (".gates", ".mailbox", ".boot")
-            parts = (efi.trampoline.segment(name) for name in names)
-            found = tuple(NamedRange(part.name, part.address, part.size) for part in parts)
-            self._owned[efi.phase] = found
-        return found
+    def _body(self, efi: Environment, call: Call, stack_pointer: int) -> object:
+        """Return what the service's body does, or what is injected in its place."""
+        arguments = Arguments(efi.memory, call.registers, stack_pointer)
+        fault = self._interventions.next(efi, call.service, arguments)
+        if fault is None or fault.status is None:
+            self._permit(efi, call.service)
+        if fault is not None:
+            return Interventions.serve(fault, efi, call.service, arguments, call.values)
+        call.values = call.service.decode(arguments)
+        return call.service.body(efi, *call.values)
 
     @staticmethod
     def _permit(efi: Environment, service: Service[..., Any]) -> None:
@@ -270,7 +210,7 @@ class Firmware:
         if service.name in _SLOTS and service.name not in efi.profile.services:
             raise EfiError(EfiStatus.UNSUPPORTED, f"{OUTSIDE_PROFILE} {efi.profile.name}")
 
-    def _advance(self, pending: _Pending, result: int | None, began: float) -> Answer:
+    def _advance(self, pending: Pending, result: int | None, began: float) -> Answer:
         """Let a generator go on until it needs the guest again, or ends."""
         try:
             step = pending.steps.send(result) if result is not None else next(pending.steps)
@@ -298,11 +238,11 @@ class Firmware:
         return step
 
     @staticmethod
-    def _charge(pending: _Pending, began: float) -> None:
+    def _charge(pending: Pending, began: float) -> None:
         if pending.call is not None:
             pending.call.host += time.perf_counter() - began
 
-    def _finish(self, efi: Environment, call: _Call, result: object, began: float) -> Answer:
+    def _finish(self, efi: Environment, call: Call, result: object, began: float) -> Answer:
         """Record the call and return its answer, after the notify functions that are due."""
         service = call.service
         status: EfiStatus | None = None
@@ -329,7 +269,7 @@ class Firmware:
             return self._commit(efi.memory, answer)
         efi.events.expire()
         if first := efi.events.next_notification():
-            notifications = _Pending(notify_due(efi, first), lambda _: answer, None)
+            notifications = Pending(notify_due(efi, first), lambda _: answer, None)
             return self._advance(notifications, None, time.perf_counter())
         return answer
 
@@ -342,9 +282,9 @@ class Firmware:
         end = Commit(last, answer.value)
         if not first:
             return end
-        return self._advance(_Pending(_store(first), lambda _: end, None), None, time.perf_counter())
+        return self._advance(Pending(_store(first), lambda _: end, None), None, time.perf_counter())
 
-    def _note(self, call: _Call, status: EfiStatus | None, value: int | None, why: str, began: float) -> None:
+    def _note(self, call: Call, status: EfiStatus | None, value: int | None, why: str, began: float) -> None:
         service, values = call.service, call.values
         arguments: tuple[tuple[str, Value], ...] = (
             service.traced(values) if values else service.raw(call.registers)
@@ -358,7 +298,7 @@ class Firmware:
             )
         )  # fmt: skip
 
-    def _blame(self, call: _Call, fault: GuestFault, began: float) -> GuestFault:
+    def _blame(self, call: Call, fault: GuestFault, began: float) -> GuestFault:
         """Record a call that ends the run, and return its fault with the call's name."""
         self._note(call, None, None, fault.message, began)
         return GuestFault(f"call {call.index} {call.service.name}: {cut(fault.message)}", fault.way_out)

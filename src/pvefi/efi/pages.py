@@ -187,6 +187,12 @@ class PageMap:
         self._paint(Span(start, start + size, memory_type, attribute, name))
         return start
 
+    def take_all(self, name: str) -> None:
+        """Take all pages that are free, and keep them."""
+        for span in self.spans:
+            if span.type == MemoryType.CONVENTIONAL:
+                self._paint(span._replace(type=MemoryType.BOOT_SERVICES_DATA, name=name))
+
     def lowest_free(self, pages: int, *, minimum: int = 1 << 20, alignment: int = PAGE_SIZE) -> int | None:
         """Return the lowest address, `minimum` or more, of `pages` free pages; None when there is none."""
         size = pages * PAGE_SIZE

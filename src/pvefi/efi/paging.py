@@ -12,17 +12,14 @@ import struct
 from pvefi.efi.environment import Environment
 from pvefi.efi.errors import EfiError
 from pvefi.errors import GuestFault
+from pvefi.spec.paging import ENTRIES, FRAME, PAGE_SIZE_BIT, PRESENT, WRITABLE
 from pvefi.spec.uefi.memory import PAGE_SIZE, AllocateType, MemoryType
 from pvefi.spec.xen.start_info import MemmapType
 
 __all__ = ["map_high_memory"]
 
-# Intel SDM vol. 3A §4.5.
-_PRESENT_WRITE = 0x3
-_LARGE = 0x80
-_FRAME = 0x000F_FFFF_FFFF_F000
+_PRESENT_WRITE = PRESENT | WRITABLE
 _TWO_MIB, _ONE_GIB, _FOUR_GIB, _HALF_TIB = 1 << 21, 1 << 30, 1 << 32, 1 << 39
-_ENTRIES = 512
 
 
 def map_high_memory(efi: Environment) -> None:
@@ -42,16 +39,16 @@ def map_high_memory(efi: Environment) -> None:
         address = gigabyte * _ONE_GIB
         pointers = _next_level(efi, root + 8 * (address // _HALF_TIB))
         directory = _table(efi)
-        pages = (address + at * _TWO_MIB | _PRESENT_WRITE | _LARGE for at in range(_ENTRIES))
-        efi.physical.write(directory, struct.pack(f"<{_ENTRIES}Q", *pages))
-        slot = pointers + 8 * (gigabyte % _ENTRIES)
+        pages = (address + at * _TWO_MIB | _PRESENT_WRITE | PAGE_SIZE_BIT for at in range(ENTRIES))
+        efi.physical.write(directory, struct.pack(f"<{ENTRIES}Q", *pages))
+        slot = pointers + 8 * (gigabyte % ENTRIES)
         efi.physical.write(slot, struct.pack("<Q", directory | _PRESENT_WRITE))
 
 
 def _next_level(efi: Environment, slot: int) -> int:
     (entry,) = struct.unpack("<Q", efi.physical.read(slot, 8))
-    if entry & 1:
-        return int(entry & _FRAME)
+    if entry & PRESENT:
+        return int(entry & FRAME)
     table = _table(efi)
     efi.physical.write(slot, struct.pack("<Q", table | _PRESENT_WRITE))
     return table

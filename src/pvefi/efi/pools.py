@@ -87,6 +87,16 @@ class Pools:
         self._held[address] = page
         return address
 
+    def drain(self) -> None:
+        """Use up every free piece of the pages that are held already; what is given back can be had again."""
+        for open_pages in self._divided.values():
+            for page in open_pages:
+                page.free.clear()
+            open_pages.clear()
+        for runs in self._runs.values():
+            for run in runs:
+                run.free_pages.clear()
+
     def free(self, address: int) -> None:
         """Give back what `allocate` returned; EfiError INVALID_PARAMETER for any other address."""
         held = self._held.pop(address, None)

@@ -8,7 +8,7 @@ import os
 
 from pvefi.errors import MachineError, UsageError
 
-__all__ = ["map_ram"]
+__all__ = ["map_private_ram", "map_ram"]
 
 
 def map_ram(descriptor: int, size: int) -> memoryview:
@@ -16,16 +16,36 @@ def map_ram(descriptor: int, size: int) -> memoryview:
 
     UsageError when that is more than the host has, MachineError when the host does not give it.
     """
+    _check(size)
+    try:
+        os.ftruncate(descriptor, size)
+        return memoryview(mmap.mmap(descriptor, size))
+    except OSError as error:
+        raise _refused(size, error) from error
+
+
+def map_private_ram(size: int) -> memoryview:
+    """Return `size` bytes of writable memory that is this process's own: one that it forks gets a copy.
+
+    UsageError when that is more than the host has, MachineError when the host does not give it.
+    """
+    _check(size)
+    try:
+        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:
+        raise _refused(size, error) from error
+
+
+def _check(size: int) -> None:
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > available:
         raise UsageError(
             f"expected at most the host's {available >> 20} MiB of memory, found {size >> 20} MiB",
             "give a smaller --memory",
         )
-    try:
-        os.ftruncate(descriptor, size)
-        return memoryview(mmap.mmap(descriptor, size))
-    except OSError as error:
-        raise MachineError(
-            f"the host gives no {size >> 20} MiB of memory: {error.strerror}", "give a smaller --memory"
-        ) from error
+
+
+def _refused(size: int, error: OSError) -> MachineError:
+    return MachineError(
+        f"the host gives no {size >> 20} MiB of memory: {error.strerror}", "give a smaller --memory"
+    )

@@ -13,10 +13,12 @@ from pvefi.report import boots as several
 from pvefi.report.boot import SCHEMA, VERSION
 from pvefi.report.json_node import Node, load_json
 from pvefi.spec.linux.boot_params import BootParams
+from pvefi.spec.linux.setup_data import SetupDataType
 from pvefi.spec.uefi.memory import MemoryDescriptor, MemoryType
 from pvefi.trace.values import Json
+from pvefi.verdict import SegmentMapping
 
-__all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "read_boot"]
+__all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "boot_document", "read_boot"]
 
 _DESCRIPTORS_AT_MOST = 2048  # of an EFI memory map; the largest hosts have some hundreds
 _WAY_OUT = "pvefi boot --json writes one"
@@ -58,7 +60,10 @@ class InitrdDocument:
 
 @dataclass(frozen=True)
 class HandoffDocument:
-    """What the kernel proper was given; `path` has the facts of the path by their names in the document."""
+    """What the kernel proper was given; `path` has the facts of the path by their names in the document.
+
+    `setup_data` are the types of that list's nodes, in their order.
+    """
 
     path: Mapping[str, str | int]
     proof: ProofDocument
@@ -69,6 +74,8 @@ class HandoffDocument:
     memory_map: tuple[MemoryDescriptor, ...]
     boot_params_address: int
     boot_params: BootParams
+    mapping: tuple[SegmentMapping, ...] = ()
+    setup_data: tuple[SetupDataType, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def read_boot(selection: str) -> BootDocument:
         if boot.member("schema").value != SCHEMA:
             boot.member("schema").unexpected(f'"{SCHEMA}"')
         _check_version(boot, VERSION)
-    return _boot(_select(str(path), boots, chosen))
+    return boot_document(_select(str(path), boots, chosen))
 
 
 def _split(selection: str) -> tuple[Path, str]:
@@ -136,7 +143,8 @@ def _select(path: str, boots: Sequence[Node], chosen: str) -> Node:
     raise UsageError(found, f"write {path}:{entries[0]:.20} or {path}:1" if len(boots) > 1 else "")
 
 
-def _boot(node: Node) -> BootDocument:
+def boot_document(node: Node) -> BootDocument:
+    """Return the boot that `pvefi.report.boot.to_json` made a document of; UsageError when it is none."""
     image, verdict = node.member("image"), node.member("verdict")
     context: dict[str, Json] = {
         "image": image.member("path").text(),
@@ -174,6 +182,28 @@ def _handoff(node: Node) -> HandoffDocument:
         memory_map=_memory_map(node.member("memory_map")),
         boot_params_address=node.member("boot_params_address").word(),
         boot_params=_boot_params(node.member("boot_params").member("bytes")),
+        mapping=_mapping(node.member("mapping")),
+        setup_data=tuple(
+            SetupDataType(one.member("type").member("value").word())
+            for one in node.member("setup_data").elements()
+        ),
+    )
+
+
+def _mapping(node: Node) -> tuple[SegmentMapping, ...]:
+    if node.value is None:
+        return ()  # documents had none at first
+    return tuple(
+        SegmentMapping(
+            address=one.member("address").word(),
+            size=one.member("size").word(),
+            linked=one.member("linked").text(),
+            mapped=one.member("mapped").word(),
+            writable=one.member("writable").word(),
+            executable=one.member("executable").word(),
+            both=one.member("both").word(),
+        )
+        for one in node.elements()
     )
 
 

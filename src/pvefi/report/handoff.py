@@ -6,6 +6,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from pvefi.report.boot_params import boot_params_lines, boot_params_to_json
+from pvefi.report.mapping import mapping_to_json, rights_text
 from pvefi.report.memory_maps import interval_lines, intervals, intervals_to_json
 from pvefi.report.registers import register_lines, registers_to_json
 from pvefi.report.text import Fact, hex_bytes, section, size_text
@@ -17,7 +18,7 @@ from pvefi.spec.uefi.memory import PAGE_SIZE, MemoryDescriptor
 from pvefi.trace.columns import Cell, columns
 from pvefi.trace.spelling import escaped, spell
 from pvefi.trace.values import Json, value_to_json
-from pvefi.verdict import Handoff, Proof, SetupDataNode
+from pvefi.verdict import Handoff, Proof, SegmentMapping, SetupDataNode
 
 __all__ = ["given_facts", "handoff_to_json", "long_sections", "path_facts", "short_sections"]
 
@@ -38,7 +39,18 @@ def path_facts(handoff: Handoff, width: int | None = None) -> list[Fact]:
             [Text.assemble("entered at ", (escaped(handoff.kernel_start), "bold"), ", ", where)],
         ),
         ("proof", _proof_lines(proof, width)),
+        ("mapping", _mapping_lines(handoff)),
     ]
+
+
+def _mapping_lines(handoff: Handoff) -> list[Cell]:
+    if not handoff.mapping:
+        return [Text("no page tables are in force", "dim")]
+    return [*columns((_segment_cells(one) for one in handoff.mapping), "<><")]
+
+
+def _segment_cells(one: SegmentMapping) -> list[Cell]:
+    return [f"{one.address:#x}", size_text(one.size), f"{rights_text(one)}, linked {escaped(one.linked)}"]
 
 
 def _slide(proof: Proof) -> str:
@@ -192,6 +204,7 @@ def handoff_to_json(handoff: Handoff) -> dict[str, Json]:
             "identical": proof.expected == proof.found,
         },
         "registers": registers_to_json(handoff.registers),
+        "mapping": [mapping_to_json(one) for one in handoff.mapping],
         "command_line": handoff.command_line,
         "initrd": initrd if handoff.initrd_size else None,
         "configuration_tables": [

@@ -15,7 +15,15 @@ from pvefi.report.boot_params_diff import boot_params_rows
 from pvefi.report.handoff_maps_diff import e820_rows, efi_map_rows
 from pvefi.report.handoff_places import surroundings
 from pvefi.report.handoff_row import Row
-from pvefi.report.handoff_rows import given_rows, path_rows, proof_rows, register_rows, table_rows
+from pvefi.report.handoff_rows import (
+    given_rows,
+    mapping_rows,
+    path_rows,
+    proof_rows,
+    register_rows,
+    setup_data_rows,
+    table_rows,
+)
 from pvefi.trace.spelling import escaped
 from pvefi.trace.values import Json
 
@@ -55,9 +63,11 @@ def diff_boots(a: BootDocument, b: BootDocument) -> HandoffDiff:
     sections = (
         path_rows,
         proof_rows,
+        mapping_rows,
         register_rows,
         given_rows,
         boot_params_rows,
+        setup_data_rows,
         e820_rows,
         efi_map_rows,
         table_rows,

@@ -8,11 +8,23 @@ from dataclasses import dataclass
 from pvefi.layout import Guid
 from pvefi.spec.uefi.status import EfiStatus
 
-__all__ = ["NOT_IMPLEMENTED", "OUTSIDE_PROFILE", "Address", "TEXT_KEPT", "CallEvent", "Value", "cut"]
+__all__ = [
+    "INJECTED",
+    "NOT_IMPLEMENTED",
+    "OUTSIDE_PROFILE",
+    "Address",
+    "TEXT_KEPT",
+    "CallEvent",
+    "Value",
+    "cut",
+]
 
 OUTSIDE_PROFILE = "outside the profile"
 NOT_IMPLEMENTED = "not implemented"
 """What `CallEvent.why` contains when a service or protocol is not on offer at all."""
+
+INJECTED = "injected"
+"""What `CallEvent.why` begins with when the call was made to fail: "injected", or more after a colon."""
 
 
 class Address(int):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pvefi.evaluate.task import Task, TaskResult
 
-__all__ = ["Engine", "Finished", "Happening", "Lost", "Started"]
+__all__ = ["Engine", "Finished", "Happening", "Lost", "Notice", "Started"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,14 @@ class Lost:
     why: str
 
 
-Happening = Started | Finished | Lost
+@dataclass(frozen=True)
+class Notice:
+    """Something about the engine itself that a person should know, such as what it waits for."""
+
+    text: str
+
+
+Happening = Started | Finished | Lost | Notice
 
 
 class Engine(Protocol):

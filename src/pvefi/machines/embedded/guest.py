@@ -86,8 +86,7 @@ class EmbeddedGuest:
         self, answer: Callable[[Request], Answer], timeout: float | None, look: Look | None = None
     ) -> Stop:
         """Run the CPU in a thread of its own, so that a time-out or Ctrl-C ends it wherever it is."""
-        self._answer, self._stop, self._failure = answer, None, None
-        self._ending.clear()
+        self._begin(answer)
         self._ended.clear()
         self._runner = threading.Thread(target=self._emulate, name="pvefi-cpu", daemon=True)
         self._runner.start()
@@ -101,12 +100,17 @@ class EmbeddedGuest:
         except BaseException:
             self._end()
             raise
-        self._raise_failure()
-        return self._stop or Halted(self._engine.register("rip"))
+        return self._result()
 
-    def _raise_failure(self) -> None:
+    def _begin(self, answer: Callable[[Request], Answer]) -> None:
+        self._answer, self._stop, self._failure = answer, None, None
+        self._ending.clear()
+
+    def _result(self) -> Stop:
+        """Return how the run ended, or raise what an answer did."""
         if self._failure is not None and not isinstance(self._failure, _RunEnded):
             raise self._failure
+        return self._stop or Halted(self._engine.register("rip"))
 
     def _end(self) -> None:
         """End the run wherever it is, in the CPU or in an answer; Ctrl-C counts only after that.

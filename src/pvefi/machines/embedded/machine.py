@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds an embedded guest: RAM in a shared mapping, the trampoline in it, the CPU in the PVH state."""
+"""Builds an embedded guest: RAM of its own, the trampoline in it, the CPU in the PVH state."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines.embedded.guest import EmbeddedGuest
 from pvefi.machines.embedded.platform import RamLayout, ram_layout, start_info
-from pvefi.machines.host_memory import map_ram
+from pvefi.machines.host_memory import map_private_ram
 from pvefi.machines.machine import ForeignBoot, Hardware, Keyboard
 from pvefi.memory import GuestMemory, RamBlock
 
@@ -26,6 +25,7 @@ class EmbeddedMachine:
     console = "ttyS0"
     extra_version = ""
     epoch = None
+    _guest: type[EmbeddedGuest] = EmbeddedGuest
 
     @property
     def about(self) -> str:
@@ -56,7 +56,7 @@ class EmbeddedMachine:
                 "--machine qemu has more",
             )
         layout = ram_layout(hardware.memory_size)
-        memory = _share(layout, hardware.memory_size)
+        memory = _memory(layout, hardware.memory_size)
         for segment in trampoline.segments:
             memory.write(segment.address, segment.data)
         info_address, info = start_info(layout, hardware.command_line)
@@ -71,7 +71,7 @@ class EmbeddedMachine:
         engine = Engine(memory)
         engine.enter_protected_mode(trampoline.entry, info_address)
         mailbox = memory.view(*trampoline.mailbox)
-        return EmbeddedGuest(engine, memory, mailbox, hardware, console)
+        return self._guest(engine, memory, mailbox, hardware, console)
 
     def start_foreign(
         self,
@@ -87,12 +87,8 @@ class EmbeddedMachine:
         )
 
 
-def _share(layout: RamLayout, memory_size: int) -> GuestMemory:
-    descriptor = os.memfd_create("pvefi-ram", os.MFD_CLOEXEC)
-    try:
-        ram = map_ram(descriptor, memory_size)
-    finally:
-        os.close(descriptor)
+def _memory(layout: RamLayout, memory_size: int) -> GuestMemory:
+    ram = map_private_ram(memory_size)
     return GuestMemory(
         RamBlock(address, ram[offset : offset + size]) for address, size, offset in layout.blocks
     )

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The matrix: every image by every entry on every machine, how far it came, and why not further."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from pvefi.evaluate.analysis.results import (
+    Stage,
+    Way,
+    document_of,
+    entries_of,
+    of,
+    outcome,
+    short_names,
+    shown,
+    stage,
+    status_name,
+    verdict,
+)
+from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
+from pvefi.evaluate.run import Evaluation, ImageFacts
+from pvefi.evaluate.task import Problem, TaskKind, TaskResult
+from pvefi.report.text import size_text
+from pvefi.spec.uefi.status import EfiStatus
+from pvefi.verdict import Outcome
+
+__all__ = ["matrix_section"]
+
+_GOALS = {
+    TaskKind.HANDOFF: Stage.HANDOFF,
+    TaskKind.USERSPACE: Stage.USER_SPACE,
+    TaskKind.FACTS: Stage.USER_SPACE,
+    TaskKind.COUNT: Stage.USER_SPACE,
+}
+_WORDS = {Stage.HANDOFF: "hand-off", Stage.USER_SPACE: "user space"}
+_ENTRIES = {
+    "efi": "the PE entry: EFI stub, with boot services",
+    "efi-handover": "the EFI handover entry: EFI stub, with a boot_params that the loader made",
+    "linux64": "startup_64 of the decompressor, by the 64-bit boot protocol; no EFI",
+    "linux32": "startup_32 of the decompressor, by the 32-bit boot protocol; no EFI",
+    "kexec": "startup_64 of the decompressor, as a first kernel's kexec enters it; EFI runtime services only",
+    "pvh": "PHYS32_ENTRY of the vmlinux inside: no decompressor, no EFI",
+    "qemu-linux": "QEMU's own bzImage loader: the 16-bit entry, after a BIOS",
+    "qemu-pvh": "QEMU's own loader of the PVH entry",
+    "ovmf": "the PE entry under OVMF: a whole firmware in the guest",
+    "xen-pvh": "xl's own loader of the PVH entry",
+    "xen-pv": "the Xen PV entry",
+}
+
+
+def matrix_section(evaluation: Evaluation) -> Section:
+    """Return how far every image came by every way, with the path, and what is missing and why."""
+    parts = [_images(evaluation), _entries(evaluation), _matrix(evaluation)]
+    parts += [table for table in (_failures(evaluation), _gaps(evaluation)) if table.rows]
+    return Section("matrix", "What boots by which entry", _run(evaluation), tuple(parts))
+
+
+def _run(evaluation: Evaluation) -> tuple[str, ...]:
+    boots = sum(result.problem is Problem.NONE for result in evaluation.results)
+    kinds = Counter(result.task.kind for result in evaluation.results)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    host = evaluation.host
+    machines = "; ".join(f"{shown(name)}: {shown(about)}" for name, about in host.machines)
+    return (
+        f"{boots:,} boots of {len(evaluation.images)} images ({told}) in {evaluation.seconds:,.0f} s, "
+        f"{evaluation.jobs} at once; timed boots were repeated {evaluation.repeat} times, one way after the "
+        "other, so that a change of the host's load meets all ways alike.",
+        f"Host: {shown(host.cpu)}, {host.cpus} CPUs, {shown(host.system)}, Python {shown(host.python)}, "
+        f"pvefi {shown(host.pvefi)}. Machines: {machines or 'none'}.",
+        f"Repeat it: {shown(evaluation.command, 1000)}",
+    )
+
+
+def _images(evaluation: Evaluation) -> Table:
+    names = short_names(evaluation)
+    rows = tuple(
+        (
+            cell(names[image.file.sha256]),
+            cell(shown(image.kind)),
+            cell(shown(image.release, 120) or None),
+            Cell(size_text(image.file.size), image.file.size),
+            cell(" ".join(shown(entry, 40) for entry in image.entries) or None),
+            cell(image.file.sha256),
+        )
+        for image in evaluation.images
+    )
+    headings = ("image", "what it is", "release", "size", "entries that it has", "SHA-256")
+    return Table("Images", headings, rows, numeric=frozenset({3}))
+
+
+def _entries(evaluation: Evaluation) -> Table:
+    rows = tuple(
+        (cell(shown(entry, 40)), cell(_ENTRIES.get(entry, "an entry that this report does not know")))
+        for entry in entries_of(evaluation)
+    )
+    return Table("Entries", ("entry", "what it is"), rows)
+
+
+def _matrix(evaluation: Evaluation) -> Table:
+    names = short_names(evaluation)
+    machines = list(dict.fromkeys([*evaluation.machines, *(one.task.machine for one in evaluation.results)]))
+    rows = []
+    for image in evaluation.images:
+        for entry in entries_of(evaluation):
+            ways = [Way(entry, machine) for machine in machines]
+            cells = [_reached(image, of(evaluation, image, way), way) for way in ways]
+            if any(one.value is not None for one in cells) or entry in image.entries:
+                results = [result for way in ways for result in of(evaluation, image, way)]
+                rows.append((cell(names[image.file.sha256]), cell(entry), *cells, *_path(results)))
+    return Table(
+        "How far each image came",
+        ("image", "entry", *machines, "decompressor", "kernel proper entered at", "physical slide"),
+        tuple(rows),
+        "hand-off: the kernel proper had control, proven by its own bytes at the instruction pointer. "
+        "user space: its first process ran. Path facts are those of the recorded hand-off.",
+        frozenset({len(machines) + 4}),
+    )
+
+
+def _reached(image: ImageFacts, results: Sequence[TaskResult], way: Way) -> Cell:
+    """Return how far an image came by one way, over all boots of it."""
+    if not results:
+        lacks = way.entry not in image.entries
+        why = f"this image has no entry {way.entry}" if lacks else f"{way} was not asked for, or cannot be"
+        return Cell("-", None, Mark.MISSING, shown(why))
+    best = max(results, key=stage)
+    failed = [result for result in results if not _succeeded(image, result)]
+    text = _words(best)
+    note = verdict(failed[0] if failed else best)
+    if failed and len(failed) < len(results):
+        text += f"; {_ended(failed[0])} in {len(failed)} of {len(results)}"
+    return Cell(shown(text, 120), stage(best).name.lower(), Mark.BAD if failed else Mark.GOOD, note)
+
+
+def _succeeded(image: ImageFacts, result: TaskResult) -> bool:
+    if image.is_kernel:
+        return stage(result) >= _GOALS[result.task.kind]
+    return outcome(result) is Outcome.EXITED and status_name(result) == EfiStatus.SUCCESS.efi_name
+
+
+def _words(result: TaskResult) -> str:
+    return _WORDS.get(stage(result)) or _ended(result)
+
+
+def _ended(result: TaskResult) -> str:
+    if result.problem is not Problem.NONE:
+        return f"no boot: {result.problem.value}"
+    ended, status = outcome(result), status_name(result)
+    word = ended.value if ended else "no verdict"
+    return f"{word} with {status}" if status else word
+
+
+def _path(results: Sequence[TaskResult]) -> Iterator[Cell]:
+    document = document_of(results)
+    if document is None or document.handoff is None:
+        yield from [Cell("-", None, Mark.MISSING, "no hand-off was recorded")] * 3
+        return
+    path, proof = document.handoff.path, document.handoff.proof
+    yield cell(shown(str(path.get("decompressor", "-")), 40))
+    yield cell(shown(str(path.get("kernel_start", "-")), 40))
+    yield Cell(f"{proof.slide:#x}", proof.slide)
+
+
+def _failures(evaluation: Evaluation) -> Table:
+    names = short_names(evaluation)
+    images = {image.file.sha256: image for image in evaluation.images}
+    alike: Counter[tuple[str, str, str, str, str, str]] = Counter()
+    for result in evaluation.results:
+        task = result.task
+        image = images.get(task.image.sha256)
+        if image is not None and not _succeeded(image, result):
+            key = (names[task.image.sha256], task.entry, task.machine, task.kind.value)
+            alike[*key, _words(result), verdict(result)] += 1
+    return Table(
+        "Where a boot did not reach its goal",
+        ("image", "entry", "machine", "boot for", "came to", "in words", "boots"),
+        tuple((*(cell(shown(part)) for part in key), cell(count)) for key, count in alike.items()),
+        numeric=frozenset({6}),
+    )
+
+
+def _gaps(evaluation: Evaluation) -> Table:
+    rows = tuple(
+        (cell(shown(gap.what)), cell(gap.problem.value), cell(shown(gap.why))) for gap in evaluation.gaps
+    )
+    return Table("What was asked for and is missing", ("what", "problem", "why"), rows)
