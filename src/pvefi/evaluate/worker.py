@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs one task: `python -m pvefi.evaluate.worker` takes it as JSON on stdin, and writes what came of it.
+"""Runs tasks, each in a process forked from this one: `python -m pvefi.evaluate.worker`.
 
-On stdin is one object: `task` as `Task.to_json` makes it, and `files` with a path for each SHA-256. On stdout
-is the result as `TaskResult.to_json` makes it. Whatever else is written goes to stderr.
+On stdin is one JSON object a line: `task` as `Task.to_json` makes it, and `files` with a path for each
+SHA-256. The answer on stdout is a line with the exit status of the task's process, below 0 a signal, and a
+number of bytes; then so many bytes: the result as `TaskResult.to_json` makes it. Whatever else is written
+goes to stderr. A boot needs half a second of imports, which are made once here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import platform
 import resource
+import shutil
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from pvefi.boot import Observer, boot
 from pvefi.entries import ENTRIES
@@ -26,6 +32,7 @@ from pvefi.files import read_file
 from pvefi.machines import ForeignWay, Machine
 from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
+from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.prepare import BootOptions, PreparedBoot, prepare, prepare_foreign
 from pvefi.report.boot import to_json
 from pvefi.report.json_node import Node
@@ -33,7 +40,7 @@ from pvefi.trace.jsonl import event_to_json
 from pvefi.trace.values import Json
 from pvefi.verdict import BootResult, Goal
 
-__all__ = ["main", "run_task"]
+__all__ = ["main", "run_task", "serve"]
 
 _OWN_INITRD = (TaskKind.USERSPACE, TaskKind.FACTS, TaskKind.COUNT)
 """What needs a first process, and takes pvefi's own where none is given."""
@@ -191,15 +198,49 @@ def _worker() -> str:
     return f"{platform.node()} {os.getpid()}"
 
 
-def main() -> None:
-    """Run the task on stdin; see the module's docstring."""
-    answer = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)
-    root = Node(json.load(sys.stdin), "stdin")
+def serve(orders: IO[bytes], answers: IO[bytes]) -> None:
+    """Take one task a line and answer each, run in a process forked from this one, until the last."""
+    for order in orders:
+        result = os.memfd_create("pvefi-result", os.MFD_CLOEXEC)
+        with os.fdopen(result, "r+b") as file:
+            status = _in_child(order, file)
+            size = file.seek(0, os.SEEK_END) if status == 0 else 0
+            answers.write(b"%d %d\n" % (status, size))
+            file.seek(0)
+            shutil.copyfileobj(file, answers)
+        answers.flush()
+
+
+def _in_child(order: bytes, file: IO[bytes]) -> int:
+    """Run a task in a child, which writes its result to `file`; return its exit status, below 0 a signal."""
+    arrange_death = dies_with_parent()
+    child = os.fork()
+    if child == 0:
+        try:
+            arrange_death()
+            _answer(order, file)
+            os._exit(0)
+        except BaseException:  # whatever it is, it ends this child and nothing else
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _answer(order: bytes, file: IO[bytes]) -> None:
+    root = Node(json.loads(order), "stdin")
     files = {sha256: Path(path.text()) for sha256, path in root.member("files").members().items()}
     result = run_task(task_from_json(root.member("task")), files)
-    with answer:
-        json.dump(result.to_json(), answer)
+    file.write(json.dumps(result.to_json()).encode("ascii"))
+    file.flush()
+
+
+def main() -> None:
+    """Serve on stdin and stdout; see the module's docstring."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    importlib.import_module("unicorn")  # what a child would have to import otherwise, each time
+    with answers:
+        serve(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

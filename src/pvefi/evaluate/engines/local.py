@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from pvefi.evaluate.engines.engine import Finished, Happening, Started
 from pvefi.evaluate.isolated import Isolated
@@ -24,53 +24,48 @@ class LocalEngine:
 
     def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Iterator[Happening]:
         """Run `tasks` and yield what happens; see `Engine.run`."""
-        running = _Running(files)
-        with ThreadPoolExecutor(self.jobs, thread_name_prefix="task") as pool:
-            try:
-                for task in tasks:
-                    pool.submit(running.run, task)
-                left = len(tasks)
-                while left:
-                    happening = running.happenings.get()
-                    if isinstance(happening, BaseException):
-                        raise happening
-                    left -= isinstance(happening, Finished)
-                    yield happening
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-                running.end()
+        with ExitStack() as stack:
+            left: SimpleQueue[Task] = SimpleQueue()
+            for task in tasks:
+                left.put(task)
+            happenings: SimpleQueue[Happening | BaseException] = SimpleQueue()
+            for _ in range(min(self.jobs, len(tasks))):
+                worker = Isolated()
+                thread = threading.Thread(target=_work, args=(worker, left, files, happenings.put))
+                stack.callback(thread.join)
+                stack.callback(worker.end)
+                thread.start()
+            stack.callback(_emptied, left)
+            finished = 0
+            while finished < len(tasks):
+                happening = happenings.get()
+                if isinstance(happening, BaseException):
+                    raise happening
+                finished += isinstance(happening, Finished)
+                yield happening
 
 
-class _Running:
-    """The tasks that run, each in a thread of its own that waits for its process."""
+def _work(
+    worker: Isolated,
+    left: SimpleQueue[Task],
+    files: Mapping[str, Path],
+    tell: Callable[[Happening | BaseException], None],
+) -> None:
+    """Run one task after the other, in a thread of its own; an error of this host's is told, too."""
+    try:
+        with worker:
+            while True:
+                task = left.get_nowait()
+                tell(Started(task))
+                tell(Finished(worker.run(task, files)))
+    except Empty:
+        pass
+    except BaseException as error:  # it is raised again where somebody waits for it
+        tell(error)
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        self._files = files
-        self._lock = threading.Lock()
-        self._processes: set[Isolated] = set()
-        self._over = False
-        self.happenings: SimpleQueue[Happening | BaseException] = SimpleQueue()
 
-    def run(self, task: Task) -> None:
-        """Run `task` and tell of its start and its end; an error of this host's is told, too."""
-        try:
-            with self._lock:
-                if self._over:
-                    return
-                process = Isolated(task, self._files)
-                self._processes.add(process)
-            self.happenings.put(Started(task))
-            with process:
-                result = process.result()
-            with self._lock:
-                self._processes.remove(process)
-            self.happenings.put(Finished(result))
-        except BaseException as error:
-            self.happenings.put(error)
-
-    def end(self) -> None:
-        """End all that runs; nothing starts any more."""
-        with self._lock:
-            self._over = True
-            for process in self._processes:
-                process.end()
+def _emptied(left: SimpleQueue[Task]) -> None:
+    """Take out what has not started."""
+    with suppress(Empty):
+        while True:
+            left.get_nowait()
