@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from build_docs import DOCS
 from pvefi.efi.profiles import PROFILES, Profile
 from pvefi.errors import UsageError
 from pvefi.layout import Guid
-from pvefi.profile_file import find_profile, profile_from_text, profile_to_json
+from pvefi.profile_file import find_profile, profile_from_text, profile_to_json, profile_to_text
 from pvefi.report.json_node import Node
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.status import EfiStatus
@@ -56,7 +57,10 @@ def test_a_name_stands_for_a_profile_of_pvefi_s() -> None:
 
 
 def test_a_profile_travels_as_text() -> None:
-    assert profile_from_text(json.dumps(document())).services == SMALL.services
+    for profile in (SMALL, PROFILES["linux"]):
+        assert profile_from_text(profile_to_text(profile)).services == profile.services
+    assert profile_to_text(PROFILES["linux"]) == "linux"
+    assert profile_to_text(replace(SMALL, name="linux")) != "linux"
 
 
 def test_purpose_and_refusals_may_be_left_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ docs/profile-format.md describes it. Files come from anywhere: each defect is on
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,14 @@ from pvefi.spec.uefi.guids import GUID_NAMES, guid_name
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.values import Json
 
-__all__ = ["SCHEMA", "find_profile", "profile_from_json", "profile_from_text", "profile_to_json"]
+__all__ = [
+    "SCHEMA",
+    "find_profile",
+    "profile_from_json",
+    "profile_from_text",
+    "profile_to_json",
+    "profile_to_text",
+]
 
 SCHEMA, _VERSION = "pvefi/profile", 1
 _FIELDS = ("schema", "version", "name", "purpose", "stays", "services", "protocols", "refusals", "evidence")
@@ -45,6 +53,13 @@ def profile_from_text(text: str, where: str = "the profile") -> Profile:
     if text in PROFILES:
         return PROFILES[text]
     return profile_from_json(parse_json(text.encode("utf-8", "surrogatepass"), where, _WAY_OUT))
+
+
+def profile_to_text(profile: Profile) -> str:
+    """Return what `profile_from_text` takes: the name of a profile of pvefi's, or else JSON."""
+    if PROFILES.get(profile.name) == profile:
+        return profile.name
+    return json.dumps(profile_to_json(profile))
 
 
 def profile_from_json(node: Node) -> Profile:
