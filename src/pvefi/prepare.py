@@ -20,7 +20,15 @@ from pvefi.machines import ForeignBoot, ForeignWay, Machine
 from pvefi.spec.uefi import guids
 from pvefi.verdict import BootResult, Goal, Outcome, Verdict
 
-__all__ = ["BootOptions", "PreparedBoot", "not_started", "prepare", "prepare_all", "prepare_foreign"]
+__all__ = [
+    "BootOptions",
+    "PreparedBoot",
+    "not_started",
+    "prepare",
+    "prepare_all",
+    "prepare_foreign",
+    "ways_into",
+]
 
 _COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
 
@@ -122,12 +130,9 @@ def _entry_of(way: ForeignWay) -> EntryKind:
 def _prepared_foreign(
     options: BootOptions, way: ForeignWay, image: Image, data: bytes, initrd: memoryview | None
 ) -> PreparedBoot:
-    kind = _entry_of(way)
-    if not any(entry.kind is kind for entry in image.entries) or (
-        way is ForeignWay.OVMF and not image.bzimage
-    ):
+    if not _boots(image, way):
         raise UsageError(
-            f"{image.path}: expected a kernel with the entry {kind.value} for {way}, "
+            f"{image.path}: expected a kernel with the entry {_entry_of(way).value} for {way}, "
             f"found {image.kind}, entries: {_entries(image)}",
             "pvefi inspect tells more",
         )
@@ -188,12 +193,12 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
     ways = [
         way
         for way in (ForeignWay.XEN_PVH, ForeignWay.XEN_PV)
-        if options.machine.name == "xen" and any(entry.kind is _entry_of(way) for entry in image.entries)
+        if options.machine.name == "xen" and _boots(image, way)
     ]
     found = [
         entry
         for entry in ENTRIES.values()
-        if image.entry(entry.kind, entry.bits) and _runs(image, entry) and _profile_does(options, entry)
+        if _enters(image, entry) and _profile_does(options, entry)
         if not (ways and entry.kind is EntryKind.PVH)
     ]
     if not found and not ways:
@@ -259,6 +264,25 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
     request = EntryRequest(image, data, _command_line(options, image), boot_info, _place_on_volume(options))
     entry.check(request)
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
+
+
+def ways_into(image: Image) -> tuple[str, ...]:
+    """Return every way into `image`: pvefi's entries in the order of ENTRIES, then who else can boot it.
+
+    Whether the machine and the profile are fit for a way is not asked here.
+    """
+    ours = [name for name, entry in ENTRIES.items() if _enters(image, entry)]
+    return (*ours, *(way.value for way in ForeignWay if _boots(image, way)))
+
+
+def _enters(image: Image, entry: Entry) -> bool:
+    return image.entry(entry.kind, entry.bits) is not None and _runs(image, entry)
+
+
+def _boots(image: Image, way: ForeignWay) -> bool:
+    """Whether somebody else can boot the image; QEMU gives OVMF only what has Linux's setup header."""
+    has_it = image.entry(_entry_of(way)) is not None
+    return has_it and (way is not ForeignWay.OVMF or image.bzimage is not None)
 
 
 def _profile_does(options: BootOptions, entry: Entry) -> bool:
