@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,7 +50,7 @@ class ClusterEngine:
         """How many threads the workers have, when it was last known; 0 before that."""
         return self._threads
 
-    def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Iterator[Happening]:
+    def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Generator[Happening, None, None]:
         """Run `tasks`; see Engine. MachineError when the scheduler cannot be reached, or is gone."""
         happened: queue.SimpleQueue[Happening | Exception | None] = queue.SimpleQueue()
         with _quiet(), self._speaking(tasks, files, happened):

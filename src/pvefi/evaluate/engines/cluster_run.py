@@ -164,7 +164,7 @@ class ClusterRun:
         if (place := self._places.get(key)) is not None:
             self._happen(Lost(self._tasks[key], f"the worker {place} is gone"))
         self._places[key] = worker
-        self._happen(Started(self._tasks[key]))
+        self._happen(Started(self._tasks[key], worker))
 
     async def _look(self, client: Client) -> None:
         """See which workers there are, and whether those that are new can be used."""

@@ -7,17 +7,19 @@ stand in a folder of the worker's own, which Dask removes with the worker; each 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pvefi import __version__
-from pvefi.evaluate.isolated import run_isolated
+from pvefi.evaluate.isolated import Isolated
 from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult, task_from_json
 from pvefi.report.json_node import Node
 
@@ -30,6 +32,7 @@ _ROOM = 4 << 30  # bytes of files that a worker keeps; those not used for longes
 _FILE_SECONDS = 60.0
 """How long a task waits for its files: a worker that has just come gets them within a second or two."""
 _LOOK_SECONDS = 0.1
+_WATCH_SECONDS = 0.5
 
 
 def greeting() -> str:
@@ -71,7 +74,8 @@ def keep_piece(file: FileRef, run: str, offset: int, piece: bytes, dask_worker: 
 def run_task(words: str, topic: str, key: str) -> str:
     """Run the task that `words` are the JSON of, in a process of its own, and return its result as JSON.
 
-    That it starts is told as an event of `topic`, with the `key` by which the cluster knows it.
+    That it starts is told as an event of `topic`, with the `key` by which the cluster knows it. When nobody
+    waits for it any more, because it was cancelled or the client is gone, it ends.
     """
     from distributed import get_worker
 
@@ -87,7 +91,29 @@ def run_task(words: str, topic: str, key: str) -> str:
             why = f"{file.name}: did not reach the worker {worker.address} within {_FILE_SECONDS:.0f} s"
             return json.dumps(_without_boot(task, why, worker.address).to_json())
         paths[file.sha256] = path
-    return json.dumps(run_isolated(task, paths).to_json())
+    with Isolated() as isolated, _ended_when_cancelled(worker, key, isolated):
+        return json.dumps(isolated.run(task, paths).to_json())
+
+
+@contextlib.contextmanager
+def _ended_when_cancelled(worker: Worker, key: str, isolated: Isolated) -> Iterator[None]:
+    """End what runs when the scheduler takes the task back: Dask itself cannot end a thread."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_WATCH_SECONDS):
+            state = worker.state.tasks.get(key)
+            if state is None or state.state == "cancelled":
+                isolated.end()
+                return
+
+    thread = threading.Thread(target=watch, name="pvefi-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _folder_of(worker: Worker | None) -> Path:
