@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pvefi.cli.streams import one_line
-from pvefi.evaluate.engines.engine import Finished, Happening, Lost, Started
+from pvefi.evaluate.engines.engine import Finished, Happening, Lost, Notice, Started
 from pvefi.evaluate.outcome import Ending, ending
 from pvefi.evaluate.task import Task, TaskResult
 
@@ -69,6 +69,8 @@ class Shown:
             case Lost(task=task, why=why):
                 self._running.pop(task.id, None)
                 self.notice(f"{task.label} runs again: {why}")
+            case Notice(text=notice):
+                self.notice(notice)
         names = list(self._running.values())
         more = f" and {len(names) - _RUNNING_AT_MOST} more" if len(names) > _RUNNING_AT_MOST else ""
         text = escape(one_line(", ".join(names[:_RUNNING_AT_MOST]) + more))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.intervention import parse_fault
 from pvefi.entries import ENTRIES
 from pvefi.errors import ImageError, MachineError, UsageError
 from pvefi.evaluate.console import ConsoleText
@@ -97,6 +98,7 @@ def _prepared(task: Task, files: Mapping[str, Path], initrd: Path | None) -> Pre
         timeout=task.timeout,
         goal=_goal(task, machine),
         restarts=False,  # a guest that resets has not reached what it was to
+        faults=tuple(parse_fault(text) for text in task.faults),
     )
     return prepare(options) if foreign is None else prepare_foreign(options, foreign)
 
@@ -120,8 +122,8 @@ def _machine(task: Task, foreign: ForeignWay | None) -> Machine:
     try:
         machine_type = MachineType(said["machine_type"]) if said.get("machine_type") else None
     except ValueError as error:
-        known = ", ".join(kind.value for kind in MachineType)
-        raise UsageError(f"expected one of QEMU's machine types {known}, found {error}") from error
+        known, found = ", ".join(kind.value for kind in MachineType), said["machine_type"]
+        raise UsageError(f"expected one of QEMU's machine types {known}, found {found!r:.40}") from error
     wish = QemuWish(
         program=said.get("program"),
         machine_type=machine_type,
