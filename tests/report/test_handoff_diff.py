@@ -86,7 +86,7 @@ def test_the_path_is_compared_with_its_meaning() -> None:
     assert names(diff) == ["path: decompressor"]
     found = row(diff, "decompressor")
     assert found.values == ("bypassed", "entered")
-    assert "the decompressor in the image" in found.meaning
+    assert "the decompressor in the image" in found.explained
 
 
 def test_kaslr_is_marked_where_the_code_is_the_same() -> None:
@@ -115,7 +115,7 @@ def test_registers_that_point_into_the_kernel_are_equal_by_their_offset() -> Non
     diff = compare(a, b)
     assert row(diff, "r11").moved == "kernel+0x2000 in both"
     assert row(diff, "r12").moved == ""
-    assert row(diff, "r12").meaning == "A: kernel+0x2000; B: kernel+0x3000"
+    assert row(diff, "r12").explained == "A: kernel+0x2000; B: kernel+0x3000"
 
 
 def test_virtual_addresses_are_equal_as_linked() -> None:
@@ -127,13 +127,13 @@ def test_virtual_addresses_are_equal_as_linked() -> None:
 
 def test_a_register_that_no_protocol_sets_says_so() -> None:
     found = row(compare(SAME, registers(r9=5)), "r9")
-    assert (found.meaning, found.moved) == ("left over, boot.rst demands nothing", "")
+    assert (found.explained, found.moved) == ("left over, boot.rst demands nothing", "")
 
 
 def test_flags_are_named_that_one_side_has() -> None:
     diff = compare(registers(rflags=0x6, cr0=0x80010033), registers(rflags=0x12, cr0=0x80000033))
-    assert row(diff, "rflags").meaning == "flags; A has PF, B has AF"
-    assert row(diff, "cr0").meaning == "paging and protection; A has WP"
+    assert row(diff, "rflags").explained == "flags; A has PF, B has AF"
+    assert row(diff, "cr0").explained == "paging and protection; A has WP"
 
 
 def test_a_register_that_one_side_lacks_is_not_told() -> None:
@@ -146,8 +146,8 @@ def test_boot_params_are_told_by_name_purpose_and_meaning() -> None:
     diff = compare(SAME, {"boot_params": boot_params(xloadflags=flags, setup_sects=0).pack()})
     assert names(diff) == ["boot_params: hdr.setup_sects", "boot_params: hdr.xloadflags"]
     found = row(diff, "hdr.xloadflags")
-    assert found.meaning == "what the kernel can; A has XLF_EFI_HANDOVER_64; B has XLF_5LEVEL"
-    assert row(diff, "hdr.setup_sects").meaning.endswith("A: 20 KiB with the boot sector")
+    assert found.explained == "what the kernel can; A has XLF_EFI_HANDOVER_64; B has XLF_5LEVEL"
+    assert row(diff, "hdr.setup_sects").explained.endswith("A: 20 KiB with the boot sector")
 
 
 def test_addresses_in_boot_params_are_marked_unless_one_is_null() -> None:
@@ -244,9 +244,9 @@ def test_an_e820_type_that_differs_is_an_interval() -> None:
     diff = compare(SAME, {"boot_params": boot_params(other).pack()})
     found = row(diff, "001f000000-001f00ffff")
     assert found.texts == ("reserved", "usable")
-    assert found.meaning == "64 KiB"
+    assert found.explained == "64 KiB"
     by_type = [one for one in diff.differences if one.section == "e820 by type"]
-    assert [(one.name, one.meaning) for one in by_type] == [
+    assert [(one.name, one.explained) for one in by_type] == [
         ("reserved", "bytes; A has 64 KiB more"),
         ("usable", "bytes; B has 64 KiB more"),
     ]
@@ -274,8 +274,8 @@ def test_a_kernel_elsewhere_is_marked_in_the_efi_map() -> None:
         ("EfiLoaderCode", "EfiConventionalMemory"),
         ("EfiConventionalMemory", "EfiLoaderCode"),
     ]
-    assert found[0].meaning == "16 MiB; A: kernel"
-    assert found[1].meaning == "16 MiB; B: kernel"
+    assert found[0].explained == "16 MiB; A: kernel"
+    assert found[1].explained == "16 MiB; B: kernel"
     assert not [one for one in diff.differences if one.section == "EFI memory map by type"]
 
 
@@ -285,7 +285,7 @@ def test_memory_of_another_type_is_not_moved() -> None:
     diff = compare(SAME, {"memory_map": other})
     (found,) = [one for one in diff.differences if one.section == "EFI memory map"]
     assert found.moved == ""
-    assert "PVEFI_HYPERVISOR_INFORMATION" in found.meaning
+    assert "PVEFI_HYPERVISOR_INFORMATION" in found.explained
 
 
 def test_attributes_are_told_where_the_types_are_the_same() -> None:

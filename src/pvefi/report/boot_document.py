@@ -13,6 +13,7 @@ from pvefi.report import boots as several
 from pvefi.report.boot import SCHEMA, VERSION
 from pvefi.report.json_node import Node, load_json
 from pvefi.spec.linux.boot_params import BootParams
+from pvefi.spec.linux.setup_data import SetupDataType
 from pvefi.spec.uefi.memory import MemoryDescriptor, MemoryType
 from pvefi.trace.values import Json
 from pvefi.verdict import SegmentMapping
@@ -59,7 +60,10 @@ class InitrdDocument:
 
 @dataclass(frozen=True)
 class HandoffDocument:
-    """What the kernel proper was given; `path` has the facts of the path by their names in the document."""
+    """What the kernel proper was given; `path` has the facts of the path by their names in the document.
+
+    `setup_data` are the types of that list's nodes, in their order.
+    """
 
     path: Mapping[str, str | int]
     proof: ProofDocument
@@ -71,6 +75,7 @@ class HandoffDocument:
     boot_params_address: int
     boot_params: BootParams
     mapping: tuple[SegmentMapping, ...] = ()
+    setup_data: tuple[SetupDataType, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,10 @@ def _handoff(node: Node) -> HandoffDocument:
         boot_params_address=node.member("boot_params_address").word(),
         boot_params=_boot_params(node.member("boot_params").member("bytes")),
         mapping=_mapping(node.member("mapping")),
+        setup_data=tuple(
+            SetupDataType(one.member("type").member("value").word())
+            for one in node.member("setup_data").elements()
+        ),
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pvefi.report.boot_document import HandoffDocument
 from pvefi.report.boot_params import Field, FieldValue, boot_params_fields, value_text
@@ -31,12 +32,13 @@ def boot_params_rows(a: HandoffDocument, b: HandoffDocument, places: Places) -> 
             continue
         fields = sides[0][name], sides[1][name]
         values = _value(name, sides[0]), _value(name, sides[1])
-        meaning = "; ".join(part for part in (purpose_of(name), _told(*fields)) if part)
+        meaning, apart = purpose_of(name), _told(*fields)
         one, two = values
         if name in PLACES and isinstance(one, int) and isinstance(two, int):
-            yield address_row(_SECTION, name, (one, two), places, meaning, moved=ELSEWHERE)
+            row = address_row(_SECTION, name, (one, two), places, meaning, moved=ELSEWHERE)
+            yield replace(row, apart="; ".join(part for part in (apart, row.apart) if part))
         else:
-            yield Row(_SECTION, name, (_json(one), _json(two)), _texts(one, two), meaning)
+            yield Row(_SECTION, name, (_json(one), _json(two)), _texts(one, two), meaning, apart=apart)
 
 
 def _value(name: str, fields: Mapping[str, Field]) -> FieldValue:

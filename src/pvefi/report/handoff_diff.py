@@ -21,6 +21,7 @@ from pvefi.report.handoff_rows import (
     path_rows,
     proof_rows,
     register_rows,
+    setup_data_rows,
     table_rows,
 )
 from pvefi.trace.spelling import escaped
@@ -66,6 +67,7 @@ def diff_boots(a: BootDocument, b: BootDocument) -> HandoffDiff:
         register_rows,
         given_rows,
         boot_params_rows,
+        setup_data_rows,
         e820_rows,
         efi_map_rows,
         table_rows,

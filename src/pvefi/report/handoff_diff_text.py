@@ -68,7 +68,7 @@ def _section(title: str, rows: list[Row]) -> Iterator[Text]:
         Contrast(
             escaped(row.name),
             *row.texts,
-            "; ".join(part for part in (row.meaning, row.moved) if part and part != ELSEWHERE),
+            "; ".join(part for part in (row.explained, row.moved) if part and part != ELSEWHERE),
             _MOVED if row.moved else " ",
         )
         for row in rows
@@ -100,7 +100,7 @@ def diff_to_json(diff: HandoffDiff) -> dict[str, Json]:
                 "name": row.name,
                 "a": row.values[0],
                 "b": row.values[1],
-                "meaning": row.meaning,
+                "meaning": row.explained,
                 "moved": row.moved or None,
             }
             for row in diff.differences

@@ -98,7 +98,7 @@ def _interval_row(
         (names or label in free) and all(_alike(name, places) for name in names)
         for names, label in zip(inside, (one.a, one.b), strict=True)
     )
-    return replace(row, meaning="; ".join([meaning, *told]), moved=ELSEWHERE if moved else "")
+    return replace(row, apart="; ".join(told), moved=ELSEWHERE if moved else "")
 
 
 def _alike(name: str, places: Places) -> bool:
@@ -154,5 +154,5 @@ def _totals(section: str, a: Sequence[_Entry], b: Sequence[_Entry]) -> Iterator[
     for kind in sums[0] | sums[1]:
         one, two = sums[0][kind], sums[1][kind]
         more = "B" if two > one else "A"
-        meaning = f"bytes; {more} has {size_text(abs(two - one))} more"
-        yield Row(f"{section} by type", kind, (one, two), (f"{one:,}", f"{two:,}"), meaning)
+        apart = f"{more} has {size_text(abs(two - one))} more"
+        yield Row(f"{section} by type", kind, (one, two), (f"{one:,}", f"{two:,}"), "bytes", apart=apart)

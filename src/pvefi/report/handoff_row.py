@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pvefi.report.handoff_places import Surroundings
 from pvefi.trace.values import Json
 
-__all__ = ["ELSEWHERE", "Places", "Row", "address_row", "number_row"]
+__all__ = ["ELSEWHERE", "LEFT_OVER", "Places", "Row", "address_row", "number_row"]
 
 ELSEWHERE = "allocated elsewhere"
+LEFT_OVER = "left over, boot.rst demands nothing"
 
 Places = tuple[Surroundings, Surroundings]
 """What stands where in A and in B."""
@@ -20,7 +21,8 @@ Places = tuple[Surroundings, Surroundings]
 class Row:
     """One field: A's and B's value for programs and for people, and what it means.
 
-    `moved` is not empty where both have the same thing at another address, and says why.
+    `moved` is not empty where both have the same thing at another address, and says why. `apart` is what is
+    known of both values, which it calls A and B.
     """
 
     section: str
@@ -29,6 +31,12 @@ class Row:
     texts: tuple[str, str]
     meaning: str = ""
     moved: str = ""
+    apart: str = ""
+
+    @property
+    def explained(self) -> str:
+        """What the field means, and what is known of both values."""
+        return "; ".join(part for part in (self.meaning, self.apart) if part)
 
     @property
     def equal(self) -> bool:
@@ -43,11 +51,12 @@ def number_row(
     meaning: str = "",
     *,
     moved: str = "",
+    apart: str = "",
     absent: str = "not told",
 ) -> Row:
     """Return the row of a number, in hexadecimal."""
     texts = [absent if value is None else f"{value:#x}" for value in values]
-    return Row(section, name, values, (texts[0], texts[1]), meaning, moved)
+    return Row(section, name, values, (texts[0], texts[1]), meaning, moved, apart)
 
 
 def address_row(
@@ -65,11 +74,11 @@ def address_row(
     `moved` is why the address may be another one; without it, what stands there tells.
     """
     roles = [side.role(value or 0) for side, value in zip(places, values, strict=True)]
-    told = [meaning] if meaning else []
+    apart = ""
     if not all(values):
         moved = ""
     elif roles[0] and roles[0] == roles[1]:
         moved = moved or f"{roles[0]} in both"
     elif not moved and values[0] != values[1]:
-        told += [f"{side}: {role}" for side, role in zip("AB", roles, strict=True) if role]
-    return number_row(section, name, values, "; ".join(told), moved=moved, absent=absent)
+        apart = "; ".join(f"{side}: {role}" for side, role in zip("AB", roles, strict=True) if role)
+    return number_row(section, name, values, meaning, moved=moved, apart=apart, absent=absent)

@@ -9,15 +9,23 @@ from types import MappingProxyType
 
 from pvefi.layout import Guid
 from pvefi.report.boot_document import HandoffDocument, InitrdDocument, ProofDocument
-from pvefi.report.handoff_row import ELSEWHERE, Places, Row, address_row, number_row
+from pvefi.report.handoff_row import ELSEWHERE, LEFT_OVER, Places, Row, address_row, number_row
 from pvefi.report.mapping import rights_text
 from pvefi.report.registers import bit_names
 from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.guids import guid_name
-from pvefi.trace.spelling import escaped
+from pvefi.trace.spelling import escaped, spell
 from pvefi.trace.values import Json
 
-__all__ = ["given_rows", "mapping_rows", "path_rows", "proof_rows", "register_rows", "table_rows"]
+__all__ = [
+    "given_rows",
+    "mapping_rows",
+    "path_rows",
+    "proof_rows",
+    "register_rows",
+    "setup_data_rows",
+    "table_rows",
+]
 
 _KASLR = "KASLR"
 _TABLES = "configuration tables"
@@ -47,7 +55,6 @@ _REGISTER_MEANINGS: Mapping[str, str] = MappingProxyType(
         "efer": "long mode",
     }
 )
-_LEFT_OVER = "left over, boot.rst demands nothing"
 _TABLE_MEANINGS: Mapping[Guid, str] = MappingProxyType(
     {
         guids.ACPI_20_TABLE: "ACPI root pointer, revision 2",
@@ -120,16 +127,24 @@ def mapping_rows(a: HandoffDocument, b: HandoffDocument, _places: Places) -> Ite
         yield Row("mapping", f"segment {at}", (texts[0], texts[1]), (texts[0], texts[1]), meaning)
 
 
+def setup_data_rows(a: HandoffDocument, b: HandoffDocument, _places: Places) -> Iterator[Row]:
+    """Yield which nodes the setup_data list has."""
+    texts = [" ".join(spell(one) for one in side.setup_data) or "none" for side in (a, b)]
+    values: list[Json] = [[int(one) for one in side.setup_data] for side in (a, b)]
+    meaning = "types of the nodes that extend boot_params"
+    yield Row("setup_data", "nodes", (values[0], values[1]), (texts[0], texts[1]), meaning)
+
+
 def register_rows(a: HandoffDocument, b: HandoffDocument, places: Places) -> Iterator[Row]:
     """Yield the registers; those that consist of bits name the bits that one side has."""
     for name in dict.fromkeys([*a.registers, *b.registers]):
         values = a.registers.get(name), b.registers.get(name)
         meaning = _REGISTER_MEANINGS.get(name, "")
         if bits := _bit_differences(name, *values):
-            yield number_row("registers", name, values, f"{meaning}; {bits}" if meaning else bits)
+            yield number_row("registers", name, values, meaning, apart=bits)
             continue
         row = address_row("registers", name, values, places, meaning)
-        yield row if row.meaning or row.moved else replace(row, meaning=_LEFT_OVER)
+        yield row if row.explained or row.moved else replace(row, meaning=LEFT_OVER)
 
 
 def _bit_differences(name: str, a: int | None, b: int | None) -> str:
