@@ -35,6 +35,7 @@ from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
 from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.prepare import BootOptions, PreparedBoot, prepare, prepare_foreign
+from pvefi.probe.witness import read_witness, witness_initrd
 from pvefi.report.boot import to_json
 from pvefi.report.json_node import Node
 from pvefi.trace.jsonl import event_to_json
@@ -46,6 +47,8 @@ __all__ = ["main", "run_task", "serve"]
 _OWN_INITRD = (TaskKind.USERSPACE, TaskKind.FACTS, TaskKind.COUNT)
 """What needs a first process, and takes pvefi's own where none is given."""
 _OWN_NAME = "pvefi's own first process"
+_TELLS = "console={console} quiet panic=-1"
+"""Where that process is to tell what it finds, the kernel's log too; on the console that would cost most."""
 
 
 def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
@@ -57,6 +60,7 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
         return _failed(task, Problem.MACHINE, str(error), console)
     except (UsageError, ImageError) as error:
         return _failed(task, Problem.INPUT, str(error), console)
+    witness = read_witness(bytes(console.serial_bytes))
     return TaskResult(
         task=task,
         problem=Problem.NONE,
@@ -64,8 +68,8 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
         boot=_document(task, result),
         calls=tuple(event_to_json(call) for call in result.calls),
         console=console.text(),
-        files={},
-        counter=None,
+        files=witness.files if witness is not None else {},
+        counter=witness.counter if witness is not None else None,
         peak_memory=_peak_memory(),
         worker=_worker(),
     )
@@ -91,7 +95,7 @@ def _prepared(task: Task, files: Mapping[str, Path], initrd: Path | None) -> Pre
         entry="efi" if foreign else task.entry,
         profile=task.profile,
         initrd=initrd,
-        command_line=task.command_line,
+        command_line=_command_line(task, machine),
         memory_size=task.memory_size,
         seed=task.seed,
         count=task.machine == "embedded" and task.repetition == 0,
@@ -101,6 +105,13 @@ def _prepared(task: Task, files: Mapping[str, Path], initrd: Path | None) -> Pre
         faults=tuple(parse_fault(text) for text in task.faults),
     )
     return prepare(options) if foreign is None else prepare_foreign(options, foreign)
+
+
+def _command_line(task: Task, machine: Machine) -> str | None:
+    """Return the user's, and behind it what pvefi's own first process needs where it is all about that."""
+    if task.kind in (TaskKind.FACTS, TaskKind.COUNT):
+        return f"{task.command_line or ''} {_TELLS.format(console=machine.console)}".lstrip()
+    return task.command_line
 
 
 def _goal(task: Task, machine: Machine) -> Goal:
@@ -151,7 +162,7 @@ def _changed(file: FileRef) -> UsageError:
 def _initrd(task: Task, files: Mapping[str, Path]) -> Path | None:
     """Return the path of a copy of the initrd, which nobody can change any more; None for no initrd."""
     if task.initrd is None:
-        return None
+        return _memory_file(witness_initrd()) if task.kind in _OWN_INITRD else None
     data = read_file(
         _path(task.initrd, files),
         "an initial ramdisk",
