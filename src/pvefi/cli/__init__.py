@@ -36,6 +36,7 @@ VERBS: Mapping[str, str] = {
     "evaluate": "Boot images through every entry on every machine, and report what differs.",
     "trace": "Read the trace that a boot has written.",
     "vars": "Read and change a file of EFI variables, OVMF's among them.",
+    "inject": "Have every service call of a boot fail, and say what comes of it.",
     "doctor": "Say which machines work here, and what to install for the rest.",
 }
 

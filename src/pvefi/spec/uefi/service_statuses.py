@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from pvefi.spec.uefi.status import EfiStatus
 
-__all__ = ["SERVICE_STATUSES"]
+__all__ = ["AT_RUNTIME_ALONE", "SERVICE_STATUSES"]
 
 _FILE = "EFI_FILE_PROTOCOL"
 _INPUT, _OUTPUT = "EFI_SIMPLE_TEXT_INPUT_PROTOCOL", "EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL"
@@ -136,3 +136,11 @@ SERVICE_STATUSES: Mapping[str, tuple[EfiStatus, ...]] = MappingProxyType(
     {service: tuple(EfiStatus[name] for name in names.split()) for service, names in _TABLES.items()}
 )
 """Every service and protocol function by the specification's name, in the order of the sections."""
+
+AT_RUNTIME_ALONE: Mapping[str, tuple[EfiStatus, ...]] = MappingProxyType(
+    {
+        "GetVariable": (EfiStatus.UNSUPPORTED,),  # §8.2.1
+        "GetNextVariableName": (EfiStatus.UNSUPPORTED,),  # §8.2.2
+    }
+)
+"""Statuses that a service may give only after ExitBootServices()."""
