@@ -77,6 +77,10 @@ class Shown:
         failed = f"[red]{self._failed} failed[/red]" if self._failed else ""
         self._progress.update(self._line, description=text, failed=failed)
 
+    def phase(self, text: str) -> None:
+        """Show what is done now besides running boots."""
+        self._progress.update(self._line, description=text)
+
     def notice(self, text: str) -> None:
         """Say something that the user should know."""
         line = f"pvefi: {one_line(text)}"
