@@ -36,6 +36,7 @@ from pvefi.machines.qemu.command import MachineType
 from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.prepare import BootOptions, PreparedBoot, prepare, prepare_foreign
 from pvefi.probe.witness import read_witness, witness_initrd
+from pvefi.profile_file import profile_from_text
 from pvefi.report.boot import to_json
 from pvefi.report.json_node import Node
 from pvefi.trace.jsonl import event_to_json
@@ -94,7 +95,7 @@ def _prepared(task: Task, files: Mapping[str, Path], initrd: Path | None) -> Pre
         image=_path(task.image, files),
         machine=machine,
         entry="efi" if foreign else task.entry,
-        profile=task.profile,
+        profile=profile_from_text(task.profile),
         initrd=initrd,
         command_line=_command_line(task, machine),
         memory_size=task.memory_size,
