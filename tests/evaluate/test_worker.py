@@ -16,7 +16,7 @@ def test_a_real_kernel_is_taken_to_its_hand_off_and_counted(corpus: RealFiles) -
     task = task_of(kernel, "pvh")
     result = run_task(task, {task.image.sha256: kernel})
     assert (result.problem, result.why) == (Problem.NONE, "")
-    boot = Node(result.boot, "boot")
+    boot = Node(dict(result.boot), "boot")
     assert boot.member("verdict").member("outcome").text() == "hand-off"
     assert boot.member("instructions").number() > 1000
     assert boot.member("image").member("path").text() == kernel.name
@@ -43,7 +43,7 @@ def test_a_fault_of_the_guest_is_a_result(tmp_path: Path) -> None:
     task = task_of(path)
     result = run_task(task, {task.image.sha256: path})
     assert result.problem is Problem.NONE
-    assert Node(result.boot, "boot").member("verdict").member("outcome").text() == "faulted"
+    assert Node(dict(result.boot), "boot").member("verdict").member("outcome").text() == "faulted"
 
 
 def test_an_image_that_changed_since_is_not_booted(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_users_initrd_is_what_the_kernel_is_given(corpus: RealFiles, tmp_pat
     task = task_of(kernel, "pvh", initrd=file_of(initrd))
     result = run_task(task, {task.image.sha256: kernel, file_of(initrd).sha256: initrd})
     assert result.boot["initrd"] == "initrd"
-    given = Node(result.boot, "boot").member("handoff").member("initrd")
+    given = Node(dict(result.boot), "boot").member("handoff").member("initrd")
     assert given.member("sha256").text() == file_of(initrd).sha256
 
 
