@@ -9,7 +9,6 @@ from pvefi.evaluate.analysis.argument_evidence import (
     Finding,
     Point,
     Speaks,
-    counted,
     listed,
     unmeasured,
 )
@@ -29,7 +28,7 @@ def _legacy(evidence: Evidence) -> Finding:
     have = [kernel.name for kernel in evidence.kernels if "xen-pv" in kernel.image.entries]
     booted = [kernel.name for kernel, _ in evidence.by("xen-pv")]
     shows = (
-        f"{len(have)} of {counted(len(evidence.kernels), 'kernel')} still have the Xen PV entry"
+        f"Kernels that still have the Xen PV entry: {len(have)} of {len(evidence.kernels)}"
         + (f": {listed(have)}" if have else "")
         + f". Booted by it in this run: {listed(booted) or 'none'}."
     )
