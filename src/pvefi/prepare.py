@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.efi.intervention import Fault
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import PROFILES, Profile
 from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
 from pvefi.errors import UsageError
@@ -52,7 +52,7 @@ class BootOptions:
     machine: Machine
     entry: str = "efi"
     boot_info: BootInfo | None = None
-    profile: str = "linux"
+    profile: Profile = PROFILES["linux"]
     initrd: Path | None = None
     command_line: str | None = None
     memory_size: int = 512 << 20
@@ -148,9 +148,9 @@ def _check_volume(options: BootOptions, *, by_efi: bool) -> None:
     """Refuse a volume that nobody could see; UsageError."""
     if not by_efi:
         raise UsageError(f"{options.entry} boots without EFI's file protocol: expected no --esp")
-    if guids.SIMPLE_FILE_SYSTEM_PROTOCOL not in PROFILES[options.profile].protocols:
+    if guids.SIMPLE_FILE_SYSTEM_PROTOCOL not in options.profile.protocols:
         raise UsageError(
-            f"--esp expects a profile with the file protocol, found {options.profile}", "--profile linux"
+            f"--esp expects a profile with the file protocol, found {options.profile.name}", "--profile linux"
         )
 
 
@@ -251,7 +251,7 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
     if not _profile_does(options, entry):
         raise UsageError(
             f"expected a profile whose runtime services stay for the entry {entry.kind.value}, "
-            f"found {options.profile}",
+            f"found {options.profile.name}",
             "--profile linux",
         )
     boot_info = options.boot_info or entry.boot_info[0]
@@ -286,7 +286,7 @@ def _boots(image: Image, way: ForeignWay) -> bool:
 
 
 def _profile_does(options: BootOptions, entry: Entry) -> bool:
-    return PROFILES[options.profile].stays or not entry.needs_runtime
+    return options.profile.stays or not entry.needs_runtime
 
 
 def _runs(image: Image, entry: Entry) -> bool:
@@ -331,7 +331,7 @@ def not_started(prepared: PreparedBoot, why: str) -> BootResult:
         machine=options.machine.name,
         machine_about=options.machine.about,
         entry=options.entry,
-        profile="" if prepared.foreign else options.profile,
+        profile="" if prepared.foreign else options.profile.name,
         memory_size=options.memory_size,
         cpus=options.cpus,
         command_line=prepared.request.command_line,

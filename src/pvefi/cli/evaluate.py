@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pvefi.cli.options import SECONDS, SIZE
+from pvefi.cli.options import PROFILE, SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
+from pvefi.efi.profiles import Profile
 from pvefi.errors import MachineError, UsageError
+from pvefi.profile_file import profile_to_text
 
 if TYPE_CHECKING:
     from pvefi.evaluate.engines.engine import Engine
@@ -44,7 +46,14 @@ _OVERHEAD = 256 << 20
 )
 @click.option("--memory", type=SIZE, default="512M", show_default=True, help="RAM, with K, M or G.")
 @click.option("--timeout", type=SECONDS, default=300.0, show_default=True, help="Give a boot up after it.")
-@click.option("--profile", default="linux", show_default=True, metavar="NAME", help="What of EFI is offered.")
+@click.option(
+    "--profile",
+    type=PROFILE,
+    default="linux",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What of EFI is offered.",
+)
 @click.option("--seed", type=int, metavar="N", help="Fix all randomness that guests get.")
 @click.option("--jobs", type=click.IntRange(1, 4096), metavar="N", help="How many boots run at once.")
 @click.option("--scheduler", metavar="ADDRESS", help="Run the boots on the Dask cluster of this scheduler.")
@@ -78,7 +87,7 @@ def command(
     repeat: int,
     memory: int,
     timeout: float,
-    profile: str,
+    profile: Profile,
     seed: int | None,
     jobs: int | None,
     scheduler: str | None,
@@ -110,7 +119,7 @@ def command(
         command_line=cmdline,
         repeat=repeat,
         memory_size=memory,
-        profile=profile,
+        profile=profile_to_text(profile),
         seed=seed,
         timeout=timeout,
         machine_options={name: said for name, said in options.items() if said and said != "auto"},

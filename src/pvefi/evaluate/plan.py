@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pvefi.efi.profiles import PROFILES
 from pvefi.entries import ENTRIES
 from pvefi.evaluate.run import Gap, ImageFacts
 from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind
 from pvefi.image import EntryKind
 from pvefi.machines import ForeignWay
+from pvefi.profile_file import profile_from_text
 
 __all__ = ["MACHINES", "WAYS", "Plan", "Wish", "make_plan"]
 
@@ -131,9 +131,9 @@ def _hindrance(way: str, wish: Wish, lacking: Mapping[str, str]) -> str:
     """Say why a way cannot be taken, on whatever machine; empty where it can."""
     if way in lacking:
         return lacking[way]
-    profile = PROFILES.get(wish.profile)
-    if way in ENTRIES and ENTRIES[way].needs_runtime and profile is not None and not profile.stays:
-        return f"expected a profile whose runtime services stay, found {wish.profile}"
+    profile = profile_from_text(wish.profile)
+    if way in ENTRIES and ENTRIES[way].needs_runtime and not profile.stays:
+        return f"expected a profile whose runtime services stay, found {profile.name}"
     return ""
 
 

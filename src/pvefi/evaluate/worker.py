@@ -34,6 +34,7 @@ from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
 from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.prepare import BootOptions, PreparedBoot, prepare, prepare_foreign
+from pvefi.profile_file import profile_from_text
 from pvefi.report.boot import to_json
 from pvefi.report.json_node import Node
 from pvefi.trace.jsonl import event_to_json
@@ -88,7 +89,7 @@ def _prepared(task: Task, files: Mapping[str, Path], initrd: Path | None) -> Pre
         image=_path(task.image, files),
         machine=machine,
         entry="efi" if foreign else task.entry,
-        profile=task.profile,
+        profile=profile_from_text(task.profile),
         initrd=initrd,
         command_line=task.command_line,
         memory_size=task.memory_size,
