@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.profiles import PROFILES
 from pvefi.guest.mailbox import Answer, MailboxLayout, Request
 from pvefi.guest.trampoline import Trampoline
 from pvefi.machines import ForeignWay, Hardware, Keyboard, Stop
@@ -112,7 +113,7 @@ def sample(given: argparse.Namespace) -> dict[str, object]:
         given.image,
         watched,
         entry="efi" if foreign else given.way,
-        profile=given.profile,
+        profile=PROFILES[given.profile],
         initrd=given.initrd,
         command_line=given.cmdline,
         memory_size=_MEMORY_SIZE,

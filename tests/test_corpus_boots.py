@@ -106,7 +106,7 @@ def check(case: Case, corpus: RealFiles, small_initrd: Path) -> None:
         initrd=initrd,
         command_line=command_line,
         memory_size=case.memory_size,
-        profile=case.profile,
+        profile=PROFILES[case.profile],
         entry=case.entry,
     )
     handoff = handed_off(result)
@@ -177,7 +177,7 @@ def test_setup_data_carries_what_the_configuration_table_carries(corpus: RealFil
 @pytest.fixture(scope="session")
 def minimal_boot(corpus: RealFiles) -> BootResult:
     """A boot as README tells of it: profile minimal, no initrd."""
-    return run(corpus.file("cloud", "boot/vmlinuz-*"), profile="minimal", seed=SEED)[0]
+    return run(corpus.file("cloud", "boot/vmlinuz-*"), profile=PROFILES["minimal"], seed=SEED)[0]
 
 
 def test_the_minimal_profile_serves_only_what_it_names(minimal_boot: BootResult) -> None:

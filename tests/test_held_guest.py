@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pvefi.efi.profiles import PROFILES
 from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.errors import MachineError, UsageError
 from pvefi.guest import load_trampoline
@@ -45,7 +46,7 @@ def test_a_domain_that_is_held_can_be_found_with_its_supervisor(guest: HeldGuest
     guest.hold(HELD)
     ((served, supervisor),) = served_domains(tmp_path)
     assert (served.held, supervisor) == (HELD, "4711-9")
-    assert (served.image, served.entry, served.profile) == ("/boot/vmlinuz", "efi", "linux")
+    assert (served.image, served.entry, served.profile) == ("/boot/vmlinuz", "efi", PROFILES["linux"])
     assert (tmp_path / "7" / OWNER).read_text() == '"4711-9"'
 
 

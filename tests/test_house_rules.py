@@ -31,7 +31,7 @@ LAYERS = (
     ("entries",),
     ("machines",),
     ("handoff", "judge", "mapping", "console_watch"),
-    ("report", "owner_changes", "enrollment"),
+    ("report", "owner_changes", "enrollment", "profile_file"),
     ("console_watch",),
     ("prepare", "progress", "supervisor"),
     ("boot", "held_guest", "legacy", "serve"),

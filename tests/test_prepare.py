@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pvefi.efi.profiles import PROFILES
 from pvefi.errors import ImageError, UsageError
 from pvefi.machines import ForeignWay
 from pvefi.machines.embedded import EmbeddedMachine
@@ -143,7 +144,7 @@ def test_an_image_on_the_volume_is_told_where_it_stands_there(tmp_path: Path) ->
 
 
 def test_a_volume_that_nobody_could_see_is_refused(tmp_path: Path) -> None:
-    for fields in ({"entry": "linux64"}, {"profile": "minimal"}):
+    for fields in ({"entry": "linux64"}, {"profile": PROFILES["minimal"]}):
         with pytest.raises(UsageError, match="--esp"):
             prepare(options(tmp_path, build_bzimage(), esp=tmp_path, **fields))
     with pytest.raises(UsageError, match="expected no --esp"):

@@ -12,6 +12,7 @@ import pytest
 
 from pvefi import serve
 from pvefi.boot import Observer
+from pvefi.efi.profiles import PROFILES
 from pvefi.errors import MachineError, UsageError
 from pvefi.held_guest import HeldGuest, fresh_variables
 from pvefi.machines.xen.ends import DomainEnd
@@ -40,7 +41,8 @@ class FoundDomain:
 
 
 def wish(base: Path) -> serve.ServeWish:
-    return serve.ServeWish(Path("/boot/vmlinuz"), None, "", "linux", None, False, base, "4711-9", "Xen")
+    profile = PROFILES["linux"]
+    return serve.ServeWish(Path("/boot/vmlinuz"), None, "", profile, None, False, base, "4711-9", "Xen")
 
 
 def observer() -> Observer:

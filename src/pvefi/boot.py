@@ -17,7 +17,6 @@ from pvefi.efi.firmware import Firmware
 from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.intervention import Arriving, Interventions
 from pvefi.efi.kept import Kept
-from pvefi.efi.profiles import PROFILES
 from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Steps
 from pvefi.efi.start import fetch_by_guest, read_start
@@ -125,7 +124,7 @@ def _boot(
             trampoline,
             start,
             Hypervisor(*mailbox().hypervisor(), extra=options.machine.extra_version),
-            PROFILES[options.profile],
+            options.profile,
             surroundings,
         )
         efi.restarted = progress.boots > 1
@@ -145,7 +144,7 @@ def _boot(
         if directory is not None:
             directory.close_files()
         _listen(guest, observer)
-        if not PROFILES[options.profile].stays:
+        if not options.profile.stays:
             guest.detach()
 
     def kernel_may_start(places: tuple[int, ...]) -> None:

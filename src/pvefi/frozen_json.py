@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Frozen dataclasses as JSON and back, each field checked against its annotation.
 
-For values that one process leaves for another. Numbers, text, truth values, None, tuples, enumerations by
-value, bytes in hexadecimal, and GUIDs as text; what is missing, too much or of another type is a ValueError.
+For values that one process leaves for another. Numbers, text, truth values, None, tuples, sets, enumerations
+by value, bytes in hexadecimal, and GUIDs as text; what is missing, too much or of another type is a
+ValueError.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def to_json(value: object) -> Any:
         return value.value
     if isinstance(value, tuple):
         return [to_json(one) for one in value]
+    if isinstance(value, frozenset):
+        return sorted(to_json(one) for one in value)
     if isinstance(value, bytes):
         return value.hex()
     if value is None or isinstance(value, bool | str):
@@ -51,6 +54,8 @@ def _made(kind: Any, data: object, where: str) -> Any:
         return _either(get_args(kind), data, where)
     if origin is tuple:
         return _tuple(get_args(kind), data, where)
+    if origin is frozenset:
+        return frozenset(_tuple((*get_args(kind), ...), data, where))
     if is_dataclass(kind) and kind is not Guid and isinstance(kind, type):
         return _fields(kind, data, where)
     try:

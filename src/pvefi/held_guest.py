@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pvefi.efi.profiles import Profile
 from pvefi.efi.resume import SavedEfi, read_saved
 from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.errors import MachineError, PvefiError, UsageError
@@ -56,7 +57,7 @@ class ServedDomain:
     memory_size: int
     image: str
     entry: str
-    profile: str
+    profile: Profile
     owned: bool
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.efi.intervention import Fault
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import PROFILES, Profile
 from pvefi.efi.varstore.edk2 import Edk2Store
 from pvefi.entries import ENTRIES, BootInfo, Entry, EntryRequest
 from pvefi.errors import UsageError
@@ -20,7 +20,15 @@ from pvefi.machines import ForeignBoot, ForeignWay, Machine
 from pvefi.spec.uefi import guids
 from pvefi.verdict import BootResult, Goal, Outcome, Verdict
 
-__all__ = ["BootOptions", "PreparedBoot", "not_started", "prepare", "prepare_all", "prepare_foreign"]
+__all__ = [
+    "BootOptions",
+    "PreparedBoot",
+    "not_started",
+    "prepare",
+    "prepare_all",
+    "prepare_foreign",
+    "ways_into",
+]
 
 _COMMAND_LINE_AT_MOST = 8191  # bytes that pvefi's own memory in the guest has room for; Linux x86 takes 2047
 
@@ -44,7 +52,7 @@ class BootOptions:
     machine: Machine
     entry: str = "efi"
     boot_info: BootInfo | None = None
-    profile: str = "linux"
+    profile: Profile = PROFILES["linux"]
     initrd: Path | None = None
     command_line: str | None = None
     memory_size: int = 512 << 20
@@ -122,12 +130,9 @@ def _entry_of(way: ForeignWay) -> EntryKind:
 def _prepared_foreign(
     options: BootOptions, way: ForeignWay, image: Image, data: bytes, initrd: memoryview | None
 ) -> PreparedBoot:
-    kind = _entry_of(way)
-    if not any(entry.kind is kind for entry in image.entries) or (
-        way is ForeignWay.OVMF and not image.bzimage
-    ):
+    if not _boots(image, way):
         raise UsageError(
-            f"{image.path}: expected a kernel with the entry {kind.value} for {way}, "
+            f"{image.path}: expected a kernel with the entry {_entry_of(way).value} for {way}, "
             f"found {image.kind}, entries: {_entries(image)}",
             "pvefi inspect tells more",
         )
@@ -143,9 +148,9 @@ def _check_volume(options: BootOptions, *, by_efi: bool) -> None:
     """Refuse a volume that nobody could see; UsageError."""
     if not by_efi:
         raise UsageError(f"{options.entry} boots without EFI's file protocol: expected no --esp")
-    if guids.SIMPLE_FILE_SYSTEM_PROTOCOL not in PROFILES[options.profile].protocols:
+    if guids.SIMPLE_FILE_SYSTEM_PROTOCOL not in options.profile.protocols:
         raise UsageError(
-            f"--esp expects a profile with the file protocol, found {options.profile}", "--profile linux"
+            f"--esp expects a profile with the file protocol, found {options.profile.name}", "--profile linux"
         )
 
 
@@ -188,12 +193,12 @@ def prepare_all(options: BootOptions) -> tuple[PreparedBoot, ...]:
     ways = [
         way
         for way in (ForeignWay.XEN_PVH, ForeignWay.XEN_PV)
-        if options.machine.name == "xen" and any(entry.kind is _entry_of(way) for entry in image.entries)
+        if options.machine.name == "xen" and _boots(image, way)
     ]
     found = [
         entry
         for entry in ENTRIES.values()
-        if image.entry(entry.kind, entry.bits) and _runs(image, entry) and _profile_does(options, entry)
+        if _enters(image, entry) and _profile_does(options, entry)
         if not (ways and entry.kind is EntryKind.PVH)
     ]
     if not found and not ways:
@@ -246,7 +251,7 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
     if not _profile_does(options, entry):
         raise UsageError(
             f"expected a profile whose runtime services stay for the entry {entry.kind.value}, "
-            f"found {options.profile}",
+            f"found {options.profile.name}",
             "--profile linux",
         )
     boot_info = options.boot_info or entry.boot_info[0]
@@ -261,8 +266,27 @@ def _prepared(options: BootOptions, image: Image, data: bytes, initrd: memoryvie
     return PreparedBoot(options, image, request, kernel_watch(image, data), initrd)
 
 
+def ways_into(image: Image) -> tuple[str, ...]:
+    """Return every way into `image`: pvefi's entries in the order of ENTRIES, then who else can boot it.
+
+    Whether the machine and the profile are fit for a way is not asked here.
+    """
+    ours = [name for name, entry in ENTRIES.items() if _enters(image, entry)]
+    return (*ours, *(way.value for way in ForeignWay if _boots(image, way)))
+
+
+def _enters(image: Image, entry: Entry) -> bool:
+    return image.entry(entry.kind, entry.bits) is not None and _runs(image, entry)
+
+
+def _boots(image: Image, way: ForeignWay) -> bool:
+    """Whether somebody else can boot the image; QEMU gives OVMF only what has Linux's setup header."""
+    has_it = image.entry(_entry_of(way)) is not None
+    return has_it and (way is not ForeignWay.OVMF or image.bzimage is not None)
+
+
 def _profile_does(options: BootOptions, entry: Entry) -> bool:
-    return PROFILES[options.profile].stays or not entry.needs_runtime
+    return options.profile.stays or not entry.needs_runtime
 
 
 def _runs(image: Image, entry: Entry) -> bool:
@@ -307,7 +331,7 @@ def not_started(prepared: PreparedBoot, why: str) -> BootResult:
         machine=options.machine.name,
         machine_about=options.machine.about,
         entry=options.entry,
-        profile="" if prepared.foreign else options.profile,
+        profile="" if prepared.foreign else options.profile.name,
         memory_size=options.memory_size,
         cpus=options.cpus,
         command_line=prepared.request.command_line,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.profiles import Profile
 from pvefi.errors import MachineError, PvefiError, UsageError
 from pvefi.held_guest import HeldGuest, ServedDomain, fresh_variables, open_directory, served_domain
 from pvefi.legacy import Legacy
@@ -44,7 +45,7 @@ class ServeWish:
     kernel: Path | None
     initrd: Path | None
     command_line: str
-    profile: str
+    profile: Profile
     variables: Path | None
     waits: bool
     base: Path

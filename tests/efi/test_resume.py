@@ -392,8 +392,8 @@ def test_what_is_saved_comes_back_as_it_was(left: Generations) -> None:
     [
         ({"build": "0" * 64}, "trampoline"),
         ({"build": None}, "trampoline"),
-        ({"format": 2}, "format 2"),
-        ({"profile": "none"}, "profile"),
+        ({"format": 1}, "format 1"),
+        ({"profile": "linux"}, "profile"),
         ({"seq": -1}, "seq"),
         ({"seq": 1 << 64}, "seq"),
         ({"seq": True}, "seq"),

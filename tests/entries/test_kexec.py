@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.profiles import PROFILES
 from pvefi.entries import BootInfo
 from pvefi.entries.kexec import with_linux_addresses
 from pvefi.errors import UsageError
@@ -38,7 +39,8 @@ def options(folder: Path, data: bytes, profile: str = "linux") -> BootOptions:
     path = folder / "kernel"
     path.write_bytes(data)
     machine = EmbeddedMachine()
-    return BootOptions(path, machine, entry="kexec", profile=profile, memory_size=128 * MIB, timeout=30)
+    given = PROFILES[profile]
+    return BootOptions(path, machine, entry="kexec", profile=given, memory_size=128 * MIB, timeout=30)
 
 
 def run(given: BootOptions) -> BootResult:
@@ -50,7 +52,7 @@ def test_without_services_that_stay_there_is_nothing_to_leave_to_a_second_kernel
     with pytest.raises(UsageError, match=r"whose runtime services stay for the entry kexec, found minimal"):
         prepare(given)
     assert "kexec" not in [one.options.entry for one in prepare_all(given)]
-    assert "kexec" in [one.options.entry for one in prepare_all(replace(given, profile="linux"))]
+    assert "kexec" in [one.options.entry for one in prepare_all(replace(given, profile=PROFILES["linux"]))]
 
 
 @pytest.mark.parametrize("header", [{"xloadflags": WITHOUT_KEXEC}, {"version": 0x20B}], ids=str)

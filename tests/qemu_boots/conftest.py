@@ -12,6 +12,7 @@ from types import MappingProxyType
 import pytest
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.profiles import PROFILES
 from pvefi.efi.varstore.edk2 import empty_store
 from pvefi.errors import MachineError
 from pvefi.machines import ForeignWay
@@ -167,7 +168,7 @@ class Boots:
             image,
             choose_machine("qemu", wish),
             entry="efi" if foreign else entry,
-            profile=profile,
+            profile=PROFILES[profile],
             initrd=initrd,
             command_line=arguments,
             memory_size=memory * MIB,

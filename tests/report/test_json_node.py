@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pvefi.errors import UsageError
-from pvefi.report import json_node
 from pvefi.report.json_node import Node, load_json
 
 
@@ -83,9 +82,8 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert "directory" in message(lambda: load_json(tmp_path, ""))
 
 
-def test_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_node, "_SIZE_LIMIT", 1 << 20)
+def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with path.open("wb") as file:
         file.truncate((1 << 20) + 1)
-    assert "found more than 1 MiB" in message(lambda: load_json(path, ""))
+    assert "found more than 1 MiB" in message(lambda: load_json(path, "", 1 << 20))

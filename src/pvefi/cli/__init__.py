@@ -33,6 +33,7 @@ VERBS: Mapping[str, str] = {
     "serve": "Be the EFI of domains of Xen that xl or libvirt make.",
     "inspect": "Say what an image is and which entries it has.",
     "handoff": "Compare what kernels were given at their hand-off.",
+    "evaluate": "Boot images through every entry on every machine, and report what differs.",
     "trace": "Read the trace that a boot has written.",
     "vars": "Read and change a file of EFI variables, OVMF's among them.",
     "inject": "Have every service call of a boot fail, and say what comes of it.",

@@ -15,13 +15,13 @@ from pvefi.boot import Observer, boot
 from pvefi.cli import streams
 from pvefi.cli.guest_console import GuestConsole
 from pvefi.cli.machine_options import MachineChoice, machine_options
-from pvefi.cli.options import SECONDS
+from pvefi.cli.options import PROFILE, SECONDS
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
 from pvefi.cli.supervised import under_supervisor, watched_over
 from pvefi.cli.terminal import Terminal
 from pvefi.efi.intervention import parse_fault
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import PROFILES, Profile
 from pvefi.entries import ENTRIES, BootInfo
 from pvefi.errors import MachineError, UsageError
 from pvefi.image import EntryKind
@@ -66,10 +66,11 @@ _PROFILES = "; ".join(f"{profile.name}: {profile.purpose}" for profile in PROFIL
 )
 @click.option(
     "--profile",
-    type=click.Choice(list(PROFILES)),
+    type=PROFILE,
     default="linux",
     show_default=True,
-    help=f"What of EFI is offered. {_PROFILES}.",
+    metavar="NAME|FILE",
+    help=f"What of EFI is offered: a profile of pvefi's, or the file of one. {_PROFILES}.",
 )
 @click.option(
     "--trace",
@@ -125,7 +126,7 @@ def command(
     boot_info: str,
     initrd: Path | None,
     cmdline: str | None,
-    profile: str,
+    profile: Profile,
     trace_file: Path | None,
     variables: Path | None,
     esp: Path | None,
@@ -309,7 +310,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         image_sha256=prepared.image.sha256,
         machine=options.machine.name,
         entry=options.entry,
-        profile=options.profile,
+        profile=options.profile.name,
         memory_size=options.memory_size,
         command_line=prepared.request.command_line,
         initrd=str(options.initrd or ""),

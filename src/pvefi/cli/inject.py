@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from pvefi.cli.options import SECONDS, SIZE
+from pvefi.cli.options import PROFILE, SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import Profile
 from pvefi.entries import ENTRIES
 from pvefi.errors import UsageError
 from pvefi.machines.embedded import EmbeddedMachine
@@ -33,7 +33,8 @@ __all__ = ["command"]
 @click.option("--cmdline", metavar="TEXT", help="Kernel command line, or a program's arguments.")
 @click.option(
     "--profile",
-    type=click.Choice(list(PROFILES)),
+    type=PROFILE,
+    metavar="NAME|FILE",
     default="linux",
     show_default=True,
     help="What of EFI is offered.",
@@ -85,7 +86,7 @@ def command(
     entry: str,
     initrd: Path | None,
     cmdline: str | None,
-    profile: str,
+    profile: Profile,
     memory_size: int,
     only: tuple[str, ...],
     plan_only: bool,

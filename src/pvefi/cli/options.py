@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-__all__ = ["SECONDS", "SIZE", "Seconds", "Size"]
+from pvefi.efi.profiles import Profile
+
+__all__ = ["PROFILE", "SECONDS", "SIZE", "ProfileType", "Seconds", "Size"]
 
 _UNITS = "KMG"
 _DAYS = 30
 """More than any boot takes, and less than what a clock of the system can wait for."""
 
 if TYPE_CHECKING:
+    ProfileBase = click.ParamType[Profile]
     SizeBase = click.ParamType[int]
     SecondsBase = click.ParamType[float]
 else:
-    SizeBase = SecondsBase = click.ParamType  # not generic at run time in older releases of click 8
+    ProfileBase = SizeBase = SecondsBase = (
+        click.ParamType
+    )  # not generic at run time in older releases of click 8
 
 
 class Size(SizeBase):
@@ -63,3 +68,20 @@ class Seconds(SecondsBase):
 
 
 SECONDS = Seconds()
+
+
+class ProfileType(ProfileBase):
+    """A profile: one of pvefi's by name, or a file of one."""
+
+    name = "profile"
+
+    def convert(
+        self, value: str | Profile, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Profile:
+        """Return the profile; UsageError says why `value` is none."""
+        from pvefi.profile_file import find_profile
+
+        return value if isinstance(value, Profile) else find_profile(value)
+
+
+PROFILE = ProfileType()

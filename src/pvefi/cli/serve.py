@@ -16,10 +16,11 @@ from queue import SimpleQueue
 import click
 
 from pvefi.boot import Observer
+from pvefi.cli.options import PROFILE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
 from pvefi.cli.supervised import left_behind, not_begun, under_supervisor
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import Profile
 from pvefi.errors import MachineError, PvefiError, UsageError
 from pvefi.files import open_file
 from pvefi.guest import load_trampoline
@@ -50,10 +51,11 @@ _GOES = {
 @click.option("--cmdline", metavar="TEXT", help="Its command line; else the domain's own.")
 @click.option(
     "--profile",
-    type=click.Choice(list(PROFILES)),
+    type=PROFILE,
     default="linux",
     show_default=True,
-    help="What the environment offers.",
+    metavar="NAME|FILE",
+    help="What the environment offers: a profile of pvefi's, or the file of one.",
 )
 @click.option(
     "variables",
@@ -76,7 +78,7 @@ def command(
     kernel: Path | None,
     initrd: Path | None,
     cmdline: str | None,
-    profile: str,
+    profile: Profile,
     variables: Path | None,
     waits: bool,
     trampoline: Path | None,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pvefi.efi.arena import Arena
+from pvefi.efi.errors import EfiError
 from pvefi.efi.events import Events
 from pvefi.efi.gates import Gates
 from pvefi.efi.handles import HandleDatabase
@@ -37,6 +38,7 @@ from pvefi.layout import Guid
 from pvefi.memory import GuestMemory, Memory, NamedRange
 from pvefi.spec.uefi.guids import guid_name
 from pvefi.spec.uefi.memory import MemoryDescriptor
+from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import OUTSIDE_PROFILE
 
 __all__ = ["Clock", "Environment", "LoadedImage", "Phase", "Surroundings"]
@@ -145,11 +147,23 @@ class Environment:
     monotonic_count: int | None = None
     variable_order: dict[tuple[str, Guid] | None, tuple[str, Guid]] = field(default_factory=dict)
 
-    def why_absent(self, protocol: Guid) -> str:
-        """Return the trace's reason when no handle has `protocol`."""
+    def absent(self, protocol: Guid, status: EfiStatus) -> EfiError:
+        """Return the answer to a question for `protocol` which no handle has, or not the one that was asked.
+
+        `status` is what the specification has for that; outside the profile it may be another.
+        """
         if protocol in self.profile.protocols:
-            return f"no handle has {guid_name(protocol)}"
-        return f"{guid_name(protocol)} is {OUTSIDE_PROFILE} {self.profile.name}"
+            return EfiError(status, f"no handle has {guid_name(protocol)}")
+        why = f"{guid_name(protocol)} is {OUTSIDE_PROFILE} {self.profile.name}"
+        return EfiError(self.profile.protocol_refusal(protocol, status), why)
+
+    def offer(self, handle: int, *interfaces: tuple[Guid, int]) -> int:
+        """Put protocols of the environment's own on `handle`, 0 for a new one, as far as the profile goes.
+
+        Returns the handle, which is there even when it has none.
+        """
+        offered = [(guid, interface) for guid, interface in interfaces if guid in self.profile.protocols]
+        return self.handles.install_all(handle, offered)
 
     @property
     def initrd(self) -> memoryview | None:

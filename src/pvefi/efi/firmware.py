@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from types import GeneratorType
-from typing import Any
 
 from pvefi.efi.calls import Call, Pending, Views
 from pvefi.efi.environment import Environment, Phase
@@ -18,8 +17,9 @@ from pvefi.efi.errors import EfiError
 from pvefi.efi.heir import Heir
 from pvefi.efi.intervention import Interventions
 from pvefi.efi.notify import notify_due
+from pvefi.efi.permission import permit
 from pvefi.efi.resume import SavedEfi, SavedImage, changing, saved_of
-from pvefi.efi.service import Arguments, EndRun, ExitImage, Service, Steps
+from pvefi.efi.service import Arguments, EndRun, ExitImage, Steps
 from pvefi.efi.staging import StagedMemory, batches
 from pvefi.errors import GuestFault
 from pvefi.guest.mailbox import (
@@ -38,14 +38,11 @@ from pvefi.guest.mailbox import (
 )
 from pvefi.memory import Memory
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RUNTIME_SERVICES_SLOTS
-from pvefi.trace.events import OUTSIDE_PROFILE, CallEvent, Value, cut
+from pvefi.trace.events import CallEvent, Value, cut
 from pvefi.verdict import Outcome, Verdict
 
 __all__ = ["Firmware"]
 
-_RUNTIME = frozenset(RUNTIME_SERVICES_SLOTS)
-_SLOTS = frozenset(BOOT_SERVICES_SLOTS) | _RUNTIME
 _ENDS = (ExitImage, EndRun)
 
 
@@ -197,18 +194,11 @@ class Firmware:
         arguments = Arguments(efi.memory, call.registers, stack_pointer)
         fault = self._interventions.next(efi, call.service, arguments)
         if fault is None or fault.status is None:
-            self._permit(efi, call.service)
+            permit(efi, call.service.name)
         if fault is not None:
             return Interventions.serve(fault, efi, call.service, arguments, call.values)
         call.values = call.service.decode(arguments)
         return call.service.body(efi, *call.values)
-
-    @staticmethod
-    def _permit(efi: Environment, service: Service[..., Any]) -> None:
-        if efi.phase is Phase.RUNTIME and service.name not in _RUNTIME:
-            raise EfiError(EfiStatus.UNSUPPORTED, "boot services have ended")
-        if service.name in _SLOTS and service.name not in efi.profile.services:
-            raise EfiError(EfiStatus.UNSUPPORTED, f"{OUTSIDE_PROFILE} {efi.profile.name}")
 
     def _advance(self, pending: Pending, result: int | None, began: float) -> Answer:
         """Let a generator go on until it needs the guest again, or ends."""

@@ -150,6 +150,14 @@ class HandleDatabase:
         if going and not self._handles[handle]:
             del self._handles[handle]
 
+    def withdraw(self, handle: int, guid: Guid) -> None:
+        """Take `guid` off `handle`, whoever has it open; the handle stays, even with nothing on it."""
+        found = self._handles[handle].pop(guid)
+        self._size -= 1 + len(found.openers)
+        del self._by_protocol[guid][handle]
+        if not self._by_protocol[guid]:
+            del self._by_protocol[guid]
+
     def reinstall(self, handle: int, guid: Guid, old: int, new: int) -> None:
         """Replace the interface of `guid` on `handle` — UEFI 2.10 §7.3.4; signal as after `install`.
 

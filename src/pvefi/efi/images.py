@@ -79,11 +79,11 @@ def load(efi: Environment, source: ImageSource) -> LoadedImage:
         unload=0,
     )
     interface = place("EFI_LOADED_IMAGE_PROTOCOL", protocol.pack())
-    handle = efi.handles.install(0, guids.LOADED_IMAGE_PROTOCOL, interface)
+    handle = efi.offer(0, (guids.LOADED_IMAGE_PROTOCOL, interface))
     if guids.LOADED_IMAGE_DEVICE_PATH_PROTOCOL in efi.profile.protocols:
         # UEFI 2.10 §9.2: "the full device path" with which the image was loaded.
         full = _device_node() + file_path
-        efi.handles.install(handle, guids.LOADED_IMAGE_DEVICE_PATH_PROTOCOL, place("image device path", full))
+        efi.offer(handle, (guids.LOADED_IMAGE_DEVICE_PATH_PROTOCOL, place("image device path", full)))
     loaded = LoadedImage(handle, source.name, base, pe.size_of_image, base + pe.entry_rva)
     efi.images[handle] = loaded
     return loaded
@@ -96,7 +96,7 @@ def _device_node() -> bytes:
 def _device(efi: Environment) -> int:
     """Return the handle of the device that images come from: the host, with a device path and its volume."""
     path = efi.boot_arena.place("host device path", _device_node() + device_path.END)
-    device = efi.handles.install(0, guids.DEVICE_PATH_PROTOCOL, path)
+    device = efi.offer(0, (guids.DEVICE_PATH_PROTOCOL, path))
     simple_file_system.install(efi, device)
     return device
 

@@ -28,7 +28,7 @@ from pvefi.efi.handles import HandleDatabase
 from pvefi.efi.keys import Keys
 from pvefi.efi.pages import PageMap
 from pvefi.efi.pools import Pools
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import Profile
 from pvefi.efi.runtime import SERVICES
 from pvefi.efi.service import Service
 from pvefi.efi.start import Start
@@ -57,7 +57,7 @@ __all__ = [
     "saved_of",
 ]
 
-FORMAT = 1
+FORMAT = 2
 _WORD = range(1 << 64)
 _LONGEST_NAME = 64
 
@@ -115,7 +115,7 @@ class SavedEfi:
 
     format: int
     build: str
-    profile: str
+    profile: Profile
     runtime: bool
     seq: int
     calls: int
@@ -159,7 +159,7 @@ def saved_of(
     return SavedEfi(
         format=FORMAT,
         build=build_of(efi.trampoline),
-        profile=efi.profile.name,
+        profile=efi.profile,
         runtime=runtime,
         seq=seq,
         calls=calls,
@@ -199,8 +199,6 @@ def _check(saved: SavedEfi, trampoline: Trampoline) -> None:
     """Refuse what no environment ever says of itself; ValueError."""
     if saved.format != FORMAT:
         raise ValueError(f"format {saved.format}, not {FORMAT}")
-    if saved.profile not in PROFILES:
-        raise ValueError(f"the profile {saved.profile!r}")
     if len(saved.gates) > trampoline.symbols["GATE_COUNT"]:
         raise ValueError(
             f"{len(saved.gates)} gates, more than the {trampoline.symbols['GATE_COUNT']} there are"
@@ -248,7 +246,7 @@ def resumed(
         memory=memory,
         trampoline=trampoline,
         start=_start(saved.memmap),
-        profile=PROFILES[saved.profile],
+        profile=saved.profile,
         surroundings=surroundings,
         pages=pages,
         pools=Pools(pages),

@@ -34,7 +34,7 @@ from pvefi.spec.uefi.tables import (
     RuntimeServicesSupported,
 )
 
-__all__ = ["make_environment", "read_declarations"]
+__all__ = ["make_environment", "read_declarations", "runtime_properties"]
 
 
 def read_declarations() -> None:
@@ -119,11 +119,7 @@ def _reserve(pages: PageMap, trampoline: Trampoline, start: Start, profile: Prof
 
 def _install_tables(efi: Environment) -> None:
     """Enter the tables on runtime services and memory, and where the machine has SMBIOS and ACPI ones."""
-    properties = RtPropertiesTable(
-        version=RT_PROPERTIES_TABLE_VERSION,
-        length=RtPropertiesTable.SIZE,
-        runtime_services_supported=_lasting_services(efi.profile),
-    )
+    properties = runtime_properties(efi.profile)
     address = efi.runtime_arena.place("EFI_RT_PROPERTIES_TABLE", properties.pack())
     efi.tables.install_configuration_table(guids.RT_PROPERTIES_TABLE, address)
     if efi.profile.stays:
@@ -134,6 +130,15 @@ def _install_tables(efi: Environment) -> None:
         efi.tables.install_configuration_table(guid, entry_point)
     if efi.start.rsdp is not None:
         _install_acpi(efi, efi.start.rsdp)
+
+
+def runtime_properties(profile: Profile) -> RtPropertiesTable:
+    """Return the table that says which runtime services last."""
+    return RtPropertiesTable(
+        version=RT_PROPERTIES_TABLE_VERSION,
+        length=RtPropertiesTable.SIZE,
+        runtime_services_supported=_lasting_services(profile),
+    )
 
 
 def _lasting_services(profile: Profile) -> RuntimeServicesSupported:

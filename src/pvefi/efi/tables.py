@@ -139,6 +139,11 @@ class SystemTables:
         """The installed configuration tables, in order: GUID and address."""
         return tuple(self._entries)
 
+    @property
+    def consoles(self) -> tuple[int, int, int, int]:
+        """The console's handles and interfaces, as `use_console` takes them."""
+        return self._consoles
+
     def use_console(self, in_handle: int, con_in: int, out_handle: int, con_out: int) -> None:
         """Enter the console's handles and interfaces; standard error is the same output."""
         self._consoles = (in_handle, con_in, out_handle, con_out)

@@ -14,7 +14,8 @@ __all__ = ["Evaluation", "Gap", "Host", "ImageFacts"]
 class ImageFacts:
     """One image: its file, what `pvefi inspect` calls it, its kernel's release, the entries that it has.
 
-    `is_kernel` says whether user space can be expected of it.
+    `is_kernel` says whether user space can be expected of it; `bits` are those of that kernel, 64 or 32.
+    `ways` are the names of all that can boot it: entries that pvefi takes, and of ForeignWay.
     """
 
     file: FileRef
@@ -22,11 +23,16 @@ class ImageFacts:
     release: str
     entries: tuple[str, ...]
     is_kernel: bool
+    ways: tuple[str, ...]
+    bits: int = 64
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that was asked for and is not there: an image, a machine, an entry of an image."""
+    """Something that is not there: an image, a machine, an entry of an image.
+
+    With Problem.NONE nobody has asked for it by name: it is told, and no failure.
+    """
 
     what: str
     problem: Problem

@@ -23,7 +23,10 @@ class TaskKind(StrEnum):
     """What a boot of an evaluation is for."""
 
     HANDOFF = "handoff"
-    """To the hand-off, which is recorded; on the embedded machine with exact counts of instructions."""
+    """To the hand-off, which is recorded, or to the end of a program that is no kernel.
+
+    On the embedded machine the first repetition counts instructions, exactly; the others are timed.
+    """
     USERSPACE = "userspace"
     """To the first process, as quickly as the machine can: what is timed."""
     FACTS = "facts"

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 from pvefi.errors import UsageError
 from pvefi.trace.values import Json
 
-__all__ = ["Node", "load_json"]
+__all__ = ["Node", "load_json", "parse_json"]
 
 T = TypeVar("T")
 
@@ -83,21 +83,29 @@ class Node:
             self.unexpected(what)
 
 
-def load_json(path: Path, way_out: str) -> Node:
-    """Return the document in the file `path`; UsageError when there is none, with `way_out`."""
+def load_json(path: Path, way_out: str, limit: int = _SIZE_LIMIT) -> Node:
+    """Return the document in the file `path`; UsageError when there is none, with `way_out`.
+
+    It has at most `limit` bytes, a number of MiB.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(_SIZE_LIMIT + 1)
+            data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{path}: cannot read the document: {reason}") from error
-    if len(data) > _SIZE_LIMIT:
-        found = f"more than {_SIZE_LIMIT >> 20} MiB"
-    elif not data.strip():
+    if len(data) > limit:
+        raise UsageError(f"{path}: expected a JSON document, found more than {limit >> 20} MiB", way_out)
+    return parse_json(data, str(path), way_out)
+
+
+def parse_json(data: bytes, where: str, way_out: str) -> Node:
+    """Return the document that `data` is; UsageError when it is none, with its place and `way_out`."""
+    if not data.strip():
         found = "an empty file"
     else:
         try:
-            return Node(json.loads(data, parse_constant=_refuse), str(path))
+            return Node(json.loads(data, parse_constant=_refuse), where)
         except json.JSONDecodeError as error:
             found = f"{data[:16]!r}"
             if error.msg == "Extra data" and data[:1] == b"{":
@@ -106,7 +114,7 @@ def load_json(path: Path, way_out: str) -> Node:
                 found = f"one that is cut short in line {error.lineno}"
         except (ValueError, RecursionError):
             found = f"{data[:16]!r}"
-    raise UsageError(f"{path}: expected a JSON document, found {found}", way_out)
+    raise UsageError(f"{where}: expected a JSON document, found {found}", way_out)
 
 
 def _refuse(constant: str) -> NoReturn:

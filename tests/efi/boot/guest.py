@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pvefi.efi.environment import Clock, Environment, Surroundings
 from pvefi.efi.host_directory import HostDirectory
-from pvefi.efi.profiles import PROFILES
+from pvefi.efi.profiles import PROFILES, Profile
 from pvefi.efi.protocols.hypervisor_information import Hypervisor
 from pvefi.efi.service import Arguments, EndRun, In, InOut, Out, Text, VarArgs
 from pvefi.efi.start import Start, fetch_by_guest, read_start
@@ -73,7 +73,7 @@ class FakeGuest:
     `typing` is what somebody types from look to look; then nobody will any more.
     """
 
-    def __init__(self, profile: str = "linux", directory: HostDirectory | None = None) -> None:
+    def __init__(self, profile: str | Profile = "linux", directory: HostDirectory | None = None) -> None:
         self.time = Time()
         self.memory = GuestMemory([RamBlock(0, memoryview(mmap(-1, SIZE)))])
         for part in trampoline().segments:
@@ -99,7 +99,7 @@ class FakeGuest:
             typed=lambda: self.typing.pop(0) if self.typing else None,
             directory=directory,
         )
-        self._profile = PROFILES[profile]
+        self._profile = profile if isinstance(profile, Profile) else PROFILES[profile]
         self.efi: Environment
         self.reset()
 

@@ -34,20 +34,21 @@ def _search(
     """
     match search_type:
         case LocateSearchType.ALL_HANDLES:
-            found, why = efi.handles.handles(), "there are no handles"
+            found, none = efi.handles.handles(), EfiError(EfiStatus.NOT_FOUND, "there are no handles")
         case LocateSearchType.BY_REGISTER_NOTIFY:
             new = efi.handles.next_registered(search_key)
-            found, why = (new[:1] if new else ()), f"nothing new for registration {search_key:#x}"
+            found = new[:1] if new else ()
+            none = EfiError(EfiStatus.NOT_FOUND, f"nothing new for registration {search_key:#x}")
         case LocateSearchType.BY_PROTOCOL:
             if protocol is None:
                 raise EfiError(EfiStatus.INVALID_PARAMETER, "Protocol is NULL")
             # "Protocol ... is only valid if SearchType is ByProtocol": what else it points at is nothing.
             wanted = protocol.get()
-            found, why = efi.handles.handles_with(wanted), efi.why_absent(wanted)
+            found, none = efi.handles.handles_with(wanted), efi.absent(wanted, EfiStatus.NOT_FOUND)
         case _:
             raise EfiError(EfiStatus.INVALID_PARAMETER, f"{search_type.name} is no way to search")
     if not found:
-        raise EfiError(EfiStatus.NOT_FOUND, why)
+        raise none
     return found
 
 
@@ -127,7 +128,7 @@ def locate_protocol(
     wanted = protocol.get()
     handles = efi.handles.handles_with(wanted)
     if not handles:
-        raise EfiError(EfiStatus.NOT_FOUND, efi.why_absent(wanted))
+        raise efi.absent(wanted, EfiStatus.NOT_FOUND)
     interface.set(Address(efi.handles.interface(handles[0], wanted) or 0))
 
 
@@ -149,7 +150,7 @@ def locate_device_path(
     except DevicePathError as error:
         raise EfiError(EfiStatus.INVALID_PARAMETER, f"no device path at {address:#x}: {error}") from error
     if not efi.handles.handles_with(protocol):
-        raise EfiError(EfiStatus.NOT_FOUND, efi.why_absent(protocol))
+        raise efi.absent(protocol, EfiStatus.NOT_FOUND)
     found = longest_match(efi, protocol, wanted)
     if found is None:
         path_text = text(wanted)[:_TEXT_AT_MOST]

@@ -169,7 +169,7 @@ def _open(
             elif error.status == EfiStatus.ALREADY_STARTED:
                 interface.set(Address(efi.handles.interface(handle, protocol) or 0))
         if error.status == EfiStatus.UNSUPPORTED and protocol not in efi.profile.protocols:
-            raise EfiError(error.status, efi.why_absent(protocol)) from error
+            raise efi.absent(protocol, error.status) from error
         raise
 
 

@@ -18,14 +18,17 @@ __all__ = ["install"]
 
 
 def install(efi: Environment) -> None:
-    """Offer the initial ramdisk, where there is one."""
-    if efi.initrd is None:
+    """Offer the initial ramdisk, where there is one and the profile offers the protocol."""
+    if efi.initrd is None or guids.LOAD_FILE2_PROTOCOL not in efi.profile.protocols:
         return
     path = device_path.vendor_media(guids.LINUX_INITRD_MEDIA) + device_path.END
     interface = LoadFile2Protocol(load_file=efi.gates.address(load_file))
     place = efi.boot_arena.place
-    handle = efi.handles.install(0, guids.DEVICE_PATH_PROTOCOL, place("initrd device path", path))
-    efi.handles.install(handle, guids.LOAD_FILE2_PROTOCOL, place("EFI_LOAD_FILE2_PROTOCOL", interface.pack()))
+    efi.offer(
+        0,
+        (guids.DEVICE_PATH_PROTOCOL, place("initrd device path", path)),
+        (guids.LOAD_FILE2_PROTOCOL, place("EFI_LOAD_FILE2_PROTOCOL", interface.pack())),
+    )
 
 
 @service("EFI_LOAD_FILE2_PROTOCOL.LoadFile", "UEFI 2.10 §13.2.2")

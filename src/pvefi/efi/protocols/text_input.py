@@ -14,8 +14,8 @@ __all__ = ["install"]
 
 
 def install(efi: Environment) -> tuple[int, int]:
-    """Place the protocol where the profile offers it; return handle and interface address, else zeroes."""
-    if guids.SIMPLE_TEXT_INPUT_PROTOCOL not in efi.profile.protocols:
+    """Place the protocol on a handle of its own; return handle and interface address, or zeroes."""
+    if not efi.profile.has_interface(guids.SIMPLE_TEXT_INPUT_PROTOCOL):
         return 0, 0
     wait_for_key = efi.events.create_waitable(efi.keys.ready)
     efi.keys.wait_for_key = wait_for_key
@@ -26,7 +26,7 @@ def install(efi: Environment) -> tuple[int, int]:
         wait_for_key=wait_for_key,
     )
     address = efi.boot_arena.place("EFI_SIMPLE_TEXT_INPUT_PROTOCOL", interface.pack())
-    return efi.handles.install(0, guids.SIMPLE_TEXT_INPUT_PROTOCOL, address), address
+    return efi.offer(0, (guids.SIMPLE_TEXT_INPUT_PROTOCOL, address)), address
 
 
 @service("EFI_SIMPLE_TEXT_INPUT_PROTOCOL.Reset", "UEFI 2.10 §12.3.2")

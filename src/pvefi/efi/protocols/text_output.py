@@ -27,7 +27,9 @@ _LAYOUT = "\0\b\t\n\r"  # the control characters that UEFI 2.10 §12.4.3 gives a
 
 
 def install(efi: Environment) -> tuple[int, int]:
-    """Place the protocol on a handle of its own; return handle and interface address."""
+    """Place the protocol on a handle of its own; return handle and interface address, or zeroes."""
+    if not efi.profile.has_interface(guids.SIMPLE_TEXT_OUTPUT_PROTOCOL):
+        return 0, 0
     mode = efi.boot_arena.place(
         "SIMPLE_TEXT_OUTPUT_MODE", SimpleTextOutputMode(1, 0, _LIGHT_GREY_ON_BLACK, 0, 0, 1).pack()
     )
@@ -45,7 +47,7 @@ def install(efi: Environment) -> tuple[int, int]:
         mode=mode,
     )
     address = efi.boot_arena.place("EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL", interface.pack())
-    return efi.handles.install(0, guids.SIMPLE_TEXT_OUTPUT_PROTOCOL, address), address
+    return efi.offer(0, (guids.SIMPLE_TEXT_OUTPUT_PROTOCOL, address)), address
 
 
 def _shown(character: str) -> bool:

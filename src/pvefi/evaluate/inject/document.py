@@ -49,7 +49,7 @@ def command_of(options: BootOptions, injection: Injection) -> str:
     for option, value in (("--initrd", options.initrd), ("--cmdline", options.command_line)):
         if value is not None:
             words += [option, str(value)]
-    words += ["--profile", options.profile]
+    words += ["--profile", options.profile.word]
     return shlex.join(words)
 
 

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One evaluation, from image files to an `Evaluation`: the flow that the rest of this package is parts of."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pvefi import __version__
+from pvefi.errors import ImageError, MachineError, UsageError
+from pvefi.evaluate.engines.engine import Engine, Finished, Happening
+from pvefi.evaluate.journal import Journal
+from pvefi.evaluate.plan import MACHINES, Plan, Wish
+from pvefi.evaluate.run import Evaluation, Gap, Host, ImageFacts
+from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult
+from pvefi.files import open_file
+from pvefi.image import Image, inspect
+from pvefi.image.entries.kernel import is_linux
+from pvefi.machines import ForeignWay
+from pvefi.machines.choose import QemuWish, choose_machine
+from pvefi.machines.qemu.command import MachineType
+from pvefi.machines.qemu.ovmf import find_ovmf
+from pvefi.machines.survey import survey_host
+from pvefi.prepare import ways_into
+
+__all__ = ["Looked", "Watcher", "evaluate", "look", "run_plan"]
+
+_PART = 1 << 20
+"""Bytes of an initrd that are read at a time."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found of the files: facts, a path for each SHA-256, and what cannot be read."""
+
+    images: tuple[ImageFacts, ...]
+    initrd: FileRef | None
+    files: Mapping[str, Path]
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who watches an evaluation.
+
+    `planned` gets all tasks, and those of them whose results are there already; `happened` what happens to
+    the others; `notice` what the user should know besides, a line each.
+    """
+
+    planned: Callable[[Sequence[Task], Mapping[str, TaskResult]], None]
+    happened: Callable[[Happening], None]
+    notice: Callable[[str], None]
+
+
+def look(paths: Iterable[Path], initrd: Path | None) -> Looked:
+    """Look at the files; an image that cannot be read is a gap, an initrd that cannot UsageError."""
+    images: list[ImageFacts] = []
+    gaps: list[Gap] = []
+    files: dict[str, Path] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            image = inspect(path)
+        except (UsageError, ImageError) as error:
+            gaps.append(Gap(str(path), Problem.INPUT, str(error)))
+            continue
+        if image.sha256 not in files:
+            files[image.sha256] = path
+            images.append(_facts(image))
+    reference = None
+    if initrd is not None:
+        reference = _reference(initrd)
+        files[reference.sha256] = initrd
+    return Looked(_told_apart(images, files), reference, files, tuple(gaps))
+
+
+def _facts(image: Image) -> ImageFacts:
+    vmlinux, bzimage = image.vmlinux, image.bzimage
+    packed = bzimage is not None and image.payload is not None
+    unified = image.unified is not None and bool(image.unified.kernels)
+    return ImageFacts(
+        file=FileRef(image.path.name, image.sha256, image.size),
+        kind=image.kind,
+        release=bzimage.release if bzimage is not None and packed else "",
+        entries=tuple(entry.kind.value for entry in image.entries),
+        is_kernel=packed or unified or (vmlinux is not None and is_linux(vmlinux)),
+        ways=ways_into(image),
+        bits=32 if vmlinux is not None and not vmlinux.is_64bit else 64,
+    )
+
+
+def _told_apart(images: Sequence[ImageFacts], files: Mapping[str, Path]) -> tuple[ImageFacts, ...]:
+    """Return the images, those of the same name named by their whole path."""
+    names = [image.file.name for image in images]
+    return tuple(
+        image
+        if names.count(image.file.name) == 1
+        else replace(image, file=replace(image.file, name=str(files[image.file.sha256])))
+        for image in images
+    )
+
+
+def _reference(path: Path) -> FileRef:
+    with open_file(path, "an initial ramdisk") as file:
+        digest, size = hashlib.sha256(), 0
+        while part := file.read(_PART):
+            digest.update(part)
+            size += len(part)
+    return FileRef(path.name, digest.hexdigest(), size)
+
+
+def lacking(wish: Wish) -> dict[str, str]:
+    """Return why machines, and ways of QEMU's, cannot be had on this host; each is looked for."""
+    said = wish.machine_options
+    found = {}
+    for name in wish.machines or MACHINES:
+        try:
+            if name == "qemu":
+                choose_machine("qemu", QemuWish(program=said.get("program"), watched=True))
+            else:
+                choose_machine(name)
+        except MachineError as error:
+            found[name] = str(error)
+    try:
+        find_ovmf(MachineType(said.get("machine_type", MachineType.Q35)))
+    except MachineError as error:
+        found[ForeignWay.OVMF.value] = str(error)
+    return found
+
+
+def evaluate(
+    looked: Looked,
+    plan: Plan,
+    engine: Engine,
+    journal: Journal,
+    watcher: Watcher,
+    *,
+    command: str,
+    repeat: int,
+) -> Evaluation:
+    """Run what of `plan` has no result yet and return all of it; each result is kept as it comes."""
+    started, began = datetime.now(UTC), time.monotonic()
+    results = journal.results(plan.tasks)
+    watcher.planned(plan.tasks, results)
+    left = [task for task in plan.tasks if task.id not in results]
+    results |= run_plan(left, looked.files, engine, journal, watcher)
+    ordered = tuple(results[task.id] for task in plan.tasks)
+    return Evaluation(
+        command=command,
+        started=f"{started:%Y-%m-%d %H:%M:%S} UTC",
+        seconds=time.monotonic() - began,
+        repeat=repeat,
+        jobs=engine.jobs,
+        host=_host(ordered),
+        images=looked.images,
+        machines=tuple(name for name in MACHINES if any(task.machine == name for task in plan.tasks)),
+        results=ordered,
+        gaps=(*looked.gaps, *plan.gaps),
+    )
+
+
+def run_plan(
+    tasks: Sequence[Task], files: Mapping[str, Path], engine: Engine, journal: Journal, watcher: Watcher
+) -> dict[str, TaskResult]:
+    """Run `tasks` and return their results by the tasks' names; each is kept as it comes."""
+    results: dict[str, TaskResult] = {}
+    if not tasks:
+        return results
+    happenings = engine.run(tasks, files)
+    try:
+        for happening in happenings:
+            if isinstance(happening, Finished):
+                results[happening.result.task.id] = happening.result
+                journal.keep(happening.result)
+            watcher.happened(happening)
+    finally:
+        close = getattr(happenings, "close", None)
+        if close is not None:
+            close()
+    return results
+
+
+def _host(results: Sequence[TaskResult]) -> Host:
+    host = survey_host()
+    machines = {}
+    for result in results:
+        about = result.boot.get("machine_about")
+        if isinstance(about, str):
+            machines[f"{result.task.machine}: {about}"] = (result.task.machine, about)
+    return Host(
+        cpu=host.processor,
+        cpus=host.cores,
+        system=f"{host.system}, {host.kernel}, {host.architecture}",
+        python=host.python,
+        pvefi=__version__,
+        machines=tuple(machines.values()),
+    )

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What stands at the head of a report: what ran, where, how long, of which images, and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pvefi.evaluate.document import Cell, Mark, Table, cell
+from pvefi.evaluate.outcome import Ending, ending, words
+from pvefi.evaluate.run import Evaluation, Gap
+from pvefi.evaluate.task import Problem
+from pvefi.report.text import size_text
+
+__all__ = ["TITLE", "facts", "images", "missing"]
+
+TITLE = "Boot entry evaluation"
+
+_MANY = 12  # of a table at the head, more of which are folded
+
+
+def facts(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    """Return name and text of what is told of the run; the command is not among them."""
+    host = evaluation.host
+    return (
+        ("when", f"{evaluation.started}, {_duration(evaluation.seconds)}"),
+        ("where", f"{host.cpu}, {_count(host.cpus, 'CPU')}, {host.system}"),
+        *((f"machine {name}", about) for name, about in host.machines),
+        ("boots", _boots(evaluation)),
+        ("by", f"pvefi {host.pvefi}, Python {host.python}"),
+    )
+
+
+def images(evaluation: Evaluation) -> Table:
+    """Return the table of images, with what tells each from every other one."""
+    return Table(
+        title=f"Images ({len(evaluation.images)})",
+        headings=("image", "release", "kind", "size", "SHA-256"),
+        rows=tuple(
+            (
+                cell(image.file.name),
+                cell(image.release or None),
+                cell(image.kind),
+                Cell(size_text(image.file.size), image.file.size),
+                cell(image.file.sha256),
+            )
+            for image in evaluation.images
+        ),
+        numeric=frozenset({3}),
+        folded=len(evaluation.images) > _MANY,
+    )
+
+
+def missing(evaluation: Evaluation) -> Table:
+    """Return the table of what was asked for and is not there, and of boots that ended otherwise.
+
+    Boots of one image on one machine that failed for the same reason are one row.
+    """
+    rows = [
+        (cell(gap.what), cell(gap.problem.value or "told", _gap_mark(gap)), cell(gap.why))
+        for gap in evaluation.gaps
+    ]
+    rows += _failures(evaluation)
+    return Table(
+        "What is missing, and why", ("what", "problem", "why"), tuple(rows), folded=len(rows) > _MANY
+    )
+
+
+def _failures(evaluation: Evaluation) -> Iterator[tuple[Cell, Cell, Cell]]:
+    alike: dict[tuple[str, str, Ending, str], list[str]] = {}
+    for result in evaluation.results:
+        came = ending(result)
+        if came is not Ending.REACHED:
+            key = (result.task.image.name, result.task.machine, came, words(result))
+            alike.setdefault(key, []).append(f"{result.task.entry} ({result.task.kind})")
+    for (image, machine, came, why), boots in alike.items():
+        names = ", ".join(
+            name if times == 1 else f"{name} {times} times" for name, times in Counter(boots).items()
+        )
+        yield cell(f"{image} on {machine}: {names}"), cell(came.value, Mark.BAD), cell(why)
+
+
+def _gap_mark(gap: Gap) -> Mark:
+    return Mark.NONE if gap.problem is Problem.NONE else Mark.BAD
+
+
+def _boots(evaluation: Evaluation) -> str:
+    done = len(evaluation.results)
+    reached = sum(ending(result) is Ending.REACHED for result in evaluation.results)
+    times = _count(evaluation.repeat, "time")
+    return f"{done:,}, {reached:,} ended as they were to; timed ones {times} each, {evaluation.jobs} at once"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
