@@ -15,9 +15,10 @@ __all__ = ["Engine", "Finished", "Happening", "Lost", "Notice", "Started"]
 
 @dataclass(frozen=True)
 class Started:
-    """A task runs from now on."""
+    """A task runs from now on; `worker` says where, when that is not here."""
 
     task: Task
+    worker: str = ""
 
 
 @dataclass(frozen=True)
