@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from pvefi.errors import MachineError, UsageError
 from pvefi.profile_file import profile_to_text
 
 if TYPE_CHECKING:
+    from pvefi.cli.evaluate_progress import Shown
+    from pvefi.evaluate.document import Section
     from pvefi.evaluate.engines.engine import Engine
     from pvefi.evaluate.evaluation import Looked
     from pvefi.evaluate.plan import Plan
@@ -104,9 +106,12 @@ def command(
     Besides pvefi's entries, QEMU's own loaders and OVMF boot the images, for comparison. Each boot runs in a
     process of its own. Reports are report.html, report.md and report.json.
     """
+    from pvefi.cli.evaluate_progress import Shown
+    from pvefi.evaluate.analysis import sections
     from pvefi.evaluate.evaluation import Watcher, evaluate, lacking, look
     from pvefi.evaluate.journal import Journal
     from pvefi.evaluate.plan import MACHINES, WAYS, Wish, make_plan
+    from pvefi.evaluate.report import document
 
     if jobs is not None and scheduler is not None:
         raise UsageError("expected --jobs or --scheduler, found both")
@@ -128,8 +133,6 @@ def command(
     if not plan.tasks:
         raise _nothing(looked, plan)
     engine = _engine(jobs, scheduler, memory)
-    from pvefi.cli.evaluate_progress import Shown
-
     with Shown() as shown:
         journal = Journal(directory, resume=resume, notice=shown.notice)
         evaluation = evaluate(
@@ -141,13 +144,15 @@ def command(
             command=shlex.join(["pvefi", *sys.argv[1:]]),
             repeat=repeat,
         )
-    written = _write(evaluation, directory)
+        shown.phase("writing the reports")
+        told = sections(evaluation)
+        reports = _write(evaluation, told, directory, shown)
     if as_json:
-        click.echo(json.dumps(_document(evaluation), indent=2))
+        click.echo(json.dumps(document(evaluation, told), indent=2))
     else:
-        _summarise(evaluation, directory)
+        _summarise(evaluation, reports)
     status = exit_status(evaluation)
-    return max(status, ExitStatus.BAD_INPUT) if journal.broken or not written else status
+    return max(status, ExitStatus.BAD_INPUT) if journal.broken or not reports else status
 
 
 def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
@@ -178,7 +183,9 @@ def _nothing(looked: Looked, plan: Plan) -> UsageError | MachineError:
 
 def _engine(jobs: int | None, scheduler: str | None, memory: int) -> Engine:
     if scheduler is not None:
-        raise UsageError("no scheduler")
+        from pvefi.evaluate.engines.cluster import ClusterEngine
+
+        return ClusterEngine(scheduler)
     from pvefi.evaluate.engines.local import LocalEngine
     from pvefi.machines.survey import survey_host
 
@@ -189,15 +196,20 @@ def _engine(jobs: int | None, scheduler: str | None, memory: int) -> Engine:
     return LocalEngine(jobs)
 
 
-def _write(evaluation: Evaluation, directory: Path) -> bool:
-    from pvefi.files import replace_file
+def _write(
+    evaluation: Evaluation, told: Sequence[Section], directory: Path, shown: Shown
+) -> tuple[Path, ...]:
+    """Write the reports and return their files; none where that fails, and why is said."""
+    from pvefi.evaluate.report import write_reports
 
-    replace_file(directory / "report.json", json.dumps(_document(evaluation)).encode())
-    return True
-
-
-def _document(evaluation: Evaluation) -> Mapping[str, object]:
-    return {"schema": "pvefi/evaluation", "results": [result.to_json() for result in evaluation.results]}
+    try:
+        written = write_reports(evaluation, told, directory)
+    except OSError as error:
+        shown.notice(f"{directory}: cannot write the reports: {error.strerror or error}")
+        return ()
+    if written.lacking:
+        shown.notice(written.lacking)
+    return tuple(path for path in written.paths if path.parent == directory)
 
 
 def exit_status(evaluation: Evaluation) -> ExitStatus:
@@ -222,11 +234,12 @@ def exit_status(evaluation: Evaluation) -> ExitStatus:
     )
 
 
-def _summarise(evaluation: Evaluation, directory: Path) -> None:
+def _summarise(evaluation: Evaluation, reports: Sequence[Path]) -> None:
     from rich.console import Console
 
     from pvefi.evaluate.summary import summary_lines
     from pvefi.trace.columns import print_lines
 
     print_lines(summary_lines(evaluation), Console())
-    click.echo(f"reports: {one_line(str(directory / 'report.json'))}")
+    if reports:
+        click.echo(f"reports: {one_line(', '.join(map(str, reports)))}")

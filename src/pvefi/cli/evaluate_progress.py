@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pvefi.cli.streams import one_line
-from pvefi.evaluate.engines.engine import Finished, Happening, Lost, Started
+from pvefi.evaluate.engines.engine import Finished, Happening, Lost, Notice, Started
 from pvefi.evaluate.outcome import Ending, ending
 from pvefi.evaluate.task import Task, TaskResult
 
@@ -69,11 +69,17 @@ class Shown:
             case Lost(task=task, why=why):
                 self._running.pop(task.id, None)
                 self.notice(f"{task.label} runs again: {why}")
+            case Notice(text=notice):
+                self.notice(notice)
         names = list(self._running.values())
         more = f" and {len(names) - _RUNNING_AT_MOST} more" if len(names) > _RUNNING_AT_MOST else ""
         text = escape(one_line(", ".join(names[:_RUNNING_AT_MOST]) + more))
         failed = f"[red]{self._failed} failed[/red]" if self._failed else ""
         self._progress.update(self._line, description=text, failed=failed)
+
+    def phase(self, text: str) -> None:
+        """Show what is done now besides running boots."""
+        self._progress.update(self._line, description=text)
 
     def notice(self, text: str) -> None:
         """Say something that the user should know."""

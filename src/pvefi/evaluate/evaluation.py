@@ -144,6 +144,7 @@ def evaluate(
     """Run what of `plan` has no result yet and return all of it; each result is kept as it comes."""
     started, began = datetime.now(UTC), time.monotonic()
     results = journal.results(plan.tasks)
+    reused = len(results)
     watcher.planned(plan.tasks, results)
     left = [task for task in plan.tasks if task.id not in results]
     results |= run_plan(left, looked.files, engine, journal, watcher)
@@ -159,6 +160,7 @@ def evaluate(
         machines=tuple(name for name in MACHINES if any(task.machine == name for task in plan.tasks)),
         results=ordered,
         gaps=(*looked.gaps, *plan.gaps),
+        reused=reused,
     )
 
 
@@ -185,16 +187,16 @@ def run_plan(
 
 def _host(results: Sequence[TaskResult]) -> Host:
     host = survey_host()
-    machines = {}
+    abouts: dict[str, dict[str, None]] = {}
     for result in results:
         about = result.boot.get("machine_about")
         if isinstance(about, str):
-            machines[f"{result.task.machine}: {about}"] = (result.task.machine, about)
+            abouts.setdefault(result.task.machine, {})[about] = None
     return Host(
         cpu=host.processor,
         cpus=host.cores,
         system=f"{host.system}, {host.kernel}, {host.architecture}",
         python=host.python,
         pvefi=__version__,
-        machines=tuple(machines.values()),
+        machines=tuple((name, "; ".join(told)) for name, told in abouts.items()),
     )

@@ -56,7 +56,8 @@ class Evaluation:
     """All that a report is made of.
 
     `command` is the command line that repeats it; `repeat` is how often each timed boot ran, `jobs` how many
-    ran at once. `results` are in the plan's order. `seconds` is the wall clock of the whole run.
+    ran at once. `results` are in the plan's order; `reused` of them come from an earlier run that this one
+    went on with. `seconds` is the wall clock of this run.
     """
 
     command: str
@@ -69,3 +70,4 @@ class Evaluation:
     machines: tuple[str, ...]
     results: tuple[TaskResult, ...]
     gaps: tuple[Gap, ...]
+    reused: int = 0

@@ -20,9 +20,10 @@ _FAILURES_AT_MOST = 20
 
 def summary_lines(evaluation: Evaluation) -> list[Text]:
     """Return the lines: one a way into an image and machine, then the failures and the gaps."""
-    lines = [
-        Text(f"{len(evaluation.results)} boots in {evaluation.seconds:.1f} s, {evaluation.jobs} at once")
-    ]
+    boots, reused = len(evaluation.results), evaluation.reused
+    earlier = f" and {reused} of an earlier run" if reused else ""
+    how = f" in {evaluation.seconds:.1f} s, {evaluation.jobs} at once" if reused < boots else ""
+    lines = [Text(f"{boots - reused} boots{how}{earlier}")]
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for result in evaluation.results:
         task = result.task

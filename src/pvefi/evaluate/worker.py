@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from pvefi.boot import Observer, boot
+from pvefi.efi.intervention import parse_fault
 from pvefi.entries import ENTRIES
 from pvefi.errors import ImageError, MachineError, UsageError
 from pvefi.evaluate.console import ConsoleText
@@ -34,6 +35,7 @@ from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
 from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.prepare import BootOptions, PreparedBoot, prepare, prepare_foreign
+from pvefi.probe.witness import read_witness, witness_initrd
 from pvefi.profile_file import profile_from_text
 from pvefi.report.boot import to_json
 from pvefi.report.json_node import Node
@@ -46,6 +48,8 @@ __all__ = ["main", "run_task", "serve"]
 _OWN_INITRD = (TaskKind.USERSPACE, TaskKind.FACTS, TaskKind.COUNT)
 """What needs a first process, and takes pvefi's own where none is given."""
 _OWN_NAME = "pvefi's own first process"
+_TELLS = "console={console} quiet panic=-1"
+"""Where that process is to tell what it finds, the kernel's log too; on the console that would cost most."""
 
 
 def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
@@ -57,6 +61,8 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
         return _failed(task, Problem.MACHINE, str(error), console)
     except (UsageError, ImageError) as error:
         return _failed(task, Problem.INPUT, str(error), console)
+    told = task.kind in (TaskKind.FACTS, TaskKind.COUNT)  # elsewhere it is ended while it speaks
+    witness = read_witness(bytes(console.serial_bytes)) if told else None
     return TaskResult(
         task=task,
         problem=Problem.NONE,
@@ -64,8 +70,8 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
         boot=_document(task, result),
         calls=tuple(event_to_json(call) for call in result.calls),
         console=console.text(),
-        files={},
-        counter=None,
+        files=witness.files if witness is not None else {},
+        counter=witness.counter if witness is not None else None,
         peak_memory=_peak_memory(),
         worker=_worker(),
     )
@@ -91,15 +97,23 @@ def _prepared(task: Task, files: Mapping[str, Path], initrd: Path | None) -> Pre
         entry="efi" if foreign else task.entry,
         profile=profile_from_text(task.profile),
         initrd=initrd,
-        command_line=task.command_line,
+        command_line=_command_line(task, machine),
         memory_size=task.memory_size,
         seed=task.seed,
         count=task.machine == "embedded" and task.repetition == 0,
         timeout=task.timeout,
         goal=_goal(task, machine),
         restarts=False,  # a guest that resets has not reached what it was to
+        faults=tuple(parse_fault(text) for text in task.faults),
     )
     return prepare(options) if foreign is None else prepare_foreign(options, foreign)
+
+
+def _command_line(task: Task, machine: Machine) -> str | None:
+    """Return the user's, and behind it what pvefi's own first process needs where it is all about that."""
+    if task.kind in (TaskKind.FACTS, TaskKind.COUNT):
+        return f"{task.command_line or ''} {_TELLS.format(console=machine.console)}".lstrip()
+    return task.command_line
 
 
 def _goal(task: Task, machine: Machine) -> Goal:
@@ -121,8 +135,8 @@ def _machine(task: Task, foreign: ForeignWay | None) -> Machine:
     try:
         machine_type = MachineType(said["machine_type"]) if said.get("machine_type") else None
     except ValueError as error:
-        known = ", ".join(kind.value for kind in MachineType)
-        raise UsageError(f"expected one of QEMU's machine types {known}, found {error}") from error
+        known, found = ", ".join(kind.value for kind in MachineType), said["machine_type"]
+        raise UsageError(f"expected one of QEMU's machine types {known}, found {found!r:.40}") from error
     wish = QemuWish(
         program=said.get("program"),
         machine_type=machine_type,
@@ -150,7 +164,7 @@ def _changed(file: FileRef) -> UsageError:
 def _initrd(task: Task, files: Mapping[str, Path]) -> Path | None:
     """Return the path of a copy of the initrd, which nobody can change any more; None for no initrd."""
     if task.initrd is None:
-        return None
+        return _memory_file(witness_initrd()) if task.kind in _OWN_INITRD else None
     data = read_file(
         _path(task.initrd, files),
         "an initial ramdisk",

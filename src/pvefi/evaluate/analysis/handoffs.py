@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pvefi.evaluate.analysis.results import document_of, of, short_names, shown, ways
+from pvefi.evaluate.analysis.setup_header import with_header_as_one
 from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
 from pvefi.evaluate.run import Evaluation, ImageFacts
 from pvefi.evaluate.task import TaskKind
@@ -107,7 +108,7 @@ def _compared(
         Table(
             f"{name} on {machine}",
             ("part", "field", *(shown(entry, 40) for entry in found), "what it is"),
-            tuple(rows),
+            tuple(with_header_as_one(rows, 1)),
             about,
             folded=bool(told),
         ),
