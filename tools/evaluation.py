@@ -4,11 +4,11 @@
 
     make evaluation
 
-Fetches the images from the Debian archive, unless they are there, evaluates, minimises and injects, and copies
-the reports to docs/evaluation. What was interrupted goes on where it stopped, as long as pvefi and the images are
-the same; --fresh begins anew. Needs QEMU, OVMF and pvefi's environment, and some fifteen minutes on two cores.
-The exit status is 0 when all is written, 1 with a line on stderr when not, 2 for a wrong option, and 130 by
-Ctrl-C.
+Fetches the images from the Debian archive, unless they are there, evaluates, minimises and injects, and
+copies the reports to docs/evaluation. What was interrupted goes on where it stopped, as long as pvefi and
+the images are the same; --fresh begins anew. Needs QEMU, OVMF and pvefi's environment, and some fifteen
+minutes on two cores. The exit status is 0 when all is written, 1 with a line on stderr when not, 2 for a
+wrong option, and 130 by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -158,7 +158,9 @@ def publish(work: Path, planned: Sequence[Step], target: Path, private: Sequence
     made = {name: path for step in planned for name, path in _made(work, step)}
     for name, path in made.items():
         if path.stat().st_size > LARGEST:
-            raise EvaluationError(f"{name}: expected at most {LARGEST:,} bytes, found {path.stat().st_size:,}")
+            raise EvaluationError(
+                f"{name}: expected at most {LARGEST:,} bytes, found {path.stat().st_size:,}"
+            )
         text = path.read_text(encoding="utf-8", errors="replace")
         for one in private:
             if one in text:
@@ -185,15 +187,13 @@ def readme(
     planned: Sequence[Step], names: Sequence[str], seconds: dict[str, float], packages: Sequence[str]
 ) -> str:
     """Return the page that says what stands beside it and how it was made."""
-    commands = "\n".join(
-        f"| `{step.line}` | {seconds[step.name]:,.0f} | {step.about} |" for step in planned
-    )
+    commands = "\n".join(f"| `{step.line}` | {seconds[step.name]:,.0f} | {step.about} |" for step in planned)
     return f"""\
 # An evaluation of Debian's kernels, and of Xen
 
-Made by `make evaluation`, which writes this page too, on {datetime.now(UTC):%Y-%m-%d}; nothing here is edited by hand.
-[report.md](report.md) is the report. report.html is the same in one file, to be opened in a browser after a download.
-What the parts of a report mean is in [evaluation.md](../evaluation.md).
+Made by `make evaluation`, which writes this page too, on {datetime.now(UTC):%Y-%m-%d}; nothing here is edited
+by hand. [report.md](report.md) is the report. report.html is the same in one file, to be opened in a browser
+after a download. What the parts of a report mean is in [evaluation.md](../evaluation.md).
 
 The images are out of packages of Debian, which `tools/corpus.py` fetches:
 

@@ -39,7 +39,7 @@ def test_what_was_done_is_not_done_again_until_something_changes(
 
 def test_a_command_that_fails_ends_it_and_runs_again_next_time(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(EvaluationError, match="pvefi no-such-verb > wrong.txt: ended with 2"):
+        with pytest.raises(EvaluationError, match=r"pvefi no-such-verb > wrong\.txt: ended with 2"):
             run_steps(tmp_path, [VERSION, WRONG], "a mark")
 
 
