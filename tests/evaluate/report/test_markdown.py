@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 
 from pvefi.evaluate.document import Section, cell
-from pvefi.evaluate.report.markdown import markdown
+from pvefi.evaluate.report.markdown import markdown, section_markdown
 from pvefi.evaluate.run import Gap
 from pvefi.evaluate.task import Problem
 from tests.build.evaluation import HOSTILE, evaluation, image, sections, table
@@ -127,3 +127,10 @@ def test_nothing_missing_is_said() -> None:
     assert "Nothing that was asked for is missing." in markdown(evaluation(), (), False)
     gap = Gap("machine xen", Problem.MACHINE, "no dom0")
     assert "| machine xen | ✗ machine | no dom0 |" in markdown(evaluation(gaps=[gap]), (), False)
+
+
+def test_a_section_can_stand_alone_in_another_document() -> None:
+    text = section_markdown(sections()[2], level=3)
+    assert text.startswith("### Cost\n\n")
+    assert "![" not in text
+    assert "**Boot timeline as a table**\n\n| way | phase | start | end |" in text
