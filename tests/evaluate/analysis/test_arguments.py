@@ -120,7 +120,7 @@ def test_a_way_round_the_native_start_that_loses_kaslr_speaks_for_the_point() ->
     )
     assert (speaks, mark) == ("for it", Mark.GOOD)
     assert "pvh at PHYS32_ENTRY" in shows
-    assert "stands where it was linked by pvh, and was moved by efi" in shows
+    assert "at the place it was linked for: vmlinuz by pvh physically (moved by efi)." in shows
 
 
 @pytest.mark.parametrize(("efi", "pvh"), [(0, 0), (0x2000000, 0x4000000)])
@@ -136,9 +136,9 @@ def test_stubs_are_compared_with_the_efi_entry_field_by_field() -> None:
     shows, speaks, _ = said(arguments_section(run), HEADINGS[1])
     assert speaks == "for it"
     assert "By linux64 the kernel proper begins at startup_64" in shows
-    assert "linux64 1 (vmlinuz)" in shows
+    assert "vmlinuz: linux64 1 of given" in shows
     same = evaluation(to_handoff("efi", **placed(0)), to_handoff("linux64", **placed(0)))
-    assert "linux64 0 (vmlinuz)" in said(arguments_section(same), HEADINGS[1])[0]
+    assert "vmlinuz: linux64 none" in said(arguments_section(same), HEADINGS[1])[0]
 
 
 def test_a_convention_is_a_standard_where_two_firmwares_boot_by_it() -> None:
