@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_XEN_BY_NAME = "workers are tried only where it is asked for by name (--machines xen)"
 _OVERHEAD = 256 << 20
 """Bytes that a boot takes besides the guest's memory."""
 
@@ -129,7 +130,9 @@ def command(
         timeout=timeout,
         machine_options={name: said for name, said in options.items() if said and said != "auto"},
     )
-    plan = make_plan(looked.images, wish, {} if scheduler else lacking(wish))
+    # What the workers of a cluster have, they alone know.
+    missing = {"xen": _XEN_BY_NAME} if scheduler and wish.machines is None else {}
+    plan = make_plan(looked.images, wish, missing if scheduler else lacking(wish))
     if not plan.tasks:
         raise _nothing(looked, plan)
     engine = _engine(jobs, scheduler, memory)
