@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,7 +143,7 @@ def command(
             engine,
             journal,
             Watcher(planned=shown.planned, happened=shown.happened, notice=shown.notice),
-            command=shlex.join(["pvefi", *sys.argv[1:]]),
+            command=shlex.join(["pvefi", *_words()]),
             repeat=repeat,
         )
         shown.phase("writing the reports")
@@ -156,6 +155,12 @@ def command(
         _summarise(evaluation, reports)
     status = exit_status(evaluation)
     return max(status, ExitStatus.BAD_INPUT) if journal.broken or not reports else status
+
+
+def _words() -> tuple[str, ...]:
+    """Return the command line, as `main` has kept it."""
+    words: tuple[str, ...] = click.get_current_context().find_root().obj or ()
+    return words
 
 
 def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
