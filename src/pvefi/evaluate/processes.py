@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import math
 import os
 import resource
@@ -65,8 +66,9 @@ def begin_group(process: int) -> None:
 def leave_signals() -> None:
     """Have signals end this process, forked in `undisturbed`, as they end any other.
 
-    Ctrl-C is not among them: it is its parent's to handle.
+    Ctrl-C is not among them: it is its parent's to handle. A crash says nothing: who waits for it tells.
     """
+    faulthandler.disable()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -41,16 +41,31 @@ class Experiment:
         return sum(one.effect is effect for one in self.findings)
 
 
-def command_of(options: BootOptions, injection: Injection) -> str:
-    """Return the line for a shell that boots with this one fault, with the same machine and seed."""
-    words = ["pvefi", "boot", str(options.image), "--machine", "embedded", "--entry", options.entry]
-    words += ["--inject", str(injection.fault), "--seed", str(options.seed)]
-    words += ["--memory", f"{options.memory_size >> 10}K", "--timeout", str(_PATIENCE)]
-    for option, value in (("--initrd", options.initrd), ("--cmdline", options.command_line)):
-        if value is not None:
+def command_of(options: BootOptions, injection: Injection, *, hangs: bool = False) -> str:
+    """Return the line for a shell that boots with this one fault, with the same machine and seed.
+
+    What is as `pvefi boot` has it by itself is left out.
+    """
+    words = ["pvefi", "boot", str(options.image), "--machine", "embedded", "--seed", str(options.seed)]
+    words += ["--inject", str(injection.fault)]
+    usual = BootOptions(options.image, options.machine)
+    said = (
+        ("--entry", options.entry, usual.entry),
+        ("--initrd", options.initrd, None),
+        ("--cmdline", options.command_line, None),
+        ("--profile", options.profile.word, usual.profile.word),
+        ("--memory", _size(options.memory_size), _size(usual.memory_size)),
+        ("--timeout", _PATIENCE if hangs else None, None),
+    )
+    for option, value, usually in said:
+        if value != usually:
             words += [option, str(value)]
-    words += ["--profile", options.profile.word]
     return shlex.join(words)
+
+
+def _size(size: int) -> str:
+    """Return a size as options take it."""
+    return f"{size >> 20}M" if size % (1 << 20) == 0 else f"{size >> 10}K"
 
 
 def _head(schema: str, made: Experiment) -> dict[str, Json]:
@@ -126,6 +141,6 @@ def _finding(options: BootOptions, one: Finding) -> dict[str, Json]:
         "ended_with": one.status.efi_name if one.status is not None else None,
         "said": one.said,
         "other_calls_follow": one.differs,
-        "command": command_of(options, one.injection),
+        "command": command_of(options, one.injection, hangs=one.effect is Effect.HANGS),
         "cpu_seconds": round(one.seconds, 3),
     }

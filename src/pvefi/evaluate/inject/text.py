@@ -103,7 +103,8 @@ def _bad(made: Experiment) -> Iterator[Text]:
             (one.effect.value, _STYLES[one.effect]),
             f": {escaped(one.message)}",
         )
-        yield Text(f"    {escaped(command_of(made.options, one.injection))}")
+        hangs = one.effect is Effect.HANGS
+        yield Text(f"    {escaped(command_of(made.options, one.injection, hangs=hangs))}")
 
 
 def _total(made: Experiment) -> str:

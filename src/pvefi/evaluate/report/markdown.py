@@ -17,7 +17,7 @@ from pvefi.evaluate.report.plain import plain
 from pvefi.evaluate.report.signs import LEGEND, SIGNS, marks_of
 from pvefi.evaluate.run import Evaluation
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "section_markdown"]
 
 _CELL = 400
 _PARAGRAPH = 10_000
@@ -51,16 +51,7 @@ def _lines(evaluation: Evaluation, sections: Sequence[Section], pictures: bool) 
         yield ""
     names = iter(picture_names(sections))
     for section in sections:
-        yield f"## {_safe(section.title, _CELL)}"
-        yield ""
-        for text in section.text:
-            yield _paragraph(text)
-            yield ""
-        for part in section.parts:
-            if isinstance(part, Table):
-                yield from _table(part)
-            else:
-                yield from _picture(part, next(names), pictures)
+        yield from _section(section, names if pictures else None, 2)
     signs = [LEGEND[mark] for mark in marks_of(sections) if mark in LEGEND]
     if signs:
         yield f"Signs: {', '.join(signs)}."
@@ -68,14 +59,32 @@ def _lines(evaluation: Evaluation, sections: Sequence[Section], pictures: bool) 
     yield "All values are in report.json, each boot's own document in results/."
 
 
-def _picture(picture: Picture, name: str, drawn: bool) -> Iterator[str]:
-    if drawn:
+def section_markdown(section: Section, level: int = 2) -> str:
+    """Return one section alone, its title a heading of this level, without pictures but with their tables."""
+    return "\n".join(_section(section, None, level))
+
+
+def _section(section: Section, names: Iterator[str] | None, level: int) -> Iterator[str]:
+    yield f"{'#' * level} {_safe(section.title, _CELL)}"
+    yield ""
+    for text in section.text:
+        yield _paragraph(text)
+        yield ""
+    for part in section.parts:
+        if isinstance(part, Table):
+            yield from _table(part)
+        else:
+            yield from _picture(part, next(names) if names else "")
+
+
+def _picture(picture: Picture, name: str) -> Iterator[str]:
+    if name:
         yield f"![{_safe(picture.title, _CELL)}](pictures/{name}.svg)"
         yield ""
     if picture.about:
         yield _paragraph(picture.about)
         yield ""
-    yield from _table(picture.table, folded=drawn)
+    yield from _table(picture.table, folded=bool(name))
 
 
 def _table(table: Table, folded: bool = False) -> Iterator[str]:

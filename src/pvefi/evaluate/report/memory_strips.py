@@ -19,7 +19,7 @@ from pvefi.trace.values import Json
 
 __all__ = ["Strip", "Strips", "strips_of"]
 
-_LEAST = 12
+_LEAST = 14
 """Pixels of what is smallest, while there is room: a line of text."""
 _MOST = 1600
 """Pixels of all, about: more ranges than this has lines for lose their names."""

@@ -19,7 +19,7 @@ NAMESPACE = "http://www.w3.org/2000/svg"
 
 _BY_LIGHT = MappingProxyType({colour.light: name for name, colour in COLOURS.items()})
 _SHAPE = ("x", "y", "x1", "y1", "x2", "y2", "width", "height", "d")
-_KEPT = (*_SHAPE, "text-anchor", "font-weight", "fill", "stroke")
+_KEPT = (*_SHAPE, "text-anchor", "fill", "stroke")
 _MARGIN = 20
 """Pixels at each side, as fonts of a reader may be wider than the one that Vega measured with."""
 _NUMBER = re.compile(r"-?\d*\.\d+(?:e-?\d+)?")

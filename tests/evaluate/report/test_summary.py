@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tests of a report's head."""
+
+from __future__ import annotations
+
+from pvefi.evaluate.report.summary import facts, images, missing
+from pvefi.evaluate.run import Gap
+from pvefi.evaluate.task import Problem, TaskKind
+from tests.build.evaluation import evaluation, image, result
+
+
+def texts(rows: tuple[tuple[object, ...], ...]) -> list[list[str]]:
+    return [[str(getattr(cell, "text", "")) for cell in row] for row in rows]
+
+
+def test_the_head_says_when_where_and_what() -> None:
+    told = dict(facts(evaluation(results=[result(image()), result(image(), problem=Problem.CRASHED)])))
+    assert told["when"] == "2026-11-28 04:00:00 UTC, 1 min 16 s"
+    assert told["where"] == "AMD EPYC, 2 CPUs, Debian GNU/Linux 12"
+    assert told["machine qemu"] == "QEMU 7.2.22, q35, TCG"
+    assert told["boots"].startswith("2, 1 ended as they were to")
+
+
+def test_an_image_is_named_by_its_whole_hash() -> None:
+    [row] = texts(images(evaluation()).rows)
+    assert row == ["vmlinuz-6.1.0", "6.1.0-56-amd64", "bzImage", "7.7 MiB", "a" * 64]
+
+
+def test_a_gap_is_missing_and_one_that_nobody_asked_for_is_told_without_a_mark() -> None:
+    gaps = [Gap("xen", Problem.MACHINE, "no dom0"), Gap("ovmf", Problem.NONE, "not installed")]
+    rows = missing(evaluation(gaps=gaps)).rows
+    assert texts(rows) == [["xen", "machine", "no dom0"], ["ovmf", "told", "not installed"]]
+    assert [row[1].mark for row in rows] == ["bad", ""]
+
+
+def test_boots_that_failed_for_one_reason_are_one_row() -> None:
+    died = [
+        result(image(), entry, problem=Problem.CRASHED, why="Segmentation fault")
+        for entry in ("efi", "efi", "linux64")
+    ]
+    results = [
+        *died,
+        result(image(), "pvh", outcome="faulted", message="#PF"),
+        result(image(), "linux32"),
+    ]
+    assert texts(missing(evaluation(results=results)).rows) == [
+        [
+            "vmlinuz-6.1.0 on qemu: efi (handoff) 2 times, linux64 (handoff)",
+            "machine",
+            "crashed: Segmentation fault",
+        ],
+        ["vmlinuz-6.1.0 on qemu: pvh (handoff)", "failed", "faulted: #PF"],
+    ]
+
+
+def test_a_boot_that_did_not_get_as_far_as_it_was_to_is_missing() -> None:
+    halfway = result(image(), kind=TaskKind.USERSPACE, outcome="timed out", message="300 s")
+    assert [row[1] for row in texts(missing(evaluation(results=[halfway])).rows)] == ["timed out"]
