@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from pvefi.cli.status import ExitStatus
 from pvefi.evaluate.document import Section, cell
 from pvefi.evaluate.report import write_reports
 from pvefi.evaluate.run import Gap
@@ -112,8 +113,10 @@ def real(corpus: RealFiles, tmp_path_factory: pytest.TempPathFactory) -> Report:
     words = ["evaluate", *map(str, images), "--entries", "efi,linux64", "--machines", "embedded"]
     command = [sys.executable, "-m", "pvefi", *words, "--repeat", "1", "-o", str(directory)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr
-    return Report(directory)
+    assert done.returncode == ExitStatus.BAD_INPUT, f"the program has no entry linux64\n{done.stderr}"
+    report = Report(directory)
+    assert ["HelloWorld.efi" in gap["what"] for gap in report.document["gaps"]] == [True]
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,7 @@ def test_every_tab_has_every_table_row_and_picture_and_nothing_goes_wrong(
         panel = page.locator(PANEL)
         assert panel.count() == 1, "the others are hidden"
         assert tabs.nth(at).get_attribute("aria-selected") == "true"
-        for details in panel.locator("details:not([open]) > summary").all():
+        for details in panel.locator("details > summary").all():
             details.click()
         tables = panel.locator("table")
         assert tables.count() == len(section["parts"])
