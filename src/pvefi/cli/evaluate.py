@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_XEN_BY_NAME = "workers are tried only where it is asked for by name (--machines xen)"
 _OVERHEAD = 256 << 20
 """Bytes that a boot takes besides the guest's memory."""
 
@@ -129,7 +129,9 @@ def command(
         timeout=timeout,
         machine_options={name: said for name, said in options.items() if said and said != "auto"},
     )
-    plan = make_plan(looked.images, wish, {} if scheduler else lacking(wish))
+    # What the workers of a cluster have, they alone know.
+    missing = {"xen": _XEN_BY_NAME} if scheduler and wish.machines is None else {}
+    plan = make_plan(looked.images, wish, missing if scheduler else lacking(wish))
     if not plan.tasks:
         raise _nothing(looked, plan)
     engine = _engine(jobs, scheduler, memory)
@@ -141,7 +143,7 @@ def command(
             engine,
             journal,
             Watcher(planned=shown.planned, happened=shown.happened, notice=shown.notice),
-            command=shlex.join(["pvefi", *sys.argv[1:]]),
+            command=shlex.join(["pvefi", *_words()]),
             repeat=repeat,
         )
         shown.phase("writing the reports")
@@ -153,6 +155,12 @@ def command(
         _summarise(evaluation, reports)
     status = exit_status(evaluation)
     return max(status, ExitStatus.BAD_INPUT) if journal.broken or not reports else status
+
+
+def _words() -> tuple[str, ...]:
+    """Return the command line, as `main` has kept it."""
+    words: tuple[str, ...] = click.get_current_context().find_root().obj or ()
+    return words
 
 
 def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, ...] | None:

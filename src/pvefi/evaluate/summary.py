@@ -23,7 +23,7 @@ def summary_lines(evaluation: Evaluation) -> list[Text]:
     boots, reused = len(evaluation.results), evaluation.reused
     earlier = f" and {reused} of an earlier run" if reused else ""
     how = f" in {evaluation.seconds:.1f} s, {evaluation.jobs} at once" if reused < boots else ""
-    lines = [Text(f"{boots - reused} boots{how}{earlier}")]
+    lines = [Text(f"{boots - reused} boot{'s'[: boots - reused != 1]}{how}{earlier}")]
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for result in evaluation.results:
         task = result.task

@@ -16,7 +16,16 @@ from enum import StrEnum
 from pvefi.report.json_node import Node
 from pvefi.trace.values import Json
 
-__all__ = ["FileRef", "Problem", "Task", "TaskKind", "TaskResult", "result_from_json", "task_from_json"]
+__all__ = [
+    "FileRef",
+    "Problem",
+    "Task",
+    "TaskKind",
+    "TaskResult",
+    "failed_result",
+    "result_from_json",
+    "task_from_json",
+]
 
 
 class TaskKind(StrEnum):
@@ -144,6 +153,24 @@ class TaskResult:
             "peak_memory": self.peak_memory,
             "worker": self.worker,
         }
+
+
+def failed_result(
+    task: Task, problem: Problem, why: str, *, console: str = "", peak_memory: int = 0, worker: str = ""
+) -> TaskResult:
+    """Return the result of a task that has no boot to tell of."""
+    return TaskResult(
+        task=task,
+        problem=problem,
+        why=why,
+        boot={},
+        calls=(),
+        console=console,
+        files={},
+        counter=None,
+        peak_memory=peak_memory,
+        worker=worker,
+    )
 
 
 def task_from_json(node: Node) -> Task:
