@@ -90,7 +90,7 @@ def _stubs(evidence: Evidence) -> Finding:
             through.append((entry, view.handoff.path.get("kernel_start") == _NATIVE, any(view.slides)))
             if (fields := _fields_apart(kernel.way(_EFI), view)) is not None:
                 told.append(f"{entry} {fields}")
-        apart += [f"{kernel.name}: {'; '.join(told)}"] if told else []
+        apart += [f"{kernel.name}: {', '.join(told)}"] if told else []
     if not through:
         return unmeasured("no hand-off was recorded of an entry at which the loader makes the zero page")
     native = sorted({entry for entry, is_native, _ in through if is_native})
@@ -119,13 +119,13 @@ def _documents(view: View | None) -> dict[str, BootDocument]:
 
 
 def _fields_apart(base: View | None, other: View) -> str | None:
-    """Return in how many fields of each part two hand-offs on one machine differ in more than an address."""
+    """Return in how many fields two hand-offs on one machine differ in more than an address."""
     theirs = _documents(other)
     for machine, document in _documents(base).items():
         if machine in theirs:
             rows = diff_boots(document, theirs[machine]).differences
             parts = Counter(row.section for row in rows if not row.moved and row.section != "registers")
-            return ", ".join(f"{count} of {part}" for part, count in parts.most_common()) or "none"
+            return f"{parts.total()} ({parts['boot_params']} of boot_params)"
     return None
 
 
