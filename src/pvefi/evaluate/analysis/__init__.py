@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pvefi.evaluate.analysis.arguments import arguments_section
 from pvefi.evaluate.analysis.costs import costs_section
 from pvefi.evaluate.analysis.handoffs import handoffs_section
 from pvefi.evaluate.analysis.kernel_copy import kernel_copy_section
@@ -25,6 +26,7 @@ _SECTIONS = (
     messages_section,
     memory_section,
     services_section,
+    arguments_section,
 )
 
 
