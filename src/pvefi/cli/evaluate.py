@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pvefi.cli import streams
 from pvefi.cli.options import PROFILE, SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
@@ -112,6 +113,7 @@ def command(
     from pvefi.evaluate.journal import Journal
     from pvefi.evaluate.plan import MACHINES, WAYS, Wish, make_plan
     from pvefi.evaluate.report import document
+    from pvefi.evaluate.summary import failure_line
 
     if jobs is not None and scheduler is not None:
         raise UsageError("expected --jobs or --scheduler, found both")
@@ -153,6 +155,9 @@ def command(
         click.echo(json.dumps(document(evaluation, told), indent=2))
     else:
         _summarise(evaluation, reports)
+    if failure := failure_line(evaluation):
+        streams.flush()
+        click.echo(f"pvefi: {one_line(failure)}", err=True)
     status = exit_status(evaluation)
     return max(status, ExitStatus.BAD_INPUT) if journal.broken or not reports else status
 
@@ -179,12 +184,12 @@ def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, .
 
 def _nothing(looked: Looked, plan: Plan) -> UsageError | MachineError:
     """Return the error of an evaluation that has nothing to run: the first reason."""
+    from pvefi.evaluate.summary import gap_words
     from pvefi.evaluate.task import Problem
 
     gaps = [gap for gap in (*looked.gaps, *plan.gaps) if gap.problem is not Problem.NONE] or plan.gaps
-    told = [gap.why if gap.what in gap.why else f"{gap.what}: {gap.why}" for gap in gaps]
-    more = f"; and {len(told) - 1} more like this" if len(told) > 1 else ""
-    text = f"nothing can be run: {told[0]}{more}"
+    more = f"; and {len(gaps) - 1} more such reason{'s'[: len(gaps) > 2]}" if len(gaps) > 1 else ""
+    text = f"nothing can be run: {gap_words(gaps[0])}{more}"
     machines_only = all(gap.problem is Problem.MACHINE for gap in gaps)
     return MachineError(text) if machines_only else UsageError(text)
 

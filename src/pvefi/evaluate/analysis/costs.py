@@ -165,7 +165,7 @@ def _times(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Ta
             " Boots to the hand-off are watched, which slows a decompressor; those to user space are not."
         )
     return Table(
-        f"{name} on {machine}: time",
+        f"{name} on {machine}: milliseconds",
         ("entry", "image entered", "ratio", "hand-off", "ratio", "user space", "ratio", "answering"),
         tuple(rows),
         about + " Answering: the host's time for all service calls of a boot.",
