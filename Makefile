@@ -6,7 +6,7 @@ ARGS   ?=
 PYTHON := .venv/bin/python
 export KERNEL # recipes take it from the environment: a path may hold any character
 
-.PHONY: help boot test test-all test-xen golden bench docs guest xen-demo environment environment-dev packages clean
+.PHONY: help boot test test-all test-xen golden bench evaluation docs guest xen-demo environment environment-dev packages clean
 
 help: ## list the targets
 	@echo 'pvefi: boot unmodified kernels through their EFI entry'
@@ -41,6 +41,9 @@ golden: environment-dev ## record the golden traces of tests/golden anew
 
 bench: environment-dev ## measure the figures of docs/figures.md
 	@$(PYTHON) bench/run.py $${KERNEL:+--kernel "$$KERNEL"} $(ARGS)
+
+evaluation: packages environment ## reproduce docs/evaluation: Debian's kernels and Xen, by every entry
+	@exec $(PYTHON) tools/evaluation.py $(ARGS)
 
 xen-demo: packages environment ## show Xen, its dom0 and a guest, all of them booted through EFI by pvefi
 	@exec $(PYTHON) tools/xen_demo.py $(ARGS)

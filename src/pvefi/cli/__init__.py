@@ -121,7 +121,7 @@ def _lost_reader() -> int:
 
 def _run(words: list[str]) -> int:
     try:
-        with pvefi.make_context("pvefi", words) as context:
+        with pvefi.make_context("pvefi", list(words), obj=tuple(words)) as context:
             if not words:
                 click.echo(pvefi.get_help(context), err=True)
                 return ExitStatus.BAD_INPUT

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pvefi.cli import streams
 from pvefi.cli.options import PROFILE, SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_XEN_BY_NAME = "workers are tried only where it is asked for by name (--machines xen)"
 _OVERHEAD = 256 << 20
 """Bytes that a boot takes besides the guest's memory."""
 
@@ -112,6 +113,7 @@ def command(
     from pvefi.evaluate.journal import Journal
     from pvefi.evaluate.plan import MACHINES, WAYS, Wish, make_plan
     from pvefi.evaluate.report import document
+    from pvefi.evaluate.summary import failure_line
 
     if jobs is not None and scheduler is not None:
         raise UsageError("expected --jobs or --scheduler, found both")
@@ -129,7 +131,9 @@ def command(
         timeout=timeout,
         machine_options={name: said for name, said in options.items() if said and said != "auto"},
     )
-    plan = make_plan(looked.images, wish, {} if scheduler else lacking(wish))
+    # What the workers of a cluster have, they alone know.
+    missing = {"xen": _XEN_BY_NAME} if scheduler and wish.machines is None else {}
+    plan = make_plan(looked.images, wish, missing if scheduler else lacking(wish))
     if not plan.tasks:
         raise _nothing(looked, plan)
     engine = _engine(jobs, scheduler, memory)
@@ -141,7 +145,7 @@ def command(
             engine,
             journal,
             Watcher(planned=shown.planned, happened=shown.happened, notice=shown.notice),
-            command=shlex.join(["pvefi", *sys.argv[1:]]),
+            command=shlex.join(["pvefi", *_words()]),
             repeat=repeat,
         )
         shown.phase("writing the reports")
@@ -151,8 +155,17 @@ def command(
         click.echo(json.dumps(document(evaluation, told), indent=2))
     else:
         _summarise(evaluation, reports)
+    if failure := failure_line(evaluation):
+        streams.flush()
+        click.echo(f"pvefi: {one_line(failure)}", err=True)
     status = exit_status(evaluation)
     return max(status, ExitStatus.BAD_INPUT) if journal.broken or not reports else status
+
+
+def _words() -> tuple[str, ...]:
+    """Return the command line, as `main` has kept it."""
+    words: tuple[str, ...] = click.get_current_context().find_root().obj or ()
+    return words
 
 
 def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, ...] | None:
@@ -171,12 +184,12 @@ def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, .
 
 def _nothing(looked: Looked, plan: Plan) -> UsageError | MachineError:
     """Return the error of an evaluation that has nothing to run: the first reason."""
+    from pvefi.evaluate.summary import gap_words
     from pvefi.evaluate.task import Problem
 
     gaps = [gap for gap in (*looked.gaps, *plan.gaps) if gap.problem is not Problem.NONE] or plan.gaps
-    told = [gap.why if gap.what in gap.why else f"{gap.what}: {gap.why}" for gap in gaps]
-    more = f"; and {len(told) - 1} more like this" if len(told) > 1 else ""
-    text = f"nothing can be run: {told[0]}{more}"
+    more = f"; and {len(gaps) - 1} more such reason{'s'[: len(gaps) > 2]}" if len(gaps) > 1 else ""
+    text = f"nothing can be run: {gap_words(gaps[0])}{more}"
     machines_only = all(gap.problem is Problem.MACHINE for gap in gaps)
     return MachineError(text) if machines_only else UsageError(text)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from pvefi.evaluate.engines.engine import Engine, Finished, Happening
 from pvefi.evaluate.journal import Journal
 from pvefi.evaluate.plan import MACHINES, Plan, Wish
 from pvefi.evaluate.run import Evaluation, Gap, Host, ImageFacts
-from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult
+from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult, failed_result
 from pvefi.files import open_file
 from pvefi.image import Image, inspect
 from pvefi.image.entries.kernel import is_linux
@@ -27,7 +28,7 @@ from pvefi.machines.qemu.ovmf import find_ovmf
 from pvefi.machines.survey import survey_host
 from pvefi.prepare import ways_into
 
-__all__ = ["Looked", "Watcher", "evaluate", "look", "run_plan"]
+__all__ = ["Looked", "Watcher", "evaluate", "lacking", "look"]
 
 _PART = 1 << 20
 """Bytes of an initrd that are read at a time."""
@@ -141,13 +142,28 @@ def evaluate(
     command: str,
     repeat: int,
 ) -> Evaluation:
-    """Run what of `plan` has no result yet and return all of it; each result is kept as it comes."""
+    """Run what of `plan` has no result yet and return all of it; each result is kept as it comes.
+
+    Where the engine goes in the middle, what has not run is told as Problem.MACHINE; MachineError when it
+    goes before anything has. KeyboardInterrupt passes through, and nothing runs on.
+    """
     started, began = datetime.now(UTC), time.monotonic()
     results = journal.results(plan.tasks)
     reused = len(results)
     watcher.planned(plan.tasks, results)
-    left = [task for task in plan.tasks if task.id not in results]
-    results |= run_plan(left, looked.files, engine, journal, watcher)
+    try:
+        for result in _finished(plan, results, looked.files, engine, watcher):
+            results[result.task.id] = result
+            journal.keep(result)
+    except MachineError as error:
+        if not results:
+            raise
+        watcher.notice(f"{len(plan.tasks) - len(results)} boots do not run: {error}")
+        for task in plan.tasks:
+            results.setdefault(task.id, failed_result(task, Problem.MACHINE, str(error)))
+    except BaseException as error:
+        error.add_note(f"{len(results)} of {len(plan.tasks)} boots are done, --resume goes on with them")
+        raise
     ordered = tuple(results[task.id] for task in plan.tasks)
     return Evaluation(
         command=command,
@@ -164,25 +180,18 @@ def evaluate(
     )
 
 
-def run_plan(
-    tasks: Sequence[Task], files: Mapping[str, Path], engine: Engine, journal: Journal, watcher: Watcher
-) -> dict[str, TaskResult]:
-    """Run `tasks` and return their results by the tasks' names; each is kept as it comes."""
-    results: dict[str, TaskResult] = {}
-    if not tasks:
-        return results
-    happenings = engine.run(tasks, files)
-    try:
+def _finished(
+    plan: Plan, done: Mapping[str, TaskResult], files: Mapping[str, Path], engine: Engine, watcher: Watcher
+) -> Iterator[TaskResult]:
+    """Run what is not done and yield each result as it comes; closed or not, nothing runs on afterwards."""
+    left = [task for task in plan.tasks if task.id not in done]
+    if not left:
+        return
+    with closing(engine.run(left, files)) as happenings:
         for happening in happenings:
-            if isinstance(happening, Finished):
-                results[happening.result.task.id] = happening.result
-                journal.keep(happening.result)
             watcher.happened(happening)
-    finally:
-        close = getattr(happenings, "close", None)
-        if close is not None:
-            close()
-    return results
+            if isinstance(happening, Finished):
+                yield happening.result
 
 
 def _host(results: Sequence[TaskResult]) -> Host:

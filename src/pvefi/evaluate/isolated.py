@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from pvefi.evaluate.task import Problem, Task, TaskResult, result_from_json
+from pvefi.evaluate.task import Problem, Task, TaskResult, failed_result, result_from_json
 from pvefi.machines.qemu.child import signal_name
 from pvefi.machines.qemu.process import dies_with_parent
 from pvefi.machines.readiness import is_ready
@@ -166,18 +167,7 @@ def _part(stream: IO[bytes], until: float) -> bytes:
 
 
 def _failed(task: Task, problem: Problem, why: str) -> TaskResult:
-    return TaskResult(
-        task=task,
-        problem=problem,
-        why=why,
-        boot={},
-        calls=(),
-        console="",
-        files={},
-        counter=None,
-        peak_memory=0,
-        worker=os.uname().nodename,
-    )
+    return failed_result(task, problem, why, worker=platform.node())
 
 
 @contextlib.contextmanager

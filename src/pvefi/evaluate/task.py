@@ -16,7 +16,16 @@ from enum import StrEnum
 from pvefi.report.json_node import Node
 from pvefi.trace.values import Json
 
-__all__ = ["FileRef", "Problem", "Task", "TaskKind", "TaskResult", "result_from_json", "task_from_json"]
+__all__ = [
+    "FileRef",
+    "Problem",
+    "Task",
+    "TaskKind",
+    "TaskResult",
+    "failed_result",
+    "result_from_json",
+    "task_from_json",
+]
 
 
 class TaskKind(StrEnum):
@@ -112,7 +121,8 @@ class TaskResult:
     what was expected, what was found and the way out. `calls` are the service calls, as lines of a trace.
     `console` is what the guest wrote, on the firmware's console and its serial port, cut where it is long.
     `files` are files of the guest as its first process found them, by path. `counter` is the CPU's
-    time-stamp counter when that process began: with COUNT, the instructions until then. `peak_memory` is the
+    time-stamp counter when that process began: with COUNT, QEMU's own time in nanoseconds since power-on, of
+    which each instruction takes one, and waiting passes at once. `peak_memory` is the
     most that the task's process had resident, in bytes.
     """
 
@@ -144,6 +154,24 @@ class TaskResult:
             "peak_memory": self.peak_memory,
             "worker": self.worker,
         }
+
+
+def failed_result(
+    task: Task, problem: Problem, why: str, *, console: str = "", peak_memory: int = 0, worker: str = ""
+) -> TaskResult:
+    """Return the result of a task that has no boot to tell of."""
+    return TaskResult(
+        task=task,
+        problem=problem,
+        why=why,
+        boot={},
+        calls=(),
+        console=console,
+        files={},
+        counter=None,
+        peak_memory=peak_memory,
+        worker=worker,
+    )
 
 
 def task_from_json(node: Node) -> Task:

@@ -28,7 +28,7 @@ from pvefi.efi.intervention import parse_fault
 from pvefi.entries import ENTRIES
 from pvefi.errors import ImageError, MachineError, UsageError
 from pvefi.evaluate.console import ConsoleText
-from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind, TaskResult, task_from_json
+from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind, TaskResult, failed_result, task_from_json
 from pvefi.files import read_file
 from pvefi.machines import ForeignWay, Machine
 from pvefi.machines.choose import QemuWish, choose_machine
@@ -191,17 +191,8 @@ def _document(task: Task, result: BootResult) -> dict[str, Json]:
 
 
 def _failed(task: Task, problem: Problem, why: str, console: ConsoleText) -> TaskResult:
-    return TaskResult(
-        task=task,
-        problem=problem,
-        why=why,
-        boot={},
-        calls=(),
-        console=console.text(),
-        files={},
-        counter=None,
-        peak_memory=_peak_memory(),
-        worker=_worker(),
+    return failed_result(
+        task, problem, why, console=console.text(), peak_memory=_peak_memory(), worker=_worker()
     )
 
 

@@ -120,7 +120,7 @@ def test_a_way_round_the_native_start_that_loses_kaslr_speaks_for_the_point() ->
     )
     assert (speaks, mark) == ("for it", Mark.GOOD)
     assert "pvh at PHYS32_ENTRY" in shows
-    assert "stands where it was linked by pvh, and was moved by efi" in shows
+    assert "at the place it was linked for: vmlinuz by pvh physically (moved by efi)." in shows
 
 
 @pytest.mark.parametrize(("efi", "pvh"), [(0, 0), (0x2000000, 0x4000000)])
@@ -136,9 +136,9 @@ def test_stubs_are_compared_with_the_efi_entry_field_by_field() -> None:
     shows, speaks, _ = said(arguments_section(run), HEADINGS[1])
     assert speaks == "for it"
     assert "By linux64 the kernel proper begins at startup_64" in shows
-    assert "linux64 1 (vmlinuz)" in shows
+    assert "vmlinuz: linux64 1 (0 of boot_params)" in shows
     same = evaluation(to_handoff("efi", **placed(0)), to_handoff("linux64", **placed(0)))
-    assert "linux64 0 (vmlinuz)" in said(arguments_section(same), HEADINGS[1])[0]
+    assert "vmlinuz: linux64 0 (0 of boot_params)" in said(arguments_section(same), HEADINGS[1])[0]
 
 
 def test_a_convention_is_a_standard_where_two_firmwares_boot_by_it() -> None:
@@ -232,7 +232,7 @@ def test_programs_that_are_no_kernels_answer_the_questions_on_loaders_and_other_
     assert (shows, speaks) == ("Run by the EFI entry: shimx64.efi: exited: the image returned.", "measured")
     assert "xen.efi: exited" in said(section, "Other operating systems")[0]
     assert "Xen itself ran as an EFI program: xen.efi" in said(section, "dom0 EFI")[0]
-    assert "2 of 2 images are PE binaries" in said(section, "PE binaries")[0]
+    assert "PE binaries with an EFI entry: 2 of 2" in said(section, "PE binaries")[0]
 
 
 def test_names_of_files_and_words_of_guests_are_escaped_and_bounded(tmp_path: Path) -> None:

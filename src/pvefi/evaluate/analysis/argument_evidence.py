@@ -113,11 +113,11 @@ def unmeasured(why: str) -> Finding:
     return Finding(f"not measured here: {why}", Speaks.NOTHING)
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], between: str = ", ") -> str:
     """Return names as a sentence has them, the first few of many."""
     different = list(dict.fromkeys(names))
     more = len(different) - _LISTED
-    return ", ".join(different[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return between.join(different[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -7,6 +7,9 @@ https://kernelnewbies.org/KernelProjects/x86-xen-efi
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
 from pvefi.evaluate.analysis.argument_evidence import (
     Evidence,
     Finding,
@@ -33,6 +36,10 @@ _NATIVE = "startup_64"
 _EFI = "efi"
 _STUBS = ("linux64", "linux32", "efi-handover", "kexec")
 """Entries at which the loader has made a zero page."""
+_PLACES: Mapping[str, Callable[[View], Sequence[int]]] = {
+    "physically": lambda view: view.slides,
+    "virtually": lambda view: view.virtual_slides,
+}
 _PVH = ("pvh", "qemu-pvh", "xen-pvh")
 
 
@@ -49,18 +56,23 @@ def _bypass(evidence: Evidence) -> Finding:
     starts = listed(
         f"{view.entry} at {view.handoff.path.get('kernel_start')}" for _, view in around if view.handoff
     )
-    lost, kept = [], []
+    lost: list[str] = []
+    kept: list[str] = []
     for kernel, view in around:
         others = [other for one, other in through if one is kernel]
-        moved = [other.entry for other in others if any(other.slides)]
-        if moved and not any(view.slides):
-            lost.append(
-                f"{kernel.name} stands where it was linked by {view.entry}, and was moved by {listed(moved)}"
-            )
-        else:
-            kept.append(f"{kernel.name} by {view.entry}")
+        loses = [
+            f"{how} (moved by {listed(moved)})"
+            for how, slides in _PLACES.items()
+            if (moved := [other.entry for other in others if any(slides(other))])
+            and slides(view)
+            and not any(slides(view))
+        ]
+        (lost if loses else kept).append(f"{kernel.name} by {view.entry} {' and '.join(loses)}".strip())
     if lost:
-        return Finding(f"Entered elsewhere than at {_NATIVE}: {starts}. KASLR: {listed(lost)}.", Speaks.FOR)
+        shows = (
+            f"Entered elsewhere than at {_NATIVE}: {starts}. Without KASLR, at the place it was linked for: "
+        )
+        return Finding(shows + f"{listed(lost, '; ')}.", Speaks.FOR)
     return Finding(
         f"Entered elsewhere than at {_NATIVE}: {starts}. No loss of KASLR is seen for {listed(kept)}.",
         Speaks.UNDECIDED,
@@ -70,14 +82,15 @@ def _bypass(evidence: Evidence) -> Finding:
 def _stubs(evidence: Evidence) -> Finding:
     through, apart = [], []
     for kernel in evidence.kernels:
-        base = kernel.way(_EFI)
+        told = []
         for entry in _STUBS:
             view = kernel.way(entry)
             if view is None or view.handoff is None:
                 continue
             through.append((entry, view.handoff.path.get("kernel_start") == _NATIVE, any(view.slides)))
-            if (count := _fields_apart(base, view)) is not None:
-                apart.append(f"{entry} {count} ({kernel.name})")
+            if (fields := _fields_apart(kernel.way(_EFI), view)) is not None:
+                told.append(f"{entry} {fields}")
+        apart += [f"{kernel.name}: {', '.join(told)}"] if told else []
     if not through:
         return unmeasured("no hand-off was recorded of an entry at which the loader makes the zero page")
     native = sorted({entry for entry, is_native, _ in through if is_native})
@@ -89,9 +102,8 @@ def _stubs(evidence: Evidence) -> Finding:
         f"A loader has the choice of up to {entries} ways into one image."
     )
     if apart:
-        shows += (
-            f" Fields that these hand over otherwise than {_EFI}, without what only moved: {listed(apart)}."
-        )
+        shows += f" Fields handed over otherwise than by {_EFI}, without what only moved: "
+        shows += f"{listed(apart, '; ')}."
     good = len(native) == len({entry for entry, _, _ in through})
     return Finding(shows, Speaks.FOR if good else Speaks.AGAINST)
 
@@ -106,13 +118,14 @@ def _documents(view: View | None) -> dict[str, BootDocument]:
     return found
 
 
-def _fields_apart(base: View | None, other: View) -> int | None:
+def _fields_apart(base: View | None, other: View) -> str | None:
     """Return in how many fields two hand-offs on one machine differ in more than an address."""
     theirs = _documents(other)
     for machine, document in _documents(base).items():
         if machine in theirs:
             rows = diff_boots(document, theirs[machine]).differences
-            return sum(not row.moved for row in rows if row.section != "registers")
+            parts = Counter(row.section for row in rows if not row.moved and row.section != "registers")
+            return f"{parts.total()} ({parts['boot_params']} of boot_params)"
     return None
 
 
@@ -145,13 +158,14 @@ def _generalises(evidence: Evidence) -> Finding:
         text += f"; {_EFI} also {listed(more)}" if more else f"; {_EFI} gives no more"
         one, two = exact_instructions(efi), exact_instructions(pvh)
         if one and two:
-            text += f", for {one:,} instructions to the hand-off, decompression included, against {two:,}"
+            text += f", for {one:,} instructions to the hand-off against {two:,}"
         shows.append(text)
     if not shows:
         return unmeasured("no kernel was booted by both the EFI and the PVH entry")
     if lacking:
-        return Finding(f"{listed(shows)}. By {_EFI} it lacks {listed(lacking)}.", Speaks.AGAINST)
-    return Finding(f"{listed(shows)}.", Speaks.FOR)
+        return Finding(f"{listed(shows, '; ')}. By {_EFI} it lacks {listed(lacking)}.", Speaks.AGAINST)
+    note = "by pvh the host has unpacked the kernel, by efi the guest does; the matrix says what was entered"
+    return Finding(f"{listed(shows, '; ')}.", Speaks.FOR, note)
 
 
 def _gifts(view: View) -> set[str]:

@@ -9,7 +9,6 @@ from pvefi.evaluate.analysis.argument_evidence import (
     Kernel,
     Point,
     Speaks,
-    counted,
     listed,
     unmeasured,
 )
@@ -54,8 +53,8 @@ def _pe_binaries(evidence: Evidence) -> Finding:
     booted = [one.name for one in have if one.arrived("efi")]
     also = [one for one in have if len(one.image.entries) > 1]
     shows = (
-        f"{len(have)} of {counted(len(images), 'image')} are PE binaries with an EFI entry; "
-        f"{len(also)} of these have other entries in the same file. "
+        f"Images that are PE binaries with an EFI entry: {len(have)} of {len(images)}; "
+        f"with other entries in the same file: {len(also)}. "
         f"Kernels that came up by it: {listed(booted) or 'none'}."
     )
     return Finding(shows, Speaks.MEASURED)

@@ -176,10 +176,11 @@ def _free(view: View) -> float | None:
 
 def cost_text(found: Iterable[tuple[str, str, float, float]]) -> str:
     """Return the figures of `firmware_cost` in a sentence."""
-    return listed(
-        f"{name}: {ours:,.0f} against {theirs:,.0f} {what} ({times(theirs, ours)})"
-        for name, what, ours, theirs in found
-    )
+    by_kernel: dict[str, list[str]] = {}
+    for name, what, ours, theirs in found:
+        text = f"{ours:,.0f} against {theirs:,.0f} {what} ({times(theirs, ours)})"
+        by_kernel.setdefault(name, []).append(text)
+    return listed((f"{name}: {', '.join(texts)}" for name, texts in by_kernel.items()), "; ")
 
 
 SERVICES = (

@@ -10,6 +10,7 @@ from pvefi.evaluate.analysis.results import shown
 from pvefi.evaluate.task import TaskResult
 from pvefi.layout import Guid
 from pvefi.spec.uefi.guids import guid_name
+from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.values import Json
 
 __all__ = ["ASKING", "Call", "calls_of", "calls_with"]
@@ -27,6 +28,7 @@ ASKING = frozenset(
 )
 """Services by which an image asks for a protocol (UEFI 2.10 §7.3)."""
 
+_ORDINARY = frozenset({EfiStatus.BUFFER_TOO_SMALL.efi_name, EfiStatus.NOT_READY.efi_name})
 _CALLS_AT_MOST = 100_000
 _NAME_LENGTH = 100
 
@@ -48,8 +50,10 @@ class Call:
 
     @property
     def refused(self) -> bool:
-        """Whether the caller did not get what it asked for."""
-        return bool(self.why) or self.status not in ("", "EFI_SUCCESS")
+        """Whether the caller did not get what it asked for; to ask for a size, or to poll, is no refusal."""
+        if self.status in _ORDINARY:
+            return False
+        return bool(self.why) or self.status not in ("", EfiStatus.SUCCESS.efi_name)
 
 
 def calls_of(result: TaskResult) -> Iterator[Call]:

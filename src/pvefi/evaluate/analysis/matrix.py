@@ -20,20 +20,13 @@ from pvefi.evaluate.analysis.results import (
     verdict,
 )
 from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
+from pvefi.evaluate.outcome import Ending, ending
 from pvefi.evaluate.run import Evaluation, ImageFacts
-from pvefi.evaluate.task import Problem, TaskKind, TaskResult
+from pvefi.evaluate.task import Problem, TaskResult
 from pvefi.report.text import size_text
-from pvefi.spec.uefi.status import EfiStatus
-from pvefi.verdict import Outcome
 
 __all__ = ["matrix_section"]
 
-_GOALS = {
-    TaskKind.HANDOFF: Stage.HANDOFF,
-    TaskKind.USERSPACE: Stage.USER_SPACE,
-    TaskKind.FACTS: Stage.USER_SPACE,
-    TaskKind.COUNT: Stage.USER_SPACE,
-}
 _WORDS = {Stage.HANDOFF: "hand-off", Stage.USER_SPACE: "user space"}
 _ENTRIES = {
     "efi": "the PE entry: EFI stub, with boot services",
@@ -52,8 +45,9 @@ _ENTRIES = {
 
 def matrix_section(evaluation: Evaluation) -> Section:
     """Return how far every image came by every way, with the path, and what is missing and why."""
-    parts = [_images(evaluation), _entries(evaluation), _matrix(evaluation)]
+    parts = [_matrix(evaluation)]
     parts += [table for table in (_failures(evaluation), _gaps(evaluation)) if table.rows]
+    parts += [_images(evaluation), _entries(evaluation)]
     return Section("matrix", "What boots by which entry", _run(evaluation), tuple(parts))
 
 
@@ -106,7 +100,7 @@ def _matrix(evaluation: Evaluation) -> Table:
         for entry in entries_of(evaluation):
             ways = [Way(entry, machine) for machine in machines]
             cells = [_reached(image, of(evaluation, image, way), way) for way in ways]
-            if any(one.value is not None for one in cells) or entry in image.entries:
+            if any(one.value is not None for one in cells):
                 results = [result for way in ways for result in of(evaluation, image, way)]
                 rows.append((cell(names[image.file.sha256]), cell(entry), *cells, *_path(results)))
     return Table(
@@ -122,22 +116,16 @@ def _matrix(evaluation: Evaluation) -> Table:
 def _reached(image: ImageFacts, results: Sequence[TaskResult], way: Way) -> Cell:
     """Return how far an image came by one way, over all boots of it."""
     if not results:
-        lacks = way.entry not in image.entries
+        lacks = way.entry not in image.ways
         why = f"this image has no entry {way.entry}" if lacks else f"{way} was not asked for, or cannot be"
         return Cell("-", None, Mark.MISSING, shown(why))
     best = max(results, key=stage)
-    failed = [result for result in results if not _succeeded(image, result)]
+    failed = [result for result in results if ending(result) is not Ending.REACHED]
     text = _words(best)
     note = verdict(failed[0] if failed else best)
     if failed and len(failed) < len(results):
         text += f"; {_ended(failed[0])} in {len(failed)} of {len(results)}"
     return Cell(shown(text, 120), stage(best).name.lower(), Mark.BAD if failed else Mark.GOOD, note)
-
-
-def _succeeded(image: ImageFacts, result: TaskResult) -> bool:
-    if image.is_kernel:
-        return stage(result) >= _GOALS[result.task.kind]
-    return outcome(result) is Outcome.EXITED and status_name(result) == EfiStatus.SUCCESS.efi_name
 
 
 def _words(result: TaskResult) -> str:
@@ -165,13 +153,16 @@ def _path(results: Sequence[TaskResult]) -> Iterator[Cell]:
 
 def _failures(evaluation: Evaluation) -> Table:
     names = short_names(evaluation)
-    images = {image.file.sha256: image for image in evaluation.images}
     alike: Counter[tuple[str, str, str, str, str, str]] = Counter()
     for result in evaluation.results:
         task = result.task
-        image = images.get(task.image.sha256)
-        if image is not None and not _succeeded(image, result):
-            key = (names[task.image.sha256], task.entry, task.machine, task.kind.value)
+        if ending(result) is not Ending.REACHED:
+            key = (
+                names.get(task.image.sha256, shown(task.image.name, 80)),
+                task.entry,
+                task.machine,
+                task.kind.value,
+            )
             alike[*key, _words(result), verdict(result)] += 1
     return Table(
         "Where a boot did not reach its goal",
@@ -183,6 +174,7 @@ def _failures(evaluation: Evaluation) -> Table:
 
 def _gaps(evaluation: Evaluation) -> Table:
     rows = tuple(
-        (cell(shown(gap.what)), cell(gap.problem.value), cell(shown(gap.why))) for gap in evaluation.gaps
+        (cell(shown(gap.what)), cell(gap.problem.value or "not asked for by name"), cell(shown(gap.why)))
+        for gap in evaluation.gaps
     )
-    return Table("What was asked for and is missing", ("what", "problem", "why"), rows)
+    return Table("What is missing", ("what", "problem", "why"), rows)

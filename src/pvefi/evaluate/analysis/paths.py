@@ -129,7 +129,7 @@ def _seed(view: View) -> Cell:
     if by_log or _has_table(view, guids.LINUX_RANDOM_SEED):
         given.append("LINUX_EFI_RANDOM_SEED table")
     asked = [call for call in view.calls if call.service == "EFI_RNG_PROTOCOL.GetRNG"]
-    note = f"GetRNG called {len(asked)} times" if asked else "GetRNG was not called" if view.calls else ""
+    note = f"GetRNG called {_times(len(asked))}" if asked else "GetRNG was not called" if view.calls else ""
     return _there(", ".join(given), note) if given else _lacking("none", note)
 
 
@@ -187,13 +187,17 @@ def _protected_later(view: View) -> Cell:
     return _there("read-only data", protected) if protected else _lacking("not told", "its log says nothing")
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _asked(view: View, protocol: str) -> str:
     """Return what came of asking for a protocol, in a few words."""
     asked: list[Call] = [call for call in view.calls if call.guid == protocol]
     if not asked:
         return f"{protocol} was not asked for" if view.calls else ""
     return (
-        f"{protocol} was asked for {len(asked)} times: {', '.join(sorted({call.status for call in asked}))}"
+        f"{protocol} was asked for {_times(len(asked))}: {', '.join(sorted({call.status for call in asked}))}"
     )
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,7 +54,7 @@ class Engine(Protocol):
         """How many run at once, when it was last known."""
         ...
 
-    def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Iterator[Happening]:
+    def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Generator[Happening]:
         """Run `tasks` and yield what happens, each as soon as it does; `files` has a path for each SHA-256.
 
         Tasks start in their order. One that fails, crashes or hangs is Finished, and its result says so;

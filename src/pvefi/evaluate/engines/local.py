@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from pvefi.evaluate.engines.engine import Finished, Happening, Started
 from pvefi.evaluate.isolated import Isolated
@@ -22,50 +23,54 @@ class LocalEngine:
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
 
-    def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Iterator[Happening]:
+    def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Generator[Happening]:
         """Run `tasks` and yield what happens; see `Engine.run`."""
         with ExitStack() as stack:
-            left: SimpleQueue[Task] = SimpleQueue()
-            for task in tasks:
-                left.put(task)
-            happenings: SimpleQueue[Happening | BaseException] = SimpleQueue()
+            board = _Board(tasks)
             for _ in range(min(self.jobs, len(tasks))):
                 worker = Isolated()
-                thread = threading.Thread(target=_work, args=(worker, left, files, happenings.put))
+                thread = threading.Thread(target=_work, args=(worker, board, files))
                 stack.callback(thread.join)
                 stack.callback(worker.end)
                 thread.start()
-            stack.callback(_emptied, left)
+            stack.callback(board.wipe)
             finished = 0
             while finished < len(tasks):
-                happening = happenings.get()
+                happening = board.happenings.get()
                 if isinstance(happening, BaseException):
                     raise happening
                 finished += isinstance(happening, Finished)
                 yield happening
 
 
-def _work(
-    worker: Isolated,
-    left: SimpleQueue[Task],
-    files: Mapping[str, Path],
-    tell: Callable[[Happening | BaseException], None],
-) -> None:
+class _Board:
+    """What is left to do, and what has happened."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._lock = threading.Lock()
+        self._left = deque(tasks)
+        self.happenings: SimpleQueue[Happening | BaseException] = SimpleQueue()
+
+    def take(self) -> Task | None:
+        """Take the next task, which is told to start; None when there is no more."""
+        with self._lock:
+            if not self._left:
+                return None
+            task = self._left.popleft()
+            self.happenings.put(Started(task))
+            return task
+
+    def wipe(self) -> None:
+        """Take away what has not started."""
+        with self._lock:
+            self._left.clear()
+
+
+def _work(worker: Isolated, board: _Board, files: Mapping[str, Path]) -> None:
     """Run one task after the other, in a thread of its own; an error of this host's is told, too."""
     try:
         with worker:
-            while True:
-                task = left.get_nowait()
-                tell(Started(task))
-                tell(Finished(worker.run(task, files)))
-    except Empty:
-        pass
+            while (task := board.take()) is not None:
+                board.happenings.put(Finished(worker.run(task, files)))
     except BaseException as error:  # it is raised again where somebody waits for it
-        tell(error)
-
-
-def _emptied(left: SimpleQueue[Task]) -> None:
-    """Take out what has not started."""
-    with suppress(Empty):
-        while True:
-            left.get_nowait()
+        board.happenings.put(error)

@@ -78,7 +78,7 @@ def _services(made: Experiment) -> Iterator[list[Cell]]:
 
 
 def _calls(findings: Sequence[Finding]) -> Iterator[list[Cell]]:
-    yield _dim("call", "effect", "of (* goes on with other calls)")
+    yield _dim("call", "effect", "of (* with other calls than without the fault)")
     calls: dict[int, list[Finding]] = {}
     for one in findings:
         calls.setdefault(one.injection.index, []).append(one)
@@ -87,11 +87,15 @@ def _calls(findings: Sequence[Finding]) -> Iterator[list[Cell]]:
         for effect in Effect:
             same = [one for one in own if one.effect is effect]
             if same:
-                faults = [
-                    _short(one.injection) + "*" * (one.differs and effect is Effect.GOES_ON) for one in same
-                ]
-                yield [name, Text(effect.value, _STYLES.get(effect, "dim")), ", ".join(faults)]
+                faults = ", ".join(_short(one.injection) + _mark(one) for one in same)
+                yield [name, Text(effect.value, _STYLES.get(effect, "dim")), faults]
                 name = ""
+
+
+def _mark(one: Finding) -> str:
+    if one.effect is Effect.GOES_ON:
+        return "*" * one.differs
+    return " (silent)" * (one.effect is Effect.FAILS and not one.said)
 
 
 def _bad(made: Experiment) -> Iterator[Text]:

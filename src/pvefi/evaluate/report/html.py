@@ -31,8 +31,9 @@ _TALL = 30
 """Rows from which on a table scrolls in its own box, under its headings."""
 _SHORT_NOTE = 60
 """Letters up to which a cell's note stands in it, not below the table."""
-_DIGITS = re.compile(r"(?:0x)?[0-9a-f]{16,}|0x[0-9a-f]+")
-"""An address or a hash, which is set in letters of one width."""
+_ADDRESS = re.compile(r"0x[0-9a-f]{1,16}")
+_BYTES = re.compile(r"(?:0x)?[0-9a-f]{8,}(?:\.\.\.)?")
+"""What is set in letters of one width; bytes may break anywhere, as a hash does on a phone."""
 _CLASSES: Mapping[Mark, str] = {
     Mark.GOOD: "g",
     Mark.BAD: "b",
@@ -146,9 +147,8 @@ def _table(table: Table) -> _Table:
 
 def _cell(one: Cell, notes: dict[str, int]) -> _Cell:
     text, note = plain(one.text, _CELL), plain(one.note, _CELL)
-    mark = _CLASSES.get(one.mark, "")
-    if _DIGITS.fullmatch(text):
-        mark = f"{mark} k".strip()
+    letters = "k" if _ADDRESS.fullmatch(text) else "h" if _BYTES.fullmatch(text) else ""
+    mark = f"{_CLASSES.get(one.mark, '')} {letters}".strip()
     if not note or len(note) <= _SHORT_NOTE:
         return _Cell(text, mark, note, 0)
     return _Cell(text, mark, "", notes.setdefault(note, len(notes) + 1))

@@ -87,8 +87,11 @@ def _gap_mark(gap: Gap) -> Mark:
 def _boots(evaluation: Evaluation) -> str:
     done = len(evaluation.results)
     reached = sum(ending(result) is Ending.REACHED for result in evaluation.results)
+    ended = "all" if done == reached else f"{reached:,} of them"
+    earlier = f"; {evaluation.reused:,} are from an earlier run" if evaluation.reused else ""
     times = _count(evaluation.repeat, "time")
-    return f"{done:,}, {reached:,} ended as they were to; timed ones {times} each, {evaluation.jobs} at once"
+    how = f"timed ones {times} each, {evaluation.jobs} at once"
+    return f"{done:,}, {ended} ended as they were to; {how}{earlier}"
 
 
 def _count(number: int, what: str) -> str:

@@ -73,7 +73,7 @@
       const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const row of rows) {
-        if (!words.has(row)) words.set(row, row.textContent.toLowerCase());
+        if (!words.has(row)) words.set(row, [...row.cells].map((one) => one.textContent.toLowerCase()).join(" "));
         row.hidden = !wanted.every((word) => words.get(row).includes(word));
         if (!row.hidden) shown += 1;
       }

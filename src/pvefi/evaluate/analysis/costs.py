@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What each entry costs: instructions, milliseconds, and the boot's timeline.
+
+Instructions are exact. Milliseconds are medians of repeats with the lowest and the highest, which says how
+far they can be trusted; a ratio is to the best entry of the same image on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from pvefi.evaluate.analysis.memory_costs import memory_table
+from pvefi.evaluate.analysis.results import (
+    Way,
+    milestones,
+    not_measured,
+    of,
+    short_names,
+    ways,
+    why_not,
+)
+from pvefi.evaluate.document import Cell, Mark, Picture, PictureKind, Section, Table, cell
+from pvefi.evaluate.run import Evaluation, ImageFacts
+from pvefi.evaluate.task import Problem, TaskKind, TaskResult
+from pvefi.trace.values import Json
+from pvefi.verdict import Milestone
+
+__all__ = ["costs_section"]
+
+_TIMED = (TaskKind.HANDOFF, TaskKind.USERSPACE)
+_MILLISECONDS = 1000
+_COUNT_LIMIT = 1 << 63
+
+
+def costs_section(evaluation: Evaluation) -> Section:
+    """Return the costs of every image by every way."""
+    parts: list[Table | Picture] = []
+    for image in evaluation.images:
+        parts += [_instructions(evaluation, image)]
+        for machine in dict.fromkeys(way.machine for way in ways(evaluation, image)):
+            here = [way for way in ways(evaluation, image) if way.machine == machine]
+            parts += [_times(evaluation, image, here), *_timeline(evaluation, image, here)]
+        parts.append(memory_table(evaluation, image))
+    text = [_conditions(evaluation)]
+    shown = tuple(part for part in parts if isinstance(part, Picture) or part.rows)
+    return Section("cost", "What each entry costs", tuple(text), shown)
+
+
+def _conditions(evaluation: Evaluation) -> str:
+    told = (
+        f"Each timed boot ran {evaluation.repeat} times, all ways in turn. A time is the median, with the "
+        "lowest and the highest of the repeats; it begins with the machine's start."
+    )
+    if evaluation.jobs > 1:
+        told += (
+            f" {evaluation.jobs} boots ran at once and disturbed each other's times: --jobs 1 measures them "
+            "alone. Instructions are not disturbed."
+        )
+    return told
+
+
+# ---------------------------------------------------------------- instructions
+
+
+def _instructions(evaluation: Evaluation, image: ImageFacts) -> Table:
+    every = ways(evaluation, image)
+    exact = {way: of(evaluation, image, way, [TaskKind.HANDOFF]) for way in every}
+    counted = {way: of(evaluation, image, way, [TaskKind.COUNT]) for way in every}
+    to_image = {way: _number(exact[way], "instructions_to_image") for way in every}
+    to_end = {way: _number(exact[way], "instructions") for way in every}
+    to_user = {way: _counter(counted[way]) for way in every}
+    rows = []
+    for way in every:
+        if not any(isinstance(one[way], int) for one in (to_image, to_end, to_user)):
+            continue
+        rows.append(
+            (
+                cell(way.entry),
+                cell(way.machine),
+                _count(to_image[way]),
+                _count(to_end[way]),
+                _ratio(to_end, way),
+                _count(to_user[way]),
+                _ratio(to_user, way),
+            )
+        )
+    goal = "to the hand-off" if image.is_kernel else "to its end"
+    return Table(
+        f"{short_names(evaluation)[image.file.sha256]}: instructions",
+        ("entry", "machine", "to the image's first", goal, "ratio", "to user space", "ratio"),
+        tuple(rows),
+        "From the guest's first instruction, counted by the embedded machine up to the hand-off, and by "
+        "QEMU's virtual clock to the first process: one nanosecond an instruction, waiting included.",
+        frozenset(range(2, 7)),
+    )
+
+
+def _number(results: Sequence[TaskResult], name: str) -> int | str:
+    """Return the first count of this name, or why there is none."""
+    for result in results:
+        value = result.boot.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT:
+            return value
+    return why_not(results) if any(one.problem for one in results) else "nothing was counted in these boots"
+
+
+def _counter(results: Sequence[TaskResult]) -> int | str:
+    for result in results:
+        if result.counter is not None:
+            return result.counter
+    return why_not(results)
+
+
+def _count(value: int | str) -> Cell:
+    return not_measured(value) if isinstance(value, str) else cell(value)
+
+
+def _ratio(values: Mapping[Way, int | str], way: Way) -> Cell:
+    """Return the ratio to the best way on the same machine."""
+    numbers = [
+        value for other, value in values.items() if other.machine == way.machine and isinstance(value, int)
+    ]
+    own = values[way]
+    return _quotient(float(own), min(numbers)) if isinstance(own, int) and len(numbers) > 1 else Cell("-")
+
+
+def _quotient(value: float, best: float) -> Cell:
+    if best <= 0:
+        return Cell("-")
+    ratio = value / best
+    return Cell(f"{ratio:,.2f}" if ratio < 100 else f"{ratio:,.0f}", ratio, _best(ratio))
+
+
+def _best(ratio: float) -> Mark:
+    return Mark.BEST if ratio == 1 else Mark.NONE
+
+
+# ---------------------------------------------------------------- time
+
+
+def _times(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Table:
+    columns: tuple[tuple[Milestone, TaskKind], ...] = (
+        (Milestone.IMAGE, TaskKind.HANDOFF),
+        (Milestone.HANDOFF, TaskKind.HANDOFF),
+        (Milestone.USER_SPACE, TaskKind.USERSPACE),
+    )
+    taken = {way: [_repeats(evaluation, image, way, *one) for one in columns] for way in here}
+    rows = []
+    for way in here:
+        if not any(isinstance(one, list) for one in taken[way]):
+            continue
+        cells: list[Cell] = []
+        for at in range(len(columns)):
+            told = [one[at] for one in taken.values()]
+            best = min((median(one) for one in told if isinstance(one, list)), default=0.0)
+            cells += _time_cells(taken[way][at], best)
+        rows.append((cell(way.entry), *cells, _host_time(evaluation, image, way)))
+    name, machine = short_names(evaluation)[image.file.sha256], here[0].machine
+    about = "Milliseconds: median (lowest - highest) of so many boots."
+    if any(_counts(result) for way in here for result in of(evaluation, image, way, [TaskKind.HANDOFF])):
+        about += " Boots that counted instructions, which are slower, are left out where others were timed."
+    if machine == "qemu":
+        about += (
+            " Boots to the hand-off are watched, which slows a decompressor; those to user space are not."
+        )
+    return Table(
+        f"{name} on {machine}: milliseconds",
+        ("entry", "image entered", "ratio", "hand-off", "ratio", "user space", "ratio", "answering"),
+        tuple(rows),
+        about + " Answering: the host's time for all service calls of a boot.",
+        frozenset(range(1, 8)),
+    )
+
+
+def _repeats(
+    evaluation: Evaluation, image: ImageFacts, way: Way, milestone: Milestone, kind: TaskKind
+) -> list[float] | str:
+    """Return the milliseconds to a milestone in each boot of a kind, or why there are none."""
+    results = [result for result in of(evaluation, image, way, [kind]) if result.problem is Problem.NONE]
+    if milestone is Milestone.IMAGE and not any(milestone in milestones(result) for result in results):
+        results = of(evaluation, image, way, _TIMED)
+    results = [result for result in results if not _counts(result)] or results
+    found = [
+        passed[milestone] * _MILLISECONDS for result in results if milestone in (passed := milestones(result))
+    ]
+    return found or why_not(of(evaluation, image, way, [kind]))
+
+
+def _counts(result: TaskResult) -> bool:
+    return result.task.machine == "embedded" and isinstance(result.boot.get("instructions"), int)
+
+
+def _time_cells(told: list[float] | str, best: float) -> Iterator[Cell]:
+    if isinstance(told, str):
+        yield not_measured(told)
+        yield Cell("-")
+        return
+    middle = median(told)
+    spread = f" ({_ms(min(told))} - {_ms(max(told))}) of {len(told)}" if len(told) > 1 else " once"
+    value: Json = {"median": middle, "lowest": min(told), "highest": max(told), "boots": len(told)}
+    yield Cell(_ms(middle) + spread, value)
+    yield _quotient(middle, best)
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.1f}"
+
+
+def _host_time(evaluation: Evaluation, image: ImageFacts, way: Way) -> Cell:
+    """Return the host's time for the service calls of a boot, the median of all timed ones."""
+    times: list[float] = []
+    calls: list[int] = []
+    for result in of(evaluation, image, way, _TIMED):
+        seconds, made = result.boot.get("host_seconds"), result.boot.get("calls_made")
+        if result.boot.get("profile") and isinstance(seconds, int | float) and isinstance(made, int):
+            times.append(seconds * _MILLISECONDS)
+            calls.append(made)
+    if not times:
+        return not_measured("nobody answers there, or nothing was timed")
+    return Cell(_ms(median(times)), median(times), note=f"{max(calls)} calls at most")
+
+
+def _timeline(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Iterator[Picture]:
+    """Yield the picture of the medians of all that a boot passes on its way; none where nothing was timed."""
+    for kind in (TaskKind.USERSPACE, TaskKind.HANDOFF):
+        lines = {way.entry: _passed(of(evaluation, image, way, [kind])) for way in here}
+        lines = {entry: passed for entry, passed in lines.items() if passed}
+        if len(lines) > 1:
+            yield _timeline_picture(short_names(evaluation)[image.file.sha256], here[0].machine, lines)
+            return
+
+
+def _passed(results: Sequence[TaskResult]) -> dict[Milestone, float]:
+    """Return the median of each milestone that every good boot passed, in milliseconds, by time."""
+    good = [result for result in results if not _counts(result)] or list(results)
+    told = [passed for result in good if (passed := milestones(result))]
+    medians = {
+        one: median(passed[one] for passed in told) * _MILLISECONDS
+        for one in Milestone
+        if told and all(one in passed for passed in told)
+    }
+    return dict(sorted(medians.items(), key=lambda item: item[1]))
+
+
+def _timeline_picture(name: str, machine: str, lines: Mapping[str, Mapping[Milestone, float]]) -> Picture:
+    records: list[Mapping[str, Json]] = []
+    rows = []
+    for entry, passed in lines.items():
+        start = 0.0
+        for milestone, end in passed.items():
+            records.append({"way": entry, "phase": milestone.value, "start": start, "end": end})
+            rows.append((cell(entry), cell(milestone.value), Cell(_ms(start), start), Cell(_ms(end), end)))
+            start = end
+    headings = ("entry", "up to", "from, ms", "to, ms")
+    table = Table(f"{name} on {machine}: timeline", headings, tuple(rows), "", frozenset({2, 3}), folded=True)
+    return Picture(
+        f"{name} on {machine}: timeline",
+        PictureKind.TIMELINE,
+        tuple(records),
+        table,
+        "Medians from the machine's start. Loaders other than pvefi tell nothing before user space.",
+    )
