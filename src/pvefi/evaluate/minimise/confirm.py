@@ -50,7 +50,8 @@ def confirm(
 ) -> Confirmation:
     """Boot on QEMU what `found` says; `task` is a boot of the image with everything, on any machine.
 
-    A kernel goes on to user space, with pvefi's own first process, so that its messages can be compared.
+    A kernel goes on to user space, with pvefi's own first process, so that its messages can be compared; its
+    time is counted in instructions there, so that they do not differ by what the host does besides.
     Without QEMU nothing is tried.
     """
     on_qemu = replace(task, machine="qemu", kind=TaskKind.HANDOFF, repetition=0)
@@ -61,7 +62,7 @@ def confirm(
             final = _boots(WholeBoots(on_qemu, files, base, wanted, engine), [found.losses], tell, "hand-off")
             if short := shortfall(final[frozenset()], final[found.losses]):
                 return Confirmation(False, f"on QEMU: {short}")
-        facts = replace(on_qemu, kind=TaskKind.FACTS, initrd=None)
+        facts = replace(on_qemu, kind=TaskKind.COUNT, initrd=None)
         user_space = Wanted(Reach.USERSPACE)
         told = _confirm(found, WholeBoots(facts, files, base, user_space, engine), tell)
         if wanted.reach is Reach.HANDOFF and told.confirmed is False:

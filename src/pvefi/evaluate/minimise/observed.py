@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ __all__ = ["Observed", "differences", "failed", "observed", "shortfall"]
 
 _SHOWN = 160  # characters of a line, and lines of a kind
 _KINDS_SHOWN = 12
+_MEASURED = re.compile(r"(?<![\w.])\d+\.\d+|\d{2,}(?:\.\d+)?(?=[a-zA-Z: )]|$)|\b\d+ ?[mun]?s\b")
 _BY_PLACE = ("e820", "EFI memory map")
 """The hand-off's maps interval by interval, of which the amounts by type say what is not about places."""
 
@@ -103,9 +105,10 @@ def _index(line: Mapping[str, Json]) -> int:
 
 
 def _messages(log: bytes) -> Iterator[str]:
+    """Yield the kernel's messages without what differs from boot to boot, times that were measured, too."""
     text = log.decode("utf-8", "replace")
     for message in kernel_messages(text.splitlines()):
-        yield normalised(message.text)
+        yield _MEASURED.sub("…", normalised(message.text))
 
 
 def _calls(base: Observed, other: Observed) -> Iterator[str]:
