@@ -14,12 +14,12 @@
       if (chosen) panelOf(one).removeAttribute("hidden");
       else panelOf(one).setAttribute("hidden", "until-found");
     }
-    tab.scrollIntoView({block: "nearest", inline: "nearest"});
   };
   const choose = (tab) => {
     const top = list.parentElement;
     const stuck = top.getBoundingClientRect().top <= 0;
     show(tab);
+    tab.scrollIntoView({block: "nearest", inline: "nearest"});
     try { history.pushState(null, "", tab.hash); } catch { location.hash = tab.hash; }
     if (stuck) panelOf(tab).scrollIntoView();
   };
@@ -59,7 +59,6 @@
 
   // A long table can be searched by any word of a row.
   for (const box of document.querySelectorAll(".tall")) {
-    const rows = [...box.querySelectorAll("tbody tr")];
     const label = document.createElement("label");
     label.className = "filter";
     const input = document.createElement("input");
@@ -70,6 +69,7 @@
     box.before(label);
     const words = new Map();
     input.addEventListener("input", () => {
+      const rows = [...box.querySelectorAll("tbody tr")];
       const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const row of rows) {
