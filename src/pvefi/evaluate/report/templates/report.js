@@ -81,6 +81,27 @@
     });
   }
 
+  // What is wider than its box says so, and has a shadow where it goes on.
+  const measure = (box) => {
+    const wider = box.scrollWidth - box.clientWidth;
+    box.classList.toggle("cut", wider - box.scrollLeft > 2);
+    const said = box.previousElementSibling;
+    const there = said && said.classList.contains("more");
+    if (wider > 2 && !there) {
+      const more = document.createElement("p");
+      more.className = "more";
+      more.textContent = "Wider than the page: it scrolls sideways \u2192";
+      box.before(more);
+    } else if (wider <= 2 && there) said.remove();
+  };
+  const sizes = new ResizeObserver((changes) => {
+    requestAnimationFrame(() => { for (const change of changes) measure(change.target); });
+  });
+  for (const box of document.querySelectorAll(".box")) {
+    sizes.observe(box);
+    box.addEventListener("scroll", () => measure(box), {passive: true});
+  }
+
   // Light or dark as the system has it, until somebody wants it otherwise.
   const kept = (() => {
     try { return localStorage.getItem("pvefi-theme"); } catch { return null; }
