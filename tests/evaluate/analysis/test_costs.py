@@ -70,7 +70,7 @@ def test_instructions_are_exact_with_ratios_on_the_same_machine() -> None:
 def test_a_time_stamp_that_counts_no_instructions_is_not_taken_for_them() -> None:
     section = costs_section(evaluation(counted("efi", 5), told("efi", counter=24_231_151_152)))
     found = table(section, "instructions")
-    assert "24,231,151,152" not in column(found, "to user space")
+    assert "24,231,151,152" not in column(found, "counted ns to user space")
 
 
 @pytest.mark.parametrize("instructions", [None, -1, True, 1 << 70])
