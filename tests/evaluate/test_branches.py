@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,9 +145,11 @@ def test_a_branch_that_loops_is_ended_when_its_time_is_up_and_the_rest_is_told(m
 
 
 def test_a_branch_that_waits_is_ended_by_the_clock(made: Made) -> None:
-    forever = program(BEGIN + ALLOCATE + unless(call("Stall", (1 << 64) - 1)) + load(0, 0) + END)
-    found = results(made(forever), "AllocatePool=EFI_NOT_FOUND", limits=Limits(20, 0.1))
-    assert found["AllocatePool=EFI_NOT_FOUND"].end is BranchEnd.HUNG
+    def parting(_efi: Environment, arrival: Arrival) -> Sequence[Branch]:
+        return [Branch("waits", change=lambda _: time.sleep(1000))] * (arrival.place.call == 2)
+
+    found = {one.name: one for one in explore(made(), parting, 1, Limits(20, 0.1))}
+    assert found["waits"].end is BranchEnd.HUNG
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])

@@ -17,6 +17,7 @@ from pvefi.evaluate.analysis.results import (
     not_measured,
     of,
     short_names,
+    times_text,
     ways,
     why_not,
 )
@@ -44,13 +45,13 @@ def costs_section(evaluation: Evaluation) -> Section:
         parts.append(memory_table(evaluation, image))
     text = [_conditions(evaluation)]
     shown = tuple(part for part in parts if isinstance(part, Picture) or part.rows)
-    return Section("cost", "What each entry costs", tuple(text), shown)
+    return Section("cost", "Cost", tuple(text), shown)
 
 
 def _conditions(evaluation: Evaluation) -> str:
     told = (
-        f"Each timed boot ran {evaluation.repeat} times, all ways in turn. A time is the median, with the "
-        "lowest and the highest of the repeats; it begins with the machine's start."
+        f"Each timed boot ran {times_text(evaluation.repeat)}, all ways in turn. A time is the median, with "
+        "the lowest and the highest of the repeats; it begins with the machine's start."
     )
     if evaluation.jobs > 1:
         told += (
@@ -88,7 +89,7 @@ def _instructions(evaluation: Evaluation, image: ImageFacts) -> Table:
     goal = "to the hand-off" if image.is_kernel else "to its end"
     return Table(
         f"{short_names(evaluation)[image.file.sha256]}: instructions",
-        ("entry", "machine", "to the image's first", goal, "ratio", "to user space", "ratio"),
+        ("entry", "machine", "to the image's first", goal, "ratio", "counted ns to user space", "ratio"),
         tuple(rows),
         "From the guest's first instruction, counted by the embedded machine up to the hand-off, and by "
         "QEMU's virtual clock to the first process: one nanosecond an instruction, waiting included.",
@@ -165,7 +166,7 @@ def _times(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Ta
             " Boots to the hand-off are watched, which slows a decompressor; those to user space are not."
         )
     return Table(
-        f"{name} on {machine}: time",
+        f"{name} on {machine}: milliseconds",
         ("entry", "image entered", "ratio", "hand-off", "ratio", "user space", "ratio", "answering"),
         tuple(rows),
         about + " Answering: the host's time for all service calls of a boot.",
