@@ -81,6 +81,18 @@ def test_with_everything_there_nothing_runs(tmp_path: Path) -> None:
     assert (again.ran, made.reused, len(made.results)) == ([], 8, 8)
 
 
+def test_it_is_told_once_when_fewer_boots_are_left_than_can_run(tmp_path: Path) -> None:
+    left: list[int] = []
+    engine = Played()
+    watcher = Watcher(
+        lambda *_: None, lambda _: None, lambda _: None, lambda: left.append(8 - len(engine.ran))
+    )
+    journal = Journal(tmp_path, resume=False, notice=lambda _: None)
+    looked = Looked((facts(),), None, {}, ())
+    evaluate(looked, planned(), engine, journal, watcher, command="pvefi evaluate", repeat=2)
+    assert left == [engine.jobs - 1]
+
+
 def test_an_engine_that_goes_in_the_middle_costs_what_it_had_not_run(tmp_path: Path) -> None:
     notices: list[str] = []
     made = run(tmp_path, Played(MachineError("the scheduler is gone"), after=6), planned(), notices)
@@ -110,11 +122,12 @@ def test_the_same_file_twice_is_one_image(tmp_path: Path) -> None:
 
 
 def test_images_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    paths = []
-    for status in (0, 1):
-        (tmp_path / str(status)).mkdir()
-        paths.append(program(tmp_path / str(status), returning(status)))
-    assert [image.file.name for image in look(paths, None).images] == [str(path) for path in paths]
+    paths = [program(tmp_path, returning(7), "other.efi")]
+    for folder, status in (("a", 0), ("b", 1)):
+        (tmp_path / folder / "boot").mkdir(parents=True)
+        paths.append(program(tmp_path / folder / "boot", returning(status)))
+    names = [image.file.name for image in look(paths, None).images]
+    assert names == ["other.efi", "a/boot/program.efi", "b/boot/program.efi"]
 
 
 def test_an_initrd_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
