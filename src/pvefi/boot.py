@@ -173,14 +173,8 @@ def _boot(
             directory=directory,
         )
         keep = legacy.keep if legacy is not None else None
-        firmware = Firmware(
-            environment,
-            enter,
-            _recorder(calls, observer),
-            guest.instructions,
-            keep,
-            Interventions(options.faults, arriving),
-        )
+        faults = Interventions(options.faults, arriving)
+        firmware = Firmware(environment, enter, _recorder(calls, observer), guest.instructions, keep, faults)
         if legacy is not None and legacy.taken_over:
             take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
@@ -190,6 +184,8 @@ def _boot(
         )
         if handoff is not None:
             progress.reached(Milestone.HANDOFF)
+        for fault in faults.unmet:
+            observer.notice(f"--inject {fault}: the guest made no such call")
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),

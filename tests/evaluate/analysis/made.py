@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pvefi.evaluate.document import Cell, Picture, Section, Table
-from pvefi.evaluate.run import Evaluation, Gap, Host, ImageFacts
+from pvefi.evaluate.run import Evaluation, Host, ImageFacts
 from pvefi.evaluate.task import Problem, Task, TaskKind, TaskResult
 from pvefi.probe.witness import KERNEL_LOG
 from pvefi.report.boot import to_json
@@ -81,10 +81,6 @@ def told(
 
 def failed(of: Task, problem: Problem = Problem.MACHINE, why: str = "no QEMU here") -> TaskResult:
     return task_result(of, boot={}, problem=problem, why=why)
-
-
-def gap(what: str, why: str) -> Gap:
-    return Gap(what, Problem.MACHINE, why)
 
 
 def tables(section: Section) -> list[Table]:

@@ -10,8 +10,10 @@ import pytest
 from pvefi.evaluate.analysis.costs import costs_section
 from pvefi.evaluate.document import Mark, PictureKind
 from pvefi.evaluate.task import TaskKind, TaskResult
+from pvefi.spec.uefi.status import EfiStatus
 from pvefi.verdict import Milestone, Outcome
 from tests.evaluate.analysis.made import (
+    PROGRAM,
     boot,
     column,
     evaluation,
@@ -51,9 +53,22 @@ def test_a_time_is_the_median_with_lowest_highest_and_number_of_boots() -> None:
     section = costs_section(evaluation(*timed("efi", 3.0, 1.0, 2.0), *timed("pvh", 0.5, 0.5, 4.0)))
     found = table(section, "on qemu: milliseconds")
     assert column(found, "user space") == ["2,000 (1,000 - 3,000) of 3", "500 (500 - 4,000) of 3"]
-    ratios = [one[6] for one in found.rows]
+    ratios = [one[found.headings.index("ratio")] for one in found.rows]
     assert [one.text for one in ratios] == ["4.00", "1.00"]
     assert [one.mark for one in ratios] == [Mark.NONE, Mark.BEST]
+    assert [one.note for one in ratios] == ["its range and the best's overlap", ""]
+
+
+def test_a_ratio_that_no_chance_accounts_for_has_no_such_note() -> None:
+    section = costs_section(evaluation(*timed("efi", 3.0, 4.0), *timed("pvh", 0.5, 0.6)))
+    assert row(table(section, "on qemu: milliseconds"), "efi")["ratio"].note == ""
+
+
+def test_a_program_s_time_is_that_to_its_end() -> None:
+    made = result(Outcome.EXITED, "it returned", EfiStatus.SUCCESS, seconds=0.25, instructions=None)
+    found = table(costs_section(evaluation(boot(task(image=PROGRAM), made))), "milliseconds")
+    assert row(found, "efi")["its end"].text == "250 once"
+    assert "user space" not in found.headings
 
 
 def test_instructions_are_exact_with_ratios_on_the_same_machine() -> None:
@@ -70,7 +85,7 @@ def test_instructions_are_exact_with_ratios_on_the_same_machine() -> None:
 def test_a_time_stamp_that_counts_no_instructions_is_not_taken_for_them() -> None:
     section = costs_section(evaluation(counted("efi", 5), told("efi", counter=24_231_151_152)))
     found = table(section, "instructions")
-    assert "24,231,151,152" not in column(found, "to user space")
+    assert "24,231,151,152" not in column(found, "counted ns to user space")
 
 
 @pytest.mark.parametrize("instructions", [None, -1, True, 1 << 70])

@@ -16,7 +16,6 @@ from tests.evaluate.analysis.made import (
     column,
     evaluation,
     failed,
-    gap,
     handed,
     row,
     table,
@@ -53,10 +52,7 @@ def test_some_of_several_boots_that_fail_are_told_beside_the_best() -> None:
     found = row(table(section, TITLE), "efi", at=1)["qemu"]
     assert found.text == "user space; panicked in 1 of 3"
     assert found.mark is Mark.BAD
-    assert "VFS" in found.note
-    assert column(table(section, "did not reach"), "in words") == [
-        "panicked: Kernel panic - not syncing: VFS"
-    ]
+    assert found.note == "panicked: Kernel panic - not syncing: VFS"
 
 
 def test_a_program_is_good_when_it_ends_with_success() -> None:
@@ -70,11 +66,9 @@ def test_a_program_is_good_when_it_ends_with_success() -> None:
 
 
 def test_a_boot_that_never_was_says_why() -> None:
-    made = evaluation(failed(task("efi", "qemu")), gaps=(gap("machine xen", "the host is no Xen"),))
-    section = matrix_section(made)
+    section = matrix_section(evaluation(failed(task("efi", "qemu"))))
     cell = row(table(section, TITLE), "efi", at=1)["qemu"]
     assert (cell.text, cell.mark, cell.note) == ("no boot: machine", Mark.BAD, "machine: no QEMU here")
-    assert column(table(section, "What is missing"), "why") == ["the host is no Xen"]
 
 
 def test_what_a_guest_says_is_made_printable_and_short() -> None:

@@ -16,6 +16,7 @@ from pvefi.evaluate.inject.findings import Effect, Finding
 from pvefi.evaluate.inject.markdown import to_markdown
 from pvefi.evaluate.inject.plan import Injection, Plan
 from pvefi.evaluate.inject.tables import sections
+from pvefi.evaluate.inject.text import finding_lines
 from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.prepare import BootOptions
 from pvefi.report.json_node import Node
@@ -101,9 +102,11 @@ def test_without_a_crash_there_is_no_section_of_crashes() -> None:
 
 
 def test_what_is_not_as_boot_has_it_is_said_in_the_command() -> None:
-    made = experiment(command_line="a b", initrd=Path("initrd"), memory_size=64 << 20, entry="pvh").options
+    made = experiment(
+        command_line="a b", initrd=Path("initrd"), memory_size=64 << 20, entry="pvh", esp=Path("esp")
+    ).options
     line = command_of(made, FAULTS[0].injection, hangs=True)
-    assert line.endswith("--entry pvh --initrd initrd --cmdline 'a b' --memory 64M --timeout 60")
+    assert line.endswith("--entry pvh --initrd initrd --cmdline 'a b' --esp esp --memory 64M --timeout 60")
 
 
 def test_markdown_shows_what_a_guest_said_as_it_stands() -> None:
@@ -117,3 +120,22 @@ def test_markdown_shows_what_a_guest_said_as_it_stands() -> None:
 def test_another_document_is_refused() -> None:
     with pytest.raises(UsageError, match="expected a document pvefi/inject of version 1"):
         to_markdown(Node({"schema": "pvefi/inject", "version": 2}, "inject.json"))
+
+
+def test_calls_of_a_service_that_fare_alike_are_one_line() -> None:
+    found = tuple(
+        Finding(
+            Injection(parse_fault(f"FreePool#{call}=EFI_INVALID_PARAMETER"), call),
+            effect,
+            "",
+            None,
+            "x",
+            False,
+            1.0,
+        )
+        for call, effect in ((1, Effect.FAILS), (2, Effect.FAILS), (3, Effect.CRASHES), (4, Effect.FAILS))
+    )
+    made = Experiment(experiment().options, result(), Plan(tuple(one.injection for one in found), 0), found)
+    lines = [line.plain.split() for line in finding_lines(made, None)]
+    assert ["FreePool#1-2,4", "fails", "cleanly", "INVALID_PARAMETER"] in lines
+    assert ["FreePool#3", "crashes", "INVALID_PARAMETER"] in lines
