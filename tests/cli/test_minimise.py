@@ -12,6 +12,7 @@ import pytest
 
 from build_docs import DOCS
 from pvefi.cli.status import ExitStatus
+from pvefi.evaluate.document import Table
 from pvefi.evaluate.minimise.tables import sections
 from pvefi.report.json_node import Node
 from tests.cli.test_inject import pvefi
@@ -59,11 +60,8 @@ def test_the_profile_that_is_written_boots_the_image_and_has_the_evidence(
     assert pvefi(*boot, "--profile", folder / "small.json", folder / "both.efi").returncode == ExitStatus.OK
     written = json.loads((folder / "small.json").read_text())
     assert written["services"] == ["AllocatePages", "AllocatePool"]
-    assert {one["thing"] for one in written["evidence"]["trials"]} == {
-        "AllocatePages",
-        "AllocatePool",
-        "Stall",
-    }
+    tried = {one["thing"] for one in written["evidence"]["trials"]}
+    assert tried == {"AllocatePages", "AllocatePool", "Stall"}
     written["services"].remove("AllocatePool")
     (folder / "less.json").write_text(json.dumps(written))
     less = pvefi(*boot, "--profile", folder / "less.json", folder / "both.efi")
@@ -133,12 +131,6 @@ def test_the_page_names_every_field(document: dict[str, Any]) -> None:
 def test_the_tables_are_made_of_the_document_alone(document: dict[str, Any]) -> None:
     first, second = sections(Node(document, "a document"))
     assert (first.name, second.name) == ("minimise", "minimise-claims")
-    headings = [part.headings for part in (*first.parts, *second.parts)]
-    assert headings[0] == (
-        "service or protocol",
-        "calls",
-        "EFI_UNSUPPORTED",
-        "EFI_NOT_FOUND",
-        "in the profile",
-    )
+    headings = [part.headings for part in (*first.parts, *second.parts) if isinstance(part, Table)]
+    assert headings[0][1:] == ("calls", "EFI_UNSUPPORTED", "EFI_NOT_FOUND", "in the profile")
     assert (DOCS / "minimise.md").is_file()

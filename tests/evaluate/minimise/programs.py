@@ -12,9 +12,7 @@ PAGES = call("AllocatePages", AllocateType.ANY_PAGES, MemoryType.LOADER_DATA, 1,
 WATCHDOG = call("SetWatchdogTimer", 0, 0, 0, 0)
 STALL = call("Stall", 0)
 _KEEP = b"\x48\x89\x44\x24\x38"  # mov %rax, 0x38(%rsp)
-_EITHER = (
-    b"\x48\x23\x44\x24\x38"  # and 0x38(%rsp), %rax: 0 when one of the two is; errors have one bit in common
-)
+_EITHER = b"\x48\x23\x44\x24\x38"  # and 0x38(%rsp), %rax: of two errors no 0
 _BOTH = b"\x48\x0b\x44\x24\x38"  # or 0x38(%rsp), %rax
 
 
