@@ -29,6 +29,8 @@ from rich.console import Console
 from rich.table import Table as TextTable
 
 from bench.busy_program import build_busy_program
+from bench.evaluate_figures import evaluate_figures_of, evaluate_tables_of
+from bench.evaluate_run import EvaluateEffort, measure_evaluate
 from bench.figures import BootSample, Figure, JsonObject, Samples, Table, figures_of, to_json
 from bench.qemu_figures import qemu_figures_of, qemu_tables_of
 from bench.qemu_run import BenchError, Subject, measure_qemu
@@ -43,7 +45,7 @@ from probe import probe_initrd
 from pvefi.errors import MachineError
 from pvefi.machines.qemu.installation import find_qemu
 
-__all__ = ["main", "measure"]
+__all__ = ["main", "measure", "measure_parts"]
 
 ROOT = Path(__file__).resolve().parent.parent
 _REPEATS, _QUICK_REPEATS = 7, 2
@@ -61,7 +63,9 @@ _TABLE_WIDTH = 150  # columns, where no terminal says
 _IMPORT = "import time; t = time.perf_counter(); import pvefi.cli; print(time.perf_counter() - t)"
 _HANDOFF = "hand-off"
 _EMBEDDED = ("--machine", "embedded")
-_PARTS = ("embedded", "qemu", "store", "xen", "xen-efi")
+_PARTS = ("embedded", "qemu", "store", "xen", "xen-efi", "evaluate")
+_EVALUATE = EvaluateEffort(evaluations=3, minimisations=1, whole_boots=True, loads=5, kills=3)
+_QUICK_EVALUATE = EvaluateEffort(evaluations=1, minimisations=0, whole_boots=False, loads=2, kills=1)
 
 
 def measure(image: Path, repeats: int, counted: int, say: Callable[[str], None], *, wide: int = 0) -> Samples:
@@ -253,6 +257,56 @@ def print_tables(
         console.print(told, highlight=False, soft_wrap=True)
 
 
+def measure_parts(
+    given: argparse.Namespace, image: Path, say: Callable[[str], None]
+) -> tuple[list[Figure], list[Table]]:
+    """Return the figures and tables of the parts that are asked for."""
+    figures: list[Figure] = []
+    tables: list[Table] = []
+    parts = (given.only,) if given.only else _PARTS
+    if "embedded" in parts:
+        figures += _embedded_figures(image, say, quick=given.quick)
+    if "qemu" in parts:
+        measured = measure_qemu(
+            Subject(image, probe_initrd("any" if given.kernel else "cloud")),
+            _QUICK_REPEATS if given.quick else _QEMU_REPEATS,
+            0 if given.quick else _QEMU_WIDE,
+            say,
+        )
+        figures += qemu_figures_of(measured)
+        tables += qemu_tables_of(measured)
+    if "store" in parts:
+        # efivarfs is a module, which only the corpus's kernel has here.
+        kernel_with_modules = Corpus().file("cloud", "boot/vmlinuz-*")
+        stored = measure_store(
+            Subject(kernel_with_modules, probe_initrd("cloud")),
+            _QUICK_REPEATS if given.quick else _STORE_REPEATS,
+            _QUICK_KILLS if given.quick else _KILLS,
+            say,
+        )
+        figures += store_figures_of(stored)
+        tables += store_tables_of(stored)
+    if "xen" in parts:
+        # As above: its guests read variables.
+        domains = measure_xen(
+            Subject(Corpus().file("cloud", "boot/vmlinuz-*"), probe_initrd("cloud")),
+            _QUICK_XEN if given.quick else _XEN,
+            say,
+        )
+        figures += xen_figures_of(domains)
+        tables += xen_tables_of(domains)
+    if "xen-efi" in parts:
+        starts = _starts_of_xen(_QUICK_REPEATS if given.quick else _XEN_EFI_REPEATS, say)
+        figures += xen_efi_figures_of(starts)
+        tables += xen_efi_tables_of(starts)
+    if "evaluate" in parts:
+        effort = _QUICK_EVALUATE if given.quick else _EVALUATE
+        evaluated = measure_evaluate(image, effort, say)
+        figures += evaluate_figures_of(evaluated)
+        tables += evaluate_tables_of(evaluated)
+    return figures, tables
+
+
 def main(words: Sequence[str]) -> int:
     """Measure and print; 0 whether or not figures are met, 1 when they could not be measured."""
     parser = argparse.ArgumentParser(prog="bench/run.py", description="Measure the figures of pvefi.")
@@ -265,8 +319,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--only",
         choices=_PARTS,
-        help="measure this part: boots on the embedded machine, boots in QEMU, variables, or domains on "
-        "a Xen in QEMU, or Xen's own start",
+        help="measure this part: boots on the embedded machine, boots in QEMU, variables, domains on "
+        "a Xen in QEMU, Xen's own start, or evaluations",
     )
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="measure this kernel, not Debian's")
     given = parser.parse_args(words)
@@ -275,44 +329,7 @@ def main(words: Sequence[str]) -> int:
         image = given.kernel or Corpus().file("cloud", "boot/vmlinuz-*")
         machine, kernel = machine_facts(), image_facts(image)
         with progress.status("measuring") as status:
-            figures: list[Figure] = []
-            tables: list[Table] = []
-            parts = (given.only,) if given.only else _PARTS
-            if "embedded" in parts:
-                figures += _embedded_figures(image, status.update, quick=given.quick)
-            if "qemu" in parts:
-                measured = measure_qemu(
-                    Subject(image, probe_initrd("any" if given.kernel else "cloud")),
-                    _QUICK_REPEATS if given.quick else _QEMU_REPEATS,
-                    0 if given.quick else _QEMU_WIDE,
-                    status.update,
-                )
-                figures += qemu_figures_of(measured)
-                tables += qemu_tables_of(measured)
-            if "store" in parts:
-                # efivarfs is a module, which only the corpus's kernel has here.
-                kernel_with_modules = Corpus().file("cloud", "boot/vmlinuz-*")
-                stored = measure_store(
-                    Subject(kernel_with_modules, probe_initrd("cloud")),
-                    _QUICK_REPEATS if given.quick else _STORE_REPEATS,
-                    _QUICK_KILLS if given.quick else _KILLS,
-                    status.update,
-                )
-                figures += store_figures_of(stored)
-                tables += store_tables_of(stored)
-            if "xen" in parts:
-                # As above: its guests read variables.
-                domains = measure_xen(
-                    Subject(Corpus().file("cloud", "boot/vmlinuz-*"), probe_initrd("cloud")),
-                    _QUICK_XEN if given.quick else _XEN,
-                    status.update,
-                )
-                figures += xen_figures_of(domains)
-                tables += xen_tables_of(domains)
-            if "xen-efi" in parts:
-                starts = _starts_of_xen(_QUICK_REPEATS if given.quick else _XEN_EFI_REPEATS, status.update)
-                figures += xen_efi_figures_of(starts)
-                tables += xen_efi_tables_of(starts)
+            figures, tables = measure_parts(given, image, status.update)
     except (BenchError, CorpusError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -21,6 +21,7 @@ from pvefi.machines.embedded import EmbeddedMachine
 from pvefi.prepare import BootOptions, prepare
 from pvefi.spec.pvefi.hypervisor_information import HYPERVISOR_INFORMATION_VERSION
 from pvefi.spec.uefi import guids
+from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Outcome
@@ -179,6 +180,18 @@ def test_an_endless_row_of_calls_times_out(booted: Booted) -> None:
     result = booted.code(BEGIN + again + b"\xeb" + bytes([0x100 - len(again) - 2]), timeout=0.2)
     assert result.verdict.outcome is Outcome.TIMED_OUT
     assert result.calls_made >= len(result.calls) > 10
+
+
+def test_with_a_seed_waiting_takes_no_time_and_timers_go_off_all_the_same(booted: Booted) -> None:
+    event, index, seconds = SCRATCH, SCRATCH + 8, 1000
+    last_argument = load(0, event) + b"\x48\x89\x44\x24\x20"  # mov %rax, 0x20(%rsp)
+    this = load(1, event) + b"\x48\x8b\x09"  # mov (%rcx), %rcx
+    code = last_argument + call("CreateEvent", EventType.TIMER, Tpl.CALLBACK, 0, 0)
+    code += call("SetTimer", this, TimerDelay.RELATIVE, seconds * 10_000_000)
+    code += call("WaitForEvent", 1, event, index) + call("Stall", seconds * 1_000_000)
+    result = booted.code(BEGIN + code + END, seed=0)
+    assert (result.verdict.outcome, result.verdict.status) == (Outcome.EXITED, EfiStatus.SUCCESS)
+    assert [event.status for event in result.calls] == [EfiStatus.SUCCESS] * 4
 
 
 def test_a_wait_for_ever_times_out_or_is_told(booted: Booted) -> None:

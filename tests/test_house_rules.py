@@ -33,7 +33,7 @@ LAYERS = (
     ("handoff", "judge", "mapping", "console_watch"),
     ("report", "owner_changes", "enrollment", "profile_file"),
     ("console_watch",),
-    ("prepare", "progress", "supervisor"),
+    ("prepare", "progress", "clocks", "supervisor"),
     ("boot", "held_guest", "legacy", "serve"),
     ("evaluate",),  # many boots, and what they say together
     ("cli", "__main__"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pvefi.machines import CpuState
-from pvefi.progress import InstructionTime, Progress
+from pvefi.progress import Progress
 from pvefi.verdict import Goal, Milestone, Outcome, Verdict
 
 RUN_INIT = b"[    0.941245] Run /init as init process\r\n"
@@ -282,15 +282,6 @@ def test_what_is_told_before_there_is_a_guest_is_not_lost() -> None:
     progress.steer(guest)
     progress.look([KERNEL])
     assert guest.outcomes == [Outcome.USER_SPACE]
-
-
-def test_an_instruction_takes_a_nanosecond_and_idling_what_was_asked_for() -> None:
-    count: list[int | None] = [None]
-    clock = InstructionTime(lambda: count[0], lambda _: None)
-    assert clock.now() == 0
-    count[0] = 3_000_000_000
-    clock.idle(0.5)
-    assert clock.now() == 3.5
 
 
 def test_a_kernel_that_says_that_it_restarts_may_do_so_by_a_triple_fault() -> None:

@@ -21,16 +21,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from corpus import Corpus, CorpusError, cache_folder
+from pvefi.evaluate.document import Section
+from pvefi.evaluate.report.markdown import section_markdown
+from pvefi.report.json_node import Node
 
 __all__ = ["EvaluationError", "Step", "main", "publish", "readme", "run_steps", "steps"]
 
@@ -86,9 +90,9 @@ def steps(images: Sequence[str]) -> tuple[Step, ...]:
         ),
         Step(
             "minimise",
-            ("minimise", first, "--json"),
+            ("minimise", first, "--json", "-o", "smallest-profile.json"),
             "minimise.json",
-            ("minimise.json",),
+            ("minimise.json", "smallest-profile.json"),
             "the smallest set of services and protocols with which the first one reaches its hand-off",
         ),
         Step(
@@ -165,11 +169,24 @@ def publish(work: Path, planned: Sequence[Step], target: Path, private: Sequence
         for one in private:
             if one in text:
                 raise EvaluationError(f"{name}: expected no path of this host, found {one}")
+    pages = {f"{step.name}.md": _page(work, step) for step in planned if step.output}
     shutil.rmtree(target, ignore_errors=True)
     for name, path in made.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target / name)
-    return list(made)
+    for name, page in pages.items():
+        (target / name).write_text(page, encoding="utf-8")
+    return [*made, *pages]
+
+
+def _page(work: Path, step: Step) -> str:
+    """Return the document that a step printed as a page for people."""
+    sections: Callable[[Node], Sequence[Section]] = import_module(
+        f"pvefi.evaluate.{step.name}.tables"
+    ).sections
+    node = Node(json.loads((work / step.output).read_text(encoding="utf-8")), step.output)
+    told = "\n".join(section_markdown(one, 2) for one in sections(node))
+    return f"# {step.about[0].upper()}{step.about[1:]}\n\n`{step.line}`\n\n{told}"
 
 
 def _made(work: Path, step: Step) -> Iterator[tuple[str, Path]]:
@@ -193,7 +210,9 @@ def readme(
 
 Made by `make evaluation`, which writes this page too, on {datetime.now(UTC):%Y-%m-%d}; nothing here is edited
 by hand. [report.md](report.md) is the report. report.html is the same in one file, to be opened in a browser
-after a download. What the parts of a report mean is in [evaluation.md](../evaluation.md).
+after a download. [minimise.md](minimise.md) and [inject.md](inject.md) are tables of their JSON documents.
+What they mean is in [evaluation.md](../evaluation.md), [minimise.md](../minimise.md) and
+[inject.md](../inject.md).
 
 The images are out of packages of Debian, which `tools/corpus.py` fetches:
 

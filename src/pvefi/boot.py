@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import time
@@ -12,7 +11,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pvefi.efi.environment import Clock, Environment, Phase, Surroundings
+from pvefi.clocks import clock_of
+from pvefi.efi.environment import Environment, Phase, Surroundings
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.host_directory import HostDirectory
 from pvefi.efi.intervention import Arriving, Interventions
@@ -40,10 +40,9 @@ from pvefi.machines import (
     Watchpoint,
 )
 from pvefi.prepare import PreparedBoot, not_started
-from pvefi.progress import InstructionTime, Progress
+from pvefi.progress import Progress
 from pvefi.serial import SerialDecoder, visible
 from pvefi.spec.uefi.status import EfiStatus
-from pvefi.spec.uefi.time import NANOSECONDS_PER_SECOND
 from pvefi.trace.events import INJECTED, CallEvent
 from pvefi.trace.log import CallLog
 from pvefi.trace.spelling import quoted
@@ -54,8 +53,6 @@ __all__ = ["Observer", "boot"]
 _IMAGE = "image"
 """The label of the watchpoint at an image's first instruction."""
 _LINE_SHOWN = 120  # characters
-_SEEDED_TIME = 1_735_689_600 * NANOSECONDS_PER_SECOND  # 2025-01-01 00:00:00 UTC
-_SEEDED_STEP = NANOSECONDS_PER_SECOND // 1000
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ def _boot(
         surroundings = Surroundings(
             console=partial(_written, observer, progress),
             random=_randomness(options.seed),
-            clock=_clock(guest, options.machine.epoch, options.seed),
+            clock=clock_of(guest, options.machine, options.seed),
             initrd=prepared.initrd,
             initrd_by_efi=entry.initrd_by_efi,
             image_starts=image_starts,
@@ -176,14 +173,8 @@ def _boot(
             directory=directory,
         )
         keep = legacy.keep if legacy is not None else None
-        firmware = Firmware(
-            environment,
-            enter,
-            _recorder(calls, observer),
-            guest.instructions,
-            keep,
-            Interventions(options.faults, arriving),
-        )
+        faults = Interventions(options.faults, arriving)
+        firmware = Firmware(environment, enter, _recorder(calls, observer), guest.instructions, keep, faults)
         if legacy is not None and legacy.taken_over:
             take_over(guest, firmware, mailbox(), trampoline, surroundings, legacy)
         stop, passed = _run(guest, firmware.answer, progress, options.timeout)
@@ -193,6 +184,8 @@ def _boot(
         )
         if handoff is not None:
             progress.reached(Milestone.HANDOFF)
+        for fault in faults.unmet:
+            observer.notice(f"--inject {fault}: the guest made no such call")
         verdict = judge(stop, handoff, calls.kept(), firmware.environment, _wish(prepared))
         return replace(
             not_started(prepared, ""),
@@ -323,23 +316,6 @@ def _wish(prepared: PreparedBoot) -> MemoryWish:
 def _randomness(seed: int | None) -> Callable[[int], bytes]:
     # Not for secrets: a seeded boot is asked for by somebody who wants it to repeat.
     return os.urandom if seed is None else random.Random(seed).randbytes  # noqa: S311
-
-
-def _clock(guest: Guest, epoch: int | None, seed: int | None) -> Clock:
-    """Return the time that services see: the host's, or where instructions are counted, the guest's own."""
-    if epoch is None:
-        return Clock(idle=guest.idle, wall=_wall_clock(seed))
-    time_of_guest = InstructionTime(guest.instructions, guest.idle)
-    return Clock(
-        idle=time_of_guest.idle,
-        monotonic=time_of_guest.now,
-        wall=lambda: epoch * NANOSECONDS_PER_SECOND + int(time_of_guest.now() * NANOSECONDS_PER_SECOND),
-    )
-
-
-def _wall_clock(seed: int | None) -> Callable[[], int]:
-    """Return the time of day; of a boot that is to repeat, one that goes on with each reading."""
-    return time.time_ns if seed is None else itertools.count(_SEEDED_TIME, _SEEDED_STEP).__next__
 
 
 def _run(

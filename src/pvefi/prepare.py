@@ -93,6 +93,8 @@ def prepare(options: BootOptions) -> PreparedBoot:
     by_efi = BootInfo.TABLE in ENTRIES[options.entry].boot_info
     if options.variables is not None and not by_efi:
         raise _without_variables(options.entry)
+    if options.faults and not by_efi:
+        raise UsageError(f"{options.entry} boots without EFI's services: expected no --inject")
     if options.esp is not None:
         _check_volume(options, by_efi=by_efi)
     # Where nobody watches for the hand-off, the kernel proper is the EFI stub's business alone.

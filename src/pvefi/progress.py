@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from pvefi.console_watch import ConsoleMark, ConsoleWatch, MarkKind
 from pvefi.machines.machine import CpuState
 from pvefi.verdict import Goal, Milestone, Outcome, Verdict
 
-__all__ = ["InstructionTime", "Progress"]
+__all__ = ["Progress"]
 
 _SOON, _FIRST_SPAN, _LONGEST_SPAN = 0.1, 1.0, 60.0
 """Seconds until the CPUs are looked at: after a hint, after the first look, and at the latest."""
@@ -214,21 +214,3 @@ class Progress:
         if panic and verdict.outcome in _ENDS_OF_A_PANIC:
             return Verdict(Outcome.PANICKED, f"{panic}; then {verdict.message}")
         return verdict
-
-
-class InstructionTime:
-    """Time in which one instruction takes a nanosecond, and idling nothing but what was asked for."""
-
-    def __init__(self, count: Callable[[], int | None], idle: Callable[[float], None]) -> None:
-        self._count = count
-        self._let_pass = idle
-        self._idled = 0.0
-
-    def now(self) -> float:
-        """Return the seconds since the guest's first instruction."""
-        return (self._count() or 0) / 1e9 + self._idled
-
-    def idle(self, seconds: float) -> None:
-        """Let `seconds` pass at once."""
-        self._let_pass(0.0)  # the run may be over meanwhile
-        self._idled += seconds

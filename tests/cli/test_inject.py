@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pvefi.cli.status import ExitStatus
+from tests.build.bzimage import build_bzimage
 from tests.conftest import RealFiles
 from tests.evaluate.test_branches import FRAIL
 from tests.leftovers import MARK, assert_all_gone, marked_processes
@@ -178,6 +179,19 @@ def test_boot_injects_what_is_asked_for_and_refuses_what_is_no_fault(frail: Path
     done = pvefi(*boot, "--inject", f"AllocatePool#1{OUT}", "--json")
     assert done.returncode == ExitStatus.GUEST_FAILED
     assert json.loads(done.stdout)["verdict"]["status"]["name"] == "EFI_OUT_OF_RESOURCES"
+    unmet = pvefi(*boot, "--inject", f"AllocatePool#5{OUT}")
+    assert unmet.returncode == ExitStatus.OK
+    assert unmet.stderr == f"pvefi: --inject AllocatePool#5{OUT}: the guest made no such call\n"
     refused = pvefi(*boot, "--inject", "AllocatePul=EFI_NOT_FOUND")
     assert refused.returncode == ExitStatus.BAD_INPUT
     assert "did you mean AllocatePool?" in refused.stderr
+
+
+@pytest.mark.parametrize("entry", ["all", "qemu-linux", "linux64"])
+def test_a_boot_without_calls_of_its_own_takes_no_fault(entry: str, tmp_path: Path) -> None:
+    image = tmp_path / "bzImage"
+    image.write_bytes(build_bzimage())
+    machine = "qemu" if entry == "qemu-linux" else "embedded"
+    done = pvefi("boot", image, "--machine", machine, "--entry", entry, "--inject", f"AllocatePool{OUT}")
+    assert (done.returncode, done.stdout) == (ExitStatus.BAD_INPUT, "")
+    assert "--inject" in done.stderr

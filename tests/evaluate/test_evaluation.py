@@ -12,7 +12,7 @@ from pvefi.evaluate.evaluation import Looked, Watcher, evaluate, lacking, look
 from pvefi.evaluate.journal import Journal
 from pvefi.evaluate.plan import Plan, Wish, make_plan
 from pvefi.evaluate.run import Evaluation
-from pvefi.evaluate.task import Problem, Task
+from pvefi.evaluate.task import Problem, Task, TaskKind
 from tests.conftest import RealFiles
 from tests.evaluate.made import facts, program, returning, task_result
 
@@ -61,6 +61,18 @@ def test_the_results_are_in_the_plans_order_and_all_is_told(tmp_path: Path) -> N
     assert made.started.endswith(" UTC")
 
 
+def test_a_machine_that_was_several_is_told_with_what_each_was_for(tmp_path: Path) -> None:
+    class Named(Played):
+        def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Generator[Happening]:
+            for task in tasks:
+                about = "QEMU exact" if task.kind is TaskKind.COUNT else "QEMU"
+                yield Finished(task_result(task, boot={"machine_about": about}))
+
+    plan = make_plan([facts()], Wish(machines=("qemu",), entries=("efi",)), {})
+    machines = run(tmp_path, Named(), plan).host.machines
+    assert machines == (("qemu", "QEMU exact (for counts); QEMU (for hand-offs, timed boots, facts)"),)
+
+
 def test_what_was_interrupted_goes_on_and_runs_nothing_twice(tmp_path: Path) -> None:
     plan = planned()
     first = Played(KeyboardInterrupt(), after=3)
@@ -79,6 +91,18 @@ def test_with_everything_there_nothing_runs(tmp_path: Path) -> None:
     again = Played()
     made = run(tmp_path, again, planned(), resume=True)
     assert (again.ran, made.reused, len(made.results)) == ([], 8, 8)
+
+
+def test_it_is_told_once_when_fewer_boots_are_left_than_can_run(tmp_path: Path) -> None:
+    left: list[int] = []
+    engine = Played()
+    watcher = Watcher(
+        lambda *_: None, lambda _: None, lambda _: None, lambda: left.append(8 - len(engine.ran))
+    )
+    journal = Journal(tmp_path, resume=False, notice=lambda _: None)
+    looked = Looked((facts(),), None, {}, ())
+    evaluate(looked, planned(), engine, journal, watcher, command="pvefi evaluate", repeat=2)
+    assert left == [engine.jobs - 1]
 
 
 def test_an_engine_that_goes_in_the_middle_costs_what_it_had_not_run(tmp_path: Path) -> None:
@@ -110,11 +134,12 @@ def test_the_same_file_twice_is_one_image(tmp_path: Path) -> None:
 
 
 def test_images_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    paths = []
-    for status in (0, 1):
-        (tmp_path / str(status)).mkdir()
-        paths.append(program(tmp_path / str(status), returning(status)))
-    assert [image.file.name for image in look(paths, None).images] == [str(path) for path in paths]
+    paths = [program(tmp_path, returning(7), "other.efi")]
+    for folder, status in (("a", 0), ("b", 1)):
+        (tmp_path / folder / "boot").mkdir(parents=True)
+        paths.append(program(tmp_path / folder / "boot", returning(status)))
+    names = [image.file.name for image in look(paths, None).images]
+    assert names == ["other.efi", "a/boot/program.efi", "b/boot/program.efi"]
 
 
 def test_an_initrd_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_the_commands_name_files_without_their_folders() -> None:
     planned = steps(["vmlinuz-1", "vmlinuz-2"])
     assert [step.line for step in planned] == [
         "pvefi evaluate vmlinuz-1 vmlinuz-2 --machines embedded,qemu --repeat 3 -o report",
-        "pvefi minimise vmlinuz-1 --json > minimise.json",
+        "pvefi minimise vmlinuz-1 --json -o smallest-profile.json > minimise.json",
         "pvefi inject vmlinuz-1 --json > inject.json",
     ]
     assert [name for name, _ in IMAGES] == ["cloud", "amd64", "cloud-6.12", "xen"]

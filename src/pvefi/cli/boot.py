@@ -191,8 +191,9 @@ def command(
         result = _boot_one(options, foreign, trace_file, to_stderr=as_json)
         _report(result, as_json=as_json)
         return told([result])
-    if trace_file is not None:
-        raise UsageError("--trace expects one boot, found --entry all", "name one entry")
+    for option, given in (("--trace", trace_file), ("--inject", faults)):
+        if given:
+            raise UsageError(f"{option} expects one boot, found --entry all", "name one entry")
     results = [_boot_of_several(prepared, to_stderr=as_json) for prepared in prepare_all(options)]
     _report_all(results, as_json=as_json)
     return told(results)

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pvefi.cli import streams
 from pvefi.cli.options import PROFILE, SECONDS, SIZE
 from pvefi.cli.status import ExitStatus
 from pvefi.cli.streams import one_line
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_XEN_BY_NAME = "workers are tried only where it is asked for by name (--machines xen)"
+_XEN_BY_NAME = "workers try it with --machines xen only"
+_FOR_REPORTS = ("pvefi.evaluate.analysis", "pvefi.evaluate.report", "altair", "vl_convert")
 _OVERHEAD = 256 << 20
 """Bytes that a boot takes besides the guest's memory."""
 
@@ -106,55 +111,68 @@ def command(
     Besides pvefi's entries, QEMU's own loaders and OVMF boot the images, for comparison. Each boot runs in a
     process of its own. Reports are report.html, report.md and report.json.
     """
-    from pvefi.cli.evaluate_progress import Shown
-    from pvefi.evaluate.analysis import sections
-    from pvefi.evaluate.evaluation import Watcher, evaluate, lacking, look
-    from pvefi.evaluate.journal import Journal
-    from pvefi.evaluate.plan import MACHINES, WAYS, Wish, make_plan
-    from pvefi.evaluate.report import document
-
     if jobs is not None and scheduler is not None:
         raise UsageError("expected --jobs or --scheduler, found both")
-    looked = look(images, initrd)
-    options = {"program": qemu, "machine_type": qemu_machine, "accelerator": accel, "cpu": cpu}
-    wish = Wish(
-        entries=_listed("--entries", entries, WAYS),
-        machines=_listed("--machines", machines, MACHINES),
-        initrd=looked.initrd,
-        command_line=cmdline,
-        repeat=repeat,
-        memory_size=memory,
-        profile=profile_to_text(profile),
-        seed=seed,
-        timeout=timeout,
-        machine_options={name: said for name, said in options.items() if said and said != "auto"},
-    )
-    # What the workers of a cluster have, they alone know.
-    missing = {"xen": _XEN_BY_NAME} if scheduler and wish.machines is None else {}
-    plan = make_plan(looked.images, wish, missing if scheduler else lacking(wish))
-    if not plan.tasks:
-        raise _nothing(looked, plan)
-    engine = _engine(jobs, scheduler, memory)
-    with Shown() as shown:
+    with ExitStack() as stack:
+        engine = _engine(jobs, scheduler, memory, stack, ahead=not resume)
+        from pvefi.cli.evaluate_progress import Shown
+        from pvefi.evaluate.evaluation import Watcher, evaluate, lacking, look
+        from pvefi.evaluate.journal import Journal
+        from pvefi.evaluate.plan import MACHINES, WAYS, Wish, make_plan
+
+        looked = look(images, initrd)
+        options = {"program": qemu, "machine_type": qemu_machine, "accelerator": accel, "cpu": cpu}
+        wish = Wish(
+            entries=_listed("--entries", entries, WAYS),
+            machines=_listed("--machines", machines, MACHINES),
+            initrd=looked.initrd,
+            command_line=cmdline,
+            repeat=repeat,
+            memory_size=memory,
+            profile=profile_to_text(profile),
+            seed=seed,
+            timeout=timeout,
+            machine_options={name: said for name, said in options.items() if said and said != "auto"},
+        )
+        # What the workers of a cluster have, they alone know.
+        missing = {"xen": _XEN_BY_NAME} if scheduler and wish.machines is None else {}
+        plan = make_plan(looked.images, wish, missing if scheduler else lacking(wish))
+        if not plan.tasks:
+            raise _nothing(looked, plan)
+        shown = stack.enter_context(Shown())
         journal = Journal(directory, resume=resume, notice=shown.notice)
         evaluation = evaluate(
             looked,
             plan,
             engine,
             journal,
-            Watcher(planned=shown.planned, happened=shown.happened, notice=shown.notice),
+            Watcher(planned=shown.planned, happened=shown.happened, notice=shown.notice, idle=_look_ahead),
             command=shlex.join(["pvefi", *_words()]),
             repeat=repeat,
         )
         shown.phase("writing the reports")
-        told = sections(evaluation)
+        told = _sections(evaluation)
         reports = _write(evaluation, told, directory, shown)
     if as_json:
+        from pvefi.evaluate.report import document
+
         click.echo(json.dumps(document(evaluation, told), indent=2))
     else:
         _summarise(evaluation, reports)
+    _tell_failure(evaluation)
     status = exit_status(evaluation)
     return max(status, ExitStatus.BAD_INPUT) if journal.broken or not reports else status
+
+
+def _look_ahead() -> None:
+    """Import what writes the reports, while a CPU has nothing else to do."""
+
+    def imports() -> None:
+        with suppress(ImportError):  # it is told where it is missed
+            for name in _FOR_REPORTS:
+                importlib.import_module(name)
+
+    threading.Thread(target=imports, daemon=True).start()
 
 
 def _words() -> tuple[str, ...]:
@@ -179,17 +197,18 @@ def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, .
 
 def _nothing(looked: Looked, plan: Plan) -> UsageError | MachineError:
     """Return the error of an evaluation that has nothing to run: the first reason."""
+    from pvefi.evaluate.summary import gap_words
     from pvefi.evaluate.task import Problem
 
     gaps = [gap for gap in (*looked.gaps, *plan.gaps) if gap.problem is not Problem.NONE] or plan.gaps
-    told = [gap.why if gap.what in gap.why else f"{gap.what}: {gap.why}" for gap in gaps]
-    more = f"; and {len(told) - 1} more like this" if len(told) > 1 else ""
-    text = f"nothing can be run: {told[0]}{more}"
+    more = f"; and {len(gaps) - 1} more such reason{'s'[: len(gaps) > 2]}" if len(gaps) > 1 else ""
+    text = f"nothing can be run: {gap_words(gaps[0])}{more}"
     machines_only = all(gap.problem is Problem.MACHINE for gap in gaps)
     return MachineError(text) if machines_only else UsageError(text)
 
 
-def _engine(jobs: int | None, scheduler: str | None, memory: int) -> Engine:
+def _engine(jobs: int | None, scheduler: str | None, memory: int, stack: ExitStack, *, ahead: bool) -> Engine:
+    """Return what runs the boots; what it holds is let go with `stack`. With `ahead` it begins now."""
     if scheduler is not None:
         from pvefi.evaluate.engines.cluster import ClusterEngine
 
@@ -201,7 +220,16 @@ def _engine(jobs: int | None, scheduler: str | None, memory: int) -> Engine:
         host = survey_host()
         room = host.memory_available // (memory + _OVERHEAD) or 1
         jobs = max(1, min(host.cores, room))
-    return LocalEngine(jobs)
+    engine = stack.enter_context(closing(LocalEngine(jobs)))
+    if ahead:
+        engine.start()
+    return engine
+
+
+def _sections(evaluation: Evaluation) -> tuple[Section, ...]:
+    from pvefi.evaluate.analysis import sections
+
+    return sections(evaluation)
 
 
 def _write(
@@ -240,6 +268,14 @@ def exit_status(evaluation: Evaluation) -> ExitStatus:
             *(missing.get(gap.problem, ExitStatus.OK) for gap in evaluation.gaps),
         ]
     )
+
+
+def _tell_failure(evaluation: Evaluation) -> None:
+    from pvefi.evaluate.summary import failure_line
+
+    if failure := failure_line(evaluation):
+        streams.flush()
+        click.echo(f"pvefi: {one_line(failure)}", err=True)
 
 
 def _summarise(evaluation: Evaluation, reports: Sequence[Path]) -> None:

@@ -24,7 +24,8 @@ class ExitStatus(IntEnum):
     OK = 0, "what was asked for happened"
     GUEST_FAILED = (
         1,
-        "the guest failed: a fault, a dead end, or a status other than EFI_SUCCESS; of `diff`: they differ",
+        "the guest failed: a fault, a dead end, or a status other than EFI_SUCCESS; of `diff`: they differ; "
+        "of `inject`: a fault made the guest crash or hang",
     )
     DIFFERENT = GUEST_FAILED
     BAD_INPUT = 2, "a file or an option is at fault; nothing was run, or nothing more"

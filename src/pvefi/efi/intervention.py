@@ -176,6 +176,12 @@ class Interventions:
         self._faults = tuple(faults)
         self._arriving = arriving
         self._counts: Counter[str] = Counter()
+        self._unmet = dict.fromkeys(self._faults)
+
+    @property
+    def unmet(self) -> tuple[Fault, ...]:
+        """The faults of the beginning whose call was never made."""
+        return tuple(self._unmet)
 
     def next(self, efi: Environment, service: Service[..., Any], arguments: Arguments) -> Fault | None:
         """Count a call of `service` and return its fault, None where it has none."""
@@ -185,7 +191,10 @@ class Interventions:
         place = CallPlace(service.name, self._counts[service.name])
         if self._arriving is not None:
             self._faults += self._arriving(efi, Arrival(place, service, arguments))
-        return next((fault for fault in self._faults if fault.meets(place)), None)
+        found = next((fault for fault in self._faults if fault.meets(place)), None)
+        if found is not None:
+            self._unmet.pop(found, None)
+        return found
 
     @staticmethod
     def serve(

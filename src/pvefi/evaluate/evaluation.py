@@ -17,7 +17,7 @@ from pvefi.evaluate.engines.engine import Engine, Finished, Happening
 from pvefi.evaluate.journal import Journal
 from pvefi.evaluate.plan import MACHINES, Plan, Wish
 from pvefi.evaluate.run import Evaluation, Gap, Host, ImageFacts
-from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult, failed_result
+from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind, TaskResult, failed_result
 from pvefi.files import open_file
 from pvefi.image import Image, inspect
 from pvefi.image.entries.kernel import is_linux
@@ -30,6 +30,12 @@ from pvefi.prepare import ways_into
 
 __all__ = ["Looked", "Watcher", "evaluate", "lacking", "look"]
 
+_PURPOSES = {
+    TaskKind.HANDOFF: "hand-offs",
+    TaskKind.USERSPACE: "timed boots",
+    TaskKind.FACTS: "facts",
+    TaskKind.COUNT: "counts",
+}
 _PART = 1 << 20
 """Bytes of an initrd that are read at a time."""
 
@@ -49,12 +55,14 @@ class Watcher:
     """Who watches an evaluation.
 
     `planned` gets all tasks, and those of them whose results are there already; `happened` what happens to
-    the others; `notice` what the user should know besides, a line each.
+    the others; `notice` what the user should know besides, a line each. `idle` is called once when fewer
+    boots are left than can run at once: from then on there is a CPU for something else.
     """
 
     planned: Callable[[Sequence[Task], Mapping[str, TaskResult]], None]
     happened: Callable[[Happening], None]
     notice: Callable[[str], None]
+    idle: Callable[[], None] = lambda: None
 
 
 def look(paths: Iterable[Path], initrd: Path | None) -> Looked:
@@ -94,14 +102,18 @@ def _facts(image: Image) -> ImageFacts:
 
 
 def _told_apart(images: Sequence[ImageFacts], files: Mapping[str, Path]) -> tuple[ImageFacts, ...]:
-    """Return the images, those of the same name named by their whole path."""
-    names = [image.file.name for image in images]
-    return tuple(
-        image
-        if names.count(image.file.name) == 1
-        else replace(image, file=replace(image.file, name=str(files[image.file.sha256])))
-        for image in images
-    )
+    """Return the images, each named by so much of its path's end as no other has."""
+    paths = [files[image.file.sha256].absolute() for image in images]
+    named = []
+    for image, path in zip(images, paths, strict=True):
+        others = [other for other in paths if other is not path]
+        many = next(n for n in range(1, len(path.parts) + 1) if not _end_alike(path, others, n))
+        named.append(replace(image, file=replace(image.file, name=str(Path(*path.parts[-many:])))))
+    return tuple(named)
+
+
+def _end_alike(path: Path, others: Iterable[Path], many: int) -> bool:
+    return any(other.parts[-many:] == path.parts[-many:] for other in others)
 
 
 def _reference(path: Path) -> FileRef:
@@ -187,25 +199,39 @@ def _finished(
     left = [task for task in plan.tasks if task.id not in done]
     if not left:
         return
+    unfinished = len(left)
     with closing(engine.run(left, files)) as happenings:
         for happening in happenings:
             watcher.happened(happening)
             if isinstance(happening, Finished):
+                unfinished -= 1
+                if unfinished == engine.jobs - 1:
+                    watcher.idle()
                 yield happening.result
 
 
 def _host(results: Sequence[TaskResult]) -> Host:
     host = survey_host()
-    abouts: dict[str, dict[str, None]] = {}
+    abouts: dict[str, dict[str, set[TaskKind]]] = {}
     for result in results:
         about = result.boot.get("machine_about")
         if isinstance(about, str):
-            abouts.setdefault(result.task.machine, {})[about] = None
+            abouts.setdefault(result.task.machine, {}).setdefault(about, set()).add(result.task.kind)
     return Host(
         cpu=host.processor,
         cpus=host.cores,
         system=f"{host.system}, {host.kernel}, {host.architecture}",
         python=host.python,
         pvefi=__version__,
-        machines=tuple((name, "; ".join(told)) for name, told in abouts.items()),
+        machines=tuple((name, _about(told)) for name, told in abouts.items()),
     )
+
+
+def _about(told: Mapping[str, set[TaskKind]]) -> str:
+    """Return what a machine is; where it was several, what each was for."""
+    if len(told) == 1:
+        return next(iter(told))
+    kinds = {
+        about: ", ".join(_PURPOSES[kind] for kind in TaskKind if kind in used) for about, used in told.items()
+    }
+    return "; ".join(f"{about} (for {purpose})" for about, purpose in kinds.items())

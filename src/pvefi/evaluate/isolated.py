@@ -68,8 +68,16 @@ class Isolated:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what runs, and let go of everything."""
         self.end()
         self._errors.close()
+
+    def start(self) -> None:
+        """Let the worker make its imports, so that its first task need not wait for them."""
+        self._started()
 
     def run(self, task: Task, files: Mapping[str, Path]) -> TaskResult:
         """Run `task` and return what came of it; see `run_isolated`."""

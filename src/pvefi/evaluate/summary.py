@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
 from pvefi.evaluate.outcome import Ending, ending, words
-from pvefi.evaluate.run import Evaluation
-from pvefi.evaluate.task import TaskKind, TaskResult
+from pvefi.evaluate.run import Evaluation, Gap
+from pvefi.evaluate.task import Problem, TaskKind, TaskResult
 from pvefi.trace.spelling import escaped
 
-__all__ = ["summary_lines"]
+__all__ = ["failure_line", "gap_words", "summary_lines"]
 
 _WORDS_AT_MOST = 300  # characters of a verdict, which may quote a guest
 _FAILURES_AT_MOST = 20
@@ -20,10 +20,7 @@ _FAILURES_AT_MOST = 20
 
 def summary_lines(evaluation: Evaluation) -> list[Text]:
     """Return the lines: one a way into an image and machine, then the failures and the gaps."""
-    boots, reused = len(evaluation.results), evaluation.reused
-    earlier = f" and {reused} of an earlier run" if reused else ""
-    how = f" in {evaluation.seconds:.1f} s, {evaluation.jobs} at once" if reused < boots else ""
-    lines = [Text(f"{boots - reused} boot{'s'[: boots - reused != 1]}{how}{earlier}")]
+    lines = [Text(evaluation.effort)]
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for result in evaluation.results:
         task = result.task
@@ -35,8 +32,27 @@ def summary_lines(evaluation: Evaluation) -> list[Text]:
     lines += _told(
         "failed", [f"{result.task.label}: {_short(words(result))}" for result in _failures(evaluation)]
     )
-    lines += _told("missing", [f"{gap.what}: {_short(gap.why)}" for gap in evaluation.gaps])
+    lines += _told("missing", map(gap_words, evaluation.gaps))
     return lines
+
+
+def gap_words(gap: Gap) -> str:
+    """Return what is missing and why; an error about a file names it already."""
+    return _short(gap.why if gap.why.startswith(gap.what) else f"{gap.what}: {gap.why}")
+
+
+def failure_line(evaluation: Evaluation) -> str:
+    """Return in one line what failed, and what is missing that was asked for; empty where nothing is."""
+    failed = [result for result in evaluation.results if ending(result) is not Ending.REACHED]
+    missing = [gap for gap in evaluation.gaps if gap.problem is not Problem.NONE]
+    told = []
+    if failed:
+        many = f"{len(failed)} of {len(evaluation.results)} boots did not reach what they were to"
+        told.append(f"{many}, the first: {failed[0].task.label}: {_short(words(failed[0]))}")
+    if missing:
+        many = f"{len(missing)} thing{'s'[: len(missing) > 1]} asked for cannot be had"
+        told.append(f"{many}, the first: {gap_words(missing[0])}")
+    return "; ".join(told)
 
 
 def _kinds(results: Sequence[TaskResult]) -> Iterator[str | tuple[str, str]]:
@@ -59,7 +75,8 @@ def _failures(evaluation: Evaluation) -> list[TaskResult]:
     return [result for result in evaluation.results if ending(result) is not Ending.REACHED]
 
 
-def _told(title: str, texts: Sequence[str]) -> Iterator[Text]:
+def _told(title: str, told: Iterable[str]) -> Iterator[Text]:
+    texts = list(told)
     if not texts:
         return
     yield Text(f"{title}:")

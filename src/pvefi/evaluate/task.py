@@ -121,7 +121,8 @@ class TaskResult:
     what was expected, what was found and the way out. `calls` are the service calls, as lines of a trace.
     `console` is what the guest wrote, on the firmware's console and its serial port, cut where it is long.
     `files` are files of the guest as its first process found them, by path. `counter` is the CPU's
-    time-stamp counter when that process began: with COUNT, the instructions until then. `peak_memory` is the
+    time-stamp counter when that process began: with COUNT, QEMU's own time in nanoseconds since power-on, of
+    which each instruction takes one, and waiting passes at once. `peak_memory` is the
     most that the task's process had resident, in bytes.
     """
 

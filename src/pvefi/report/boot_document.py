@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pvefi.errors import UsageError
@@ -21,6 +22,8 @@ from pvefi.verdict import SegmentMapping
 __all__ = ["BootDocument", "HandoffDocument", "InitrdDocument", "ProofDocument", "boot_document", "read_boot"]
 
 _DESCRIPTORS_AT_MOST = 2048  # of an EFI memory map; the largest hosts have some hundreds
+_KEPT = 512
+"""Zero pages: an evaluation reads the same boots for each of its sections."""
 _WAY_OUT = "pvefi boot --json writes one"
 _CONTEXT = (
     "machine",
@@ -258,4 +261,9 @@ def _boot_params(node: Node) -> BootParams:
         raise UsageError(
             f"{node.file}: handoff.boot_params.bytes: expected {BootParams.SIZE} bytes, found {len(data)}"
         )
+    return _zero_page(data)
+
+
+@lru_cache(_KEPT)
+def _zero_page(data: bytes) -> BootParams:
     return BootParams.unpack(data)

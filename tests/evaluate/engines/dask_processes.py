@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from distributed import Client
+
 __all__ = ["Cluster", "cluster_in"]
 
 WITNESS = """
@@ -70,6 +72,11 @@ class Cluster:
             if one.pid == process:
                 one.send_signal(signal.SIGKILL)
                 one.wait()
+
+    def process_of(self, worker: str) -> int:
+        """Return the process number of the worker at an address."""
+        with Client(self.address, set_as_default=False) as client:
+            return int(client.run(os.getpid, workers=[worker])[worker])
 
     def witnessed(self) -> list[str]:
         """Return what the workers did since the last call: "PROCESS boot", "PROCESS file HASH"."""

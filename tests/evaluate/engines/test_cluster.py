@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import socket
 import sys
@@ -120,12 +119,6 @@ def when_true(true: Callable[[], bool]) -> None:
     raise AssertionError("it has not come true within a minute")
 
 
-def process_of(cluster: Cluster, worker: str) -> int:
-    """Return the process number of the worker at this address."""
-    with Client(cluster.address, set_as_default=False) as client:
-        return int(client.run(os.getpid, workers=[worker])[worker])
-
-
 def test_tasks_run_on_all_workers_and_each_worker_gets_a_file_once(
     cluster: Cluster, programs: Programs
 ) -> None:
@@ -157,7 +150,7 @@ def test_a_killed_worker_costs_the_task_that_ran_on_it_and_nothing_else(
     for one in ClusterEngine(cluster.address).run(tasks, programs.paths):
         happenings.append(one)
         if isinstance(one, Started) and one.task == hang and not killed:
-            killed = process_of(cluster, one.worker)
+            killed = cluster.process_of(one.worker)
             cluster.kill(killed)
     assert kinds_of(happenings, hang) == [Started, Lost, Started, Finished]
     for task in tasks:
@@ -178,7 +171,7 @@ def test_a_task_whose_workers_die_one_after_the_other_is_a_result(tmp_path: Path
         for one in ClusterEngine(cluster.address).run(tasks, programs.paths):
             happenings.append(one)
             if isinstance(one, Started) and one.task == hang:
-                cluster.kill(process_of(cluster, one.worker))
+                cluster.kill(cluster.process_of(one.worker))
     assert outcomes_of(happenings) == {
         ("return.efi", Problem.NONE, "exited"): 2,
         ("hang.efi", Problem.CRASHED, None): 1,
@@ -243,7 +236,7 @@ def test_whoever_stops_waiting_takes_back_what_is_queued_and_ends_what_runs(
     tasks = [programs.task(HANG, number) for number in range(6)]
     with closing(ClusterEngine(cluster.address).run(tasks, programs.paths)) as happenings:
         place = next(one.worker for one in happenings if isinstance(one, Started))
-        worker = process_of(cluster, place)
+        worker = cluster.process_of(place)
         when_true(lambda: bool(children_of(worker)))
     when_true(lambda: not children_of(worker))
     with Client(cluster.address, set_as_default=False) as client:

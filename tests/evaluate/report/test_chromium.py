@@ -310,7 +310,7 @@ def test_what_is_printed_has_every_section(browser: Browser, made: Report) -> No
 def test_a_picture_as_a_file_is_light_or_dark_as_its_reader(
     browser: Browser, made: Report, mode: str
 ) -> None:
-    [path] = (made.directory / "pictures").glob("*timeline.svg")
+    [path] = (made.directory / "pictures").glob("timeline.svg")
     page = browser.new_page(color_scheme=mode, viewport=DESK)  # type: ignore[arg-type]  # one of its words
     page.goto(path.as_uri())
     paper: str = page.evaluate("getComputedStyle(document.querySelector('rect')).fill")

@@ -116,9 +116,9 @@ def test_a_long_note_stands_once_below_its_table() -> None:
 
 def test_pictures_are_files_beside_it_where_there_are_any() -> None:
     assert read(markdown(evaluation(), sections(), True)).pictures == [
-        "pictures/handoff-memory-map.svg",
-        "pictures/cost-boot-timeline.svg",
-        "pictures/cost-services.svg",
+        "pictures/memory-maps.svg",
+        "pictures/timeline.svg",
+        "pictures/heat-map.svg",
     ]
     assert not read(markdown(evaluation(), sections(), False)).pictures
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvefi.evaluate.report.memory_strips import strips_of
+from pvefi.evaluate.report.memory_strips import KINDS, kind_of, strips_of
+from pvefi.evaluate.report.palette import FILLS
 from pvefi.trace.values import Json
 from tests.build.evaluation import HOSTILE, MIB, memory_map
 
@@ -37,8 +39,26 @@ def test_neighbours_of_one_type_are_one_range() -> None:
     assert [strip.label for strip in strips.strips] == ["free, 2 MiB"]
 
 
-def test_types_come_with_the_largest_first() -> None:
-    assert strips_of(memory_map().records).types[0] == "conventional"
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("EfiConventionalMemory", "usable", "System RAM"), "free"),
+        (("EfiReservedMemoryType", "reserved", "Reserved"), "reserved"),
+        (("EfiACPIReclaimMemory", "ACPI data", "ACPI Tables"), "ACPI tables"),
+        (("EfiACPIMemoryNVS", "ACPI NVS", "ACPI Non-volatile Storage"), "ACPI NVS"),
+        (("EfiRuntimeServicesCode", "EfiRuntimeServicesData"), "runtime services"),
+        (("Kernel code", "Kernel rodata", "Kernel bss"), "kernel"),
+        (("EfiMemoryMappedIO",), "devices"),
+        (("EfiPersistentMemory", "\u202e"), "anything else"),
+    ],
+)
+def test_one_use_has_one_colour_whatever_a_map_calls_it(names: tuple[str, ...], kind: str) -> None:
+    assert {kind_of(name) for name in names} == {kind}
+
+
+def test_every_use_has_a_colour_of_its_own() -> None:
+    assert len(set(KINDS.values())) == len(KINDS)
+    assert set(KINDS.values()) <= set(FILLS)
 
 
 def test_ranges_that_are_none_are_left_out() -> None:

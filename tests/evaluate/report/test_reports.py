@@ -20,7 +20,7 @@ def files(directory: Path) -> set[str]:
 
 def test_the_reports_and_every_picture_are_written(tmp_path: Path) -> None:
     written = write_reports(evaluation(), sections(), tmp_path)
-    pictures = {"handoff-memory-map", "cost-boot-timeline", "cost-services"}
+    pictures = {"memory-maps", "timeline", "heat-map"}
     expected = {"report.json", "report.md", "report.html"} | {f"pictures/{name}.svg" for name in pictures}
     assert files(tmp_path) == expected
     assert {str(path.relative_to(tmp_path)) for path in written.paths} == expected

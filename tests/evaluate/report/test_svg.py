@@ -15,7 +15,11 @@ from pvefi.evaluate.report.plain import plain
 from pvefi.evaluate.report.svg import NAMESPACE, inline, standalone
 from tests.build.evaluation import HOSTILE, heat_map, memory_map, timeline
 
-PICTURES = [memory_map(), timeline(), heat_map(columns=["a long name of an image that is turned", "b"])]
+PICTURES = [
+    memory_map(),
+    timeline(),
+    heat_map(columns=["a name of an image that is so long that it is turned" * 2, "b"]),
+]
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.title)

@@ -8,6 +8,7 @@ far they can be trusted; a ratio is to the best entry of the same image on the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 from pvefi.evaluate.analysis.memory_costs import memory_table
@@ -17,10 +18,12 @@ from pvefi.evaluate.analysis.results import (
     not_measured,
     of,
     short_names,
+    times_text,
     ways,
     why_not,
 )
 from pvefi.evaluate.document import Cell, Mark, Picture, PictureKind, Section, Table, cell
+from pvefi.evaluate.outcome import Ending, ending
 from pvefi.evaluate.run import Evaluation, ImageFacts
 from pvefi.evaluate.task import Problem, TaskKind, TaskResult
 from pvefi.trace.values import Json
@@ -44,13 +47,13 @@ def costs_section(evaluation: Evaluation) -> Section:
         parts.append(memory_table(evaluation, image))
     text = [_conditions(evaluation)]
     shown = tuple(part for part in parts if isinstance(part, Picture) or part.rows)
-    return Section("cost", "What each entry costs", tuple(text), shown)
+    return Section("cost", "Cost", tuple(text), shown)
 
 
 def _conditions(evaluation: Evaluation) -> str:
     told = (
-        f"Each timed boot ran {evaluation.repeat} times, all ways in turn. A time is the median, with the "
-        "lowest and the highest of the repeats; it begins with the machine's start."
+        f"Each timed boot ran {times_text(evaluation.repeat)}, all ways in turn. A time is the median, with "
+        "the lowest and the highest of the repeats; it begins with the machine's start."
     )
     if evaluation.jobs > 1:
         told += (
@@ -88,7 +91,7 @@ def _instructions(evaluation: Evaluation, image: ImageFacts) -> Table:
     goal = "to the hand-off" if image.is_kernel else "to its end"
     return Table(
         f"{short_names(evaluation)[image.file.sha256]}: instructions",
-        ("entry", "machine", "to the image's first", goal, "ratio", "to user space", "ratio"),
+        ("entry", "machine", "to the image's first", goal, "ratio", "counted ns to user space", "ratio"),
         tuple(rows),
         "From the guest's first instruction, counted by the embedded machine up to the hand-off, and by "
         "QEMU's virtual clock to the first process: one nanosecond an instruction, waiting included.",
@@ -140,67 +143,90 @@ def _best(ratio: float) -> Mark:
 
 
 def _times(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Table:
-    columns: tuple[tuple[Milestone, TaskKind], ...] = (
-        (Milestone.IMAGE, TaskKind.HANDOFF),
-        (Milestone.HANDOFF, TaskKind.HANDOFF),
-        (Milestone.USER_SPACE, TaskKind.USERSPACE),
-    )
-    taken = {way: [_repeats(evaluation, image, way, *one) for one in columns] for way in here}
+    every = (_HANDOFF, _USER_SPACE) if image.is_kernel else (_END,)
+    taken = {goal: [_repeats(evaluation, image, way, goal) for way in here] for goal in (_IMAGE, *every)}
+    goals = [goal for goal in every if any(isinstance(told, list) for told in taken[goal])]
     rows = []
-    for way in here:
-        if not any(isinstance(one, list) for one in taken[way]):
+    for at, way in enumerate(here):
+        if not any(isinstance(taken[goal][at], list) for goal in (_IMAGE, *goals)):
             continue
-        cells: list[Cell] = []
-        for at in range(len(columns)):
-            told = [one[at] for one in taken.values()]
-            best = min((median(one) for one in told if isinstance(one, list)), default=0.0)
-            cells += _time_cells(taken[way][at], best)
+        cells = [_time(taken[_IMAGE][at])]
+        for goal in goals:
+            cells += [_time(taken[goal][at]), _time_ratio(taken[goal][at], taken[goal])]
         rows.append((cell(way.entry), *cells, _host_time(evaluation, image, way)))
     name, machine = short_names(evaluation)[image.file.sha256], here[0].machine
     about = "Milliseconds: median (lowest - highest) of so many boots."
     if any(_counts(result) for way in here for result in of(evaluation, image, way, [TaskKind.HANDOFF])):
         about += " Boots that counted instructions, which are slower, are left out where others were timed."
-    if machine == "qemu":
+    if machine == "qemu" and image.is_kernel:
         about += (
             " Boots to the hand-off are watched, which slows a decompressor; those to user space are not."
         )
+    headings = [part for goal in goals for part in (goal.title, "ratio")]
     return Table(
-        f"{name} on {machine}: time",
-        ("entry", "image entered", "ratio", "hand-off", "ratio", "user space", "ratio", "answering"),
+        f"{name} on {machine}: milliseconds",
+        ("entry", _IMAGE.title, *headings, "answering"),
         tuple(rows),
         about + " Answering: the host's time for all service calls of a boot.",
-        frozenset(range(1, 8)),
+        frozenset(range(1, len(headings) + 3)),
     )
 
 
-def _repeats(
-    evaluation: Evaluation, image: ImageFacts, way: Way, milestone: Milestone, kind: TaskKind
-) -> list[float] | str:
-    """Return the milliseconds to a milestone in each boot of a kind, or why there are none."""
-    results = [result for result in of(evaluation, image, way, [kind]) if result.problem is Problem.NONE]
-    if milestone is Milestone.IMAGE and not any(milestone in milestones(result) for result in results):
-        results = of(evaluation, image, way, _TIMED)
+@dataclass(frozen=True)
+class _Goal:
+    """What a time is measured to: a milestone, None for the guest's end, in boots of these kinds."""
+
+    title: str
+    milestone: Milestone | None
+    kinds: tuple[TaskKind, ...]
+
+
+_IMAGE = _Goal("image entered", Milestone.IMAGE, _TIMED)
+_HANDOFF = _Goal("hand-off", Milestone.HANDOFF, (TaskKind.HANDOFF,))
+_USER_SPACE = _Goal("user space", Milestone.USER_SPACE, (TaskKind.USERSPACE,))
+_END = _Goal("its end", None, (TaskKind.HANDOFF,))
+
+
+def _repeats(evaluation: Evaluation, image: ImageFacts, way: Way, goal: _Goal) -> list[float] | str:
+    """Return the milliseconds to a goal in each boot that reached it, or why there are none."""
+    every = of(evaluation, image, way, goal.kinds)
+    results = [result for result in every if result.problem is Problem.NONE]
     results = [result for result in results if not _counts(result)] or results
-    found = [
-        passed[milestone] * _MILLISECONDS for result in results if milestone in (passed := milestones(result))
-    ]
-    return found or why_not(of(evaluation, image, way, [kind]))
+    found = [seconds * _MILLISECONDS for one in results if (seconds := _seconds(one, goal)) is not None]
+    return found or why_not(every)
+
+
+def _seconds(result: TaskResult, goal: _Goal) -> float | None:
+    if goal.milestone is not None:
+        return milestones(result).get(goal.milestone)
+    seconds = result.boot.get("seconds")
+    good = ending(result) is Ending.REACHED and isinstance(seconds, int | float)
+    return float(seconds) if good and isinstance(seconds, int | float) else None
 
 
 def _counts(result: TaskResult) -> bool:
     return result.task.machine == "embedded" and isinstance(result.boot.get("instructions"), int)
 
 
-def _time_cells(told: list[float] | str, best: float) -> Iterator[Cell]:
+def _time(told: list[float] | str) -> Cell:
+    """Return the cell of times, or of why there are none."""
     if isinstance(told, str):
-        yield not_measured(told)
-        yield Cell("-")
-        return
+        return not_measured(told)
     middle = median(told)
     spread = f" ({_ms(min(told))} - {_ms(max(told))}) of {len(told)}" if len(told) > 1 else " once"
     value: Json = {"median": middle, "lowest": min(told), "highest": max(told), "boots": len(told)}
-    yield Cell(_ms(middle) + spread, value)
-    yield _quotient(middle, best)
+    return Cell(_ms(middle) + spread, value)
+
+
+def _time_ratio(told: list[float] | str, every: Sequence[list[float] | str]) -> Cell:
+    """Return the ratio of two medians, and whether chance alone could account for it."""
+    best = min((one for one in every if isinstance(one, list)), key=median, default=None)
+    if isinstance(told, str) or best is None:
+        return Cell("-")
+    made = _quotient(median(told), median(best))
+    if told is not best and min(told) <= max(best):
+        return replace(made, note="its range and the best's overlap")
+    return made
 
 
 def _ms(milliseconds: float) -> str:

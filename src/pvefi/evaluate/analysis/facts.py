@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pvefi.evaluate.task import TaskKind, TaskResult
 from pvefi.probe.messages import KernelMessage, kernel_messages
@@ -24,6 +25,8 @@ _KIB = 1024
 _LINES_AT_MOST, _LINE_LENGTH = 20_000, 1024
 """Of a kernel's log; printk writes no longer line (Linux LOG_LINE_MAX)."""
 _NODES_AT_MOST = 256
+_KEPT = 512
+"""Every section reads the same boots: so many are not read anew by each."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def kernel_facts(result: TaskResult) -> KernelFacts | None:
         return None
     page = files.get(_BOOT_PARAMS, b"")
     return KernelFacts(
-        boot_params=BootParams.unpack(page) if len(page) == BootParams.SIZE else None,
+        boot_params=_zero_page(page) if len(page) == BootParams.SIZE else None,
         setup_data=_setup_data(files),
         text=kernel_text(files),
         memory={
@@ -72,6 +75,11 @@ def facts_of(results: Iterable[TaskResult]) -> KernelFacts | None:
     return kernel_facts(told[0]) if told else None
 
 
+@lru_cache(_KEPT)
+def _zero_page(page: bytes) -> BootParams:
+    return BootParams.unpack(page)
+
+
 def _setup_data(files: Mapping[str, bytes]) -> tuple[SetupDataType, ...]:
     found = []
     for number in range(_NODES_AT_MOST):
@@ -85,6 +93,7 @@ def _setup_data(files: Mapping[str, bytes]) -> tuple[SetupDataType, ...]:
     return tuple(found)
 
 
+@lru_cache(_KEPT)
 def _messages(log: bytes) -> tuple[KernelMessage, ...]:
     lines = log.decode("utf-8", "replace").splitlines()[:_LINES_AT_MOST]
     return kernel_messages(line[:_LINE_LENGTH] for line in lines)

@@ -66,7 +66,7 @@ def handoffs_section(evaluation: Evaluation) -> Section:
     ]
     if not parts:
         text.append("No image has two hand-offs on one machine: there is nothing to compare.")
-    return Section("hand-off", "What each entry hands to the kernel", tuple(text), tuple(parts))
+    return Section("hand-off", "Hand-off", tuple(text), tuple(parts))
 
 
 def _compared(
@@ -96,7 +96,7 @@ def _compared(
         marks[key] = tuple(one.mark.value for one in cells)
         if told.get(key) != marks[key]:
             meaning = next(column[key].meaning for column in columns if key in column)
-            rows.append((cell(key.section), cell(shown(key.name, 80)), *cells, cell(shown(meaning) or None)))
+            rows.append((cell(shown(_name(key), 80)), *cells, cell(shown(meaning) or None)))
     if not rows:
         return None, marks
     name = short_names(evaluation)[image.file.sha256]
@@ -107,13 +107,18 @@ def _compared(
     return (
         Table(
             f"{name} on {machine}",
-            ("part", "field", *(shown(entry, 40) for entry in found), "what it is"),
-            tuple(with_header_as_one(rows, 1)),
+            ("field", *(shown(entry, 40) for entry in found), "what it is"),
+            tuple(with_header_as_one(rows, 0)),
             about,
             folded=bool(told),
         ),
         marks,
     )
+
+
+def _name(key: _Key) -> str:
+    """Return the field's name, with what it is a part of where that is not plain."""
+    return key.name if key.section in ("boot_params", "path", "given") else f"{key.section}: {key.name}"
 
 
 def _rows(base: BootDocument, other: BootDocument) -> dict[_Key, Row]:

@@ -22,11 +22,16 @@ from pvefi.evaluate.analysis.results import (
 from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
 from pvefi.evaluate.outcome import Ending, ending
 from pvefi.evaluate.run import Evaluation, ImageFacts
-from pvefi.evaluate.task import Problem, TaskResult
-from pvefi.report.text import size_text
+from pvefi.evaluate.task import Problem, TaskKind, TaskResult
 
 __all__ = ["matrix_section"]
 
+_KINDS = {
+    TaskKind.HANDOFF: "the hand-off",
+    TaskKind.USERSPACE: "the time to user space",
+    TaskKind.FACTS: "the kernel's own words",
+    TaskKind.COUNT: "exact counts",
+}
 _WORDS = {Stage.HANDOFF: "hand-off", Stage.USER_SPACE: "user space"}
 _ENTRIES = {
     "efi": "the PE entry: EFI stub, with boot services",
@@ -44,44 +49,11 @@ _ENTRIES = {
 
 
 def matrix_section(evaluation: Evaluation) -> Section:
-    """Return how far every image came by every way, with the path, and what is missing and why."""
-    parts = [_matrix(evaluation)]
-    parts += [table for table in (_failures(evaluation), _gaps(evaluation)) if table.rows]
-    parts += [_images(evaluation), _entries(evaluation)]
-    return Section("matrix", "What boots by which entry", _run(evaluation), tuple(parts))
-
-
-def _run(evaluation: Evaluation) -> tuple[str, ...]:
-    boots = sum(result.problem is Problem.NONE for result in evaluation.results)
+    """Return how far every image came by every way, and by which path."""
     kinds = Counter(result.task.kind for result in evaluation.results)
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    host = evaluation.host
-    machines = "; ".join(f"{shown(name)}: {shown(about)}" for name, about in host.machines)
-    return (
-        f"{boots:,} boots of {len(evaluation.images)} images ({told}) in {evaluation.seconds:,.0f} s, "
-        f"{evaluation.jobs} at once; timed boots were repeated {evaluation.repeat} times, one way after the "
-        "other, so that a change of the host's load meets all ways alike.",
-        f"Host: {shown(host.cpu)}, {host.cpus} CPUs, {shown(host.system)}, Python {shown(host.python)}, "
-        f"pvefi {shown(host.pvefi)}. Machines: {machines or 'none'}.",
-        f"Repeat it: {shown(evaluation.command, 1000)}",
-    )
-
-
-def _images(evaluation: Evaluation) -> Table:
-    names = short_names(evaluation)
-    rows = tuple(
-        (
-            cell(names[image.file.sha256]),
-            cell(shown(image.kind)),
-            cell(shown(image.release, 120) or None),
-            Cell(size_text(image.file.size), image.file.size),
-            cell(" ".join(shown(entry, 40) for entry in image.entries) or None),
-            cell(image.file.sha256),
-        )
-        for image in evaluation.images
-    )
-    headings = ("image", "what it is", "release", "size", "entries that it has", "SHA-256")
-    return Table("Images", headings, rows, numeric=frozenset({3}))
+    told = ", ".join(f"{count:,} for {_KINDS[kind]}" for kind, count in kinds.items())
+    text = f"Boots that make up this report: {told or 'none'}."
+    return Section("matrix", "What boots", (text,), (_matrix(evaluation), _entries(evaluation)))
 
 
 def _entries(evaluation: Evaluation) -> Table:
@@ -149,32 +121,3 @@ def _path(results: Sequence[TaskResult]) -> Iterator[Cell]:
     yield cell(shown(str(path.get("decompressor", "-")), 40))
     yield cell(shown(str(path.get("kernel_start", "-")), 40))
     yield Cell(f"{proof.slide:#x}", proof.slide)
-
-
-def _failures(evaluation: Evaluation) -> Table:
-    names = short_names(evaluation)
-    alike: Counter[tuple[str, str, str, str, str, str]] = Counter()
-    for result in evaluation.results:
-        task = result.task
-        if ending(result) is not Ending.REACHED:
-            key = (
-                names.get(task.image.sha256, shown(task.image.name, 80)),
-                task.entry,
-                task.machine,
-                task.kind.value,
-            )
-            alike[*key, _words(result), verdict(result)] += 1
-    return Table(
-        "Where a boot did not reach its goal",
-        ("image", "entry", "machine", "boot for", "came to", "in words", "boots"),
-        tuple((*(cell(shown(part)) for part in key), cell(count)) for key, count in alike.items()),
-        numeric=frozenset({6}),
-    )
-
-
-def _gaps(evaluation: Evaluation) -> Table:
-    rows = tuple(
-        (cell(shown(gap.what)), cell(gap.problem.value or "not asked for by name"), cell(shown(gap.why)))
-        for gap in evaluation.gaps
-    )
-    return Table("What is missing", ("what", "problem", "why"), rows)

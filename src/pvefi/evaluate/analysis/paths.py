@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pvefi.entries import ENTRIES
 from pvefi.evaluate.analysis.calls import Call
-from pvefi.evaluate.analysis.results import not_measured, short_names, shown
+from pvefi.evaluate.analysis.results import not_measured, short_names, shown, times_text
 from pvefi.evaluate.analysis.views import View, views
 from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
 from pvefi.evaluate.run import Evaluation, ImageFacts
@@ -49,7 +49,7 @@ def paths_section(evaluation: Evaluation) -> Section:
         "of itself (/sys/kernel/boot_params, /proc/kcore, its log). Of other loaders only the latter "
         "is known.",
     )
-    return Section("paths", "What each path gives or loses", text, tuple(one for one in tables if one.rows))
+    return Section("paths", "Gains and losses", text, tuple(one for one in tables if one.rows))
 
 
 def _table(evaluation: Evaluation, image: ImageFacts) -> Table:
@@ -129,7 +129,9 @@ def _seed(view: View) -> Cell:
     if by_log or _has_table(view, guids.LINUX_RANDOM_SEED):
         given.append("LINUX_EFI_RANDOM_SEED table")
     asked = [call for call in view.calls if call.service == "EFI_RNG_PROTOCOL.GetRNG"]
-    note = f"GetRNG called {len(asked)} times" if asked else "GetRNG was not called" if view.calls else ""
+    note = (
+        f"GetRNG called {times_text(len(asked))}" if asked else "GetRNG was not called" if view.calls else ""
+    )
     return _there(", ".join(given), note) if given else _lacking("none", note)
 
 
@@ -192,9 +194,8 @@ def _asked(view: View, protocol: str) -> str:
     asked: list[Call] = [call for call in view.calls if call.guid == protocol]
     if not asked:
         return f"{protocol} was not asked for" if view.calls else ""
-    return (
-        f"{protocol} was asked for {len(asked)} times: {', '.join(sorted({call.status for call in asked}))}"
-    )
+    statuses = ", ".join(sorted({call.status for call in asked}))
+    return f"{protocol} was asked for {times_text(len(asked))}: {statuses}"
 
 
 def _tpm_log(view: View) -> Cell:

@@ -34,6 +34,7 @@ __all__ = [
     "shown",
     "stage",
     "status_name",
+    "times_text",
     "verdict",
     "ways",
     "why_not",
@@ -182,6 +183,11 @@ def why_not(results: Iterable[TaskResult]) -> str:
         if result.problem is not Problem.NONE:
             return verdict(result)
     return first or "no such boot was run"
+
+
+def times_text(count: int) -> str:
+    """Return how often: once, 5 times."""
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def not_measured(why: str) -> Cell:

@@ -17,18 +17,35 @@ from pvefi.evaluate.task import Task
 __all__ = ["LocalEngine"]
 
 
+_AHEAD = 4
+"""Workers that are started ahead; an evaluation may turn out to have nothing to do for them."""
+
+
 class LocalEngine:
-    """Runs `jobs` tasks at once."""
+    """Runs `jobs` tasks at once; to be closed."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self._ready: list[Isolated] = []
+
+    def start(self) -> None:
+        """Start the first workers, whose imports take half a second, before it is known what they will do."""
+        for _ in range(min(self.jobs, _AHEAD)):
+            worker = Isolated()
+            self._ready.append(worker)
+            worker.start()
+
+    def close(self) -> None:
+        """End the workers that no run has taken."""
+        while self._ready:
+            self._ready.pop().close()
 
     def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Generator[Happening]:
         """Run `tasks` and yield what happens; see `Engine.run`."""
         with ExitStack() as stack:
             board = _Board(tasks)
             for _ in range(min(self.jobs, len(tasks))):
-                worker = Isolated()
+                worker = self._ready.pop() if self._ready else Isolated()
                 thread = threading.Thread(target=_work, args=(worker, board, files))
                 stack.callback(thread.join)
                 stack.callback(worker.end)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
 from pvefi.evaluate.inject.findings import Effect
@@ -35,7 +36,7 @@ def _text(document: Node) -> tuple[str, ...]:
     left_out = without.member("calls_left_out").number()
     tried = len(document.member("findings").elements())
     text = (
-        f"{document.member('image').text()}, entry {document.member('entry').text()}, seed "
+        f"{PurePath(document.member('image').text()).name}, entry {document.member('entry').text()}, seed "
         f"{document.member('seed').number()}: without faults {without.member('outcome').text()} after "
         f"{without.member('calls').number()} calls. {tried} faults were tried, each in a boot of its own."
     )
@@ -76,7 +77,8 @@ def _by_call(findings: Sequence[Node]) -> Table:
         rows.append((cell(name), cell(index), *cells))
     about = (
         "Which fault of which call had which effect; * marks where the image went on with other calls than "
-        "without the fault. An empty field is a fault that does not apply."
+        "without the fault, silent where it ended without having written a word since. An empty field is a "
+        "fault that does not apply."
     )
     return Table("By call", ("call", "number", *faults), tuple(rows), about, frozenset({1}))
 
@@ -84,7 +86,9 @@ def _by_call(findings: Sequence[Node]) -> Table:
 def _effect(one: Node) -> Cell:
     effect = one.member("effect").text()
     other = effect == Effect.GOES_ON.value and one.member("other_calls_follow").value is True
-    return Cell(effect + "*" * other, effect, Mark.BAD if effect in _BAD else Mark.NONE)
+    silent = effect == Effect.FAILS.value and not one.member("said").text()
+    text = effect + "*" * other + ", silent" * silent
+    return Cell(text, effect, Mark.BAD if effect in _BAD else Mark.NONE)
 
 
 def _what(one: Node) -> str:

@@ -78,20 +78,47 @@ def _services(made: Experiment) -> Iterator[list[Cell]]:
 
 
 def _calls(findings: Sequence[Finding]) -> Iterator[list[Cell]]:
-    yield _dim("call", "effect", "of (* goes on with other calls)")
+    yield _dim("call", "effect", "of (* with other calls than without the fault)")
     calls: dict[int, list[Finding]] = {}
     for one in findings:
         calls.setdefault(one.injection.index, []).append(one)
+    alike: dict[tuple[str, tuple[tuple[Effect, str], ...]], list[int]] = {}
     for own in calls.values():
-        name = str(own[0].injection.place)
-        for effect in Effect:
-            same = [one for one in own if one.effect is effect]
-            if same:
-                faults = [
-                    _short(one.injection) + "*" * (one.differs and effect is Effect.GOES_ON) for one in same
-                ]
-                yield [name, Text(effect.value, _STYLES.get(effect, "dim")), ", ".join(faults)]
-                name = ""
+        alike.setdefault((own[0].injection.fault.service, _effects_of(own)), []).append(
+            own[0].injection.place.call
+        )
+    for (service, effects), numbers in alike.items():
+        name = f"{service}#{_ranges(numbers)}"
+        for effect, faults in effects:
+            yield [name, Text(effect.value, _STYLES.get(effect, "dim")), faults]
+            name = ""
+
+
+def _effects_of(findings: Sequence[Finding]) -> tuple[tuple[Effect, str], ...]:
+    """Return what the faults of one call did, those of one effect together."""
+    told = []
+    for effect in Effect:
+        same = [_short(one.injection) + _mark(one) for one in findings if one.effect is effect]
+        if same:
+            told.append((effect, ", ".join(same)))
+    return tuple(told)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as 1-3,5."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def _mark(one: Finding) -> str:
+    if one.effect is Effect.GOES_ON:
+        return "*" * one.differs
+    return " (silent)" * (one.effect is Effect.FAILS and not one.said)
 
 
 def _bad(made: Experiment) -> Iterator[Text]:

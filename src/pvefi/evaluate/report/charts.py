@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pvefi.evaluate.document import Picture, PictureKind
-from pvefi.evaluate.report.memory_strips import Strips, strips_of
+from pvefi.evaluate.report.memory_strips import KINDS, Strips, strips_of
 from pvefi.evaluate.report.palette import COLOURS, FILLS, STEPS
 from pvefi.evaluate.report.plain import plain
 from pvefi.trace.values import Json
@@ -84,7 +84,8 @@ def _memory_maps(records: Sequence[Mapping[str, Json]]) -> Chart:
 
     strips: Strips = strips_of(records)
     width = max(150, min(300, _WIDTH // max(1, len(strips.panels))))
-    types = list(strips.types)
+    kinds = [*dict.fromkeys(strip.kind for strip in strips.strips)]
+    shades = altair.Scale(domain=kinds, range=[COLOURS[KINDS[kind]].light for kind in kinds])
     x = altair.X(
         "panel:N",
         sort=None,
@@ -109,7 +110,7 @@ def _memory_maps(records: Sequence[Mapping[str, Json]]) -> Chart:
         x=x,
         y=altair.Y("top:Q", scale=scale, axis=axis, title=None),
         y2="bottom:Q",
-        color=altair.Color("type:N", scale=_colours(types), legend=legend),
+        color=altair.Color("kind:N", scale=shades, legend=legend),
     )
     names = base.mark_text(color=COLOURS["ink"].light, fontSize=10, limit=width - 16, dy=1).encode(
         x=x, y=altair.Y("middle:Q", scale=scale, axis=axis, title=None), text="label:N"
@@ -138,7 +139,7 @@ def _timeline(records: Sequence[Mapping[str, Json]]) -> Chart:
     y = altair.Y("way:N", sort=None, title=None, scale=altair.Scale(domain=ways))
     x = altair.Scale(domain=[0, longest * 1.1], nice=False)
     axis = altair.Axis(tickCount=8)
-    colours = _colours([*numbered.values()], 1)
+    colours = _colours([*numbered.values()])
     base = altair.Chart({"values": values}).properties(width=_WIDTH, height=_ROW * len(ways))
     bars = base.mark_bar(stroke=COLOURS["paper"].light, strokeWidth=1, height={"band": 0.75}).encode(
         y=y,
@@ -175,7 +176,7 @@ def _heat_map(records: Sequence[Mapping[str, Json]]) -> Chart:
         for record in records
     ]
     longest = max([len(name) for name in columns], default=0) * _LETTER
-    cell = max(_LEAST_CELL, min(110, _WIDTH // max(1, len(columns))))
+    cell = max(_LEAST_CELL, min(round(longest) + 12, _WIDTH // max(1, len(columns))))
     upright = longest > cell
     x = altair.X(
         "column:N",
@@ -216,11 +217,11 @@ def _step(value: float, most: float) -> int:
     return max(1, min(last, math.ceil(last * math.log1p(value) / math.log1p(most))))
 
 
-def _colours(names: Sequence[str], first: int = 0) -> altair.Scale:
-    """Return the scale that gives names colours in their order, from the palette's number `first` on."""
+def _colours(names: Sequence[str]) -> altair.Scale:
+    """Return the scale that gives names colours in their order; the quiet first one is none of them."""
     import altair
 
-    kinds = [COLOURS[name].light for name in FILLS[first:]]
+    kinds = [COLOURS[name].light for name in FILLS[1:]]
     return altair.Scale(domain=list(names), range=[kinds[at % len(kinds)] for at in range(len(names))])
 
 

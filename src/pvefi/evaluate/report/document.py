@@ -76,11 +76,14 @@ def document(evaluation: Evaluation, sections: Sequence[Section]) -> dict[str, J
 
 
 def picture_names(sections: Sequence[Section]) -> list[str]:
-    """Return for every picture, in order, the name of its file in pictures/, without `.svg`."""
+    """Return for every picture, in order, the name of its file in pictures/, without `.svg`.
+
+    It follows from what kind of picture it is, and which one of those: "timeline", "timeline-2".
+    """
     return list(
         names_apart(
             [
-                f"{slug(section.name)}-{slug(part.title)}"
+                slug(part.kind.value)
                 for section in sections
                 for part in section.parts
                 if isinstance(part, Picture)

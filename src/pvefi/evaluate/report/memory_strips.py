@@ -17,7 +17,43 @@ from pvefi.evaluate.report.plain import plain
 from pvefi.report.text import size_text
 from pvefi.trace.values import Json
 
-__all__ = ["Strip", "Strips", "strips_of"]
+__all__ = ["KINDS", "Strip", "Strips", "kind_of", "strips_of"]
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "free": "c0",
+        "reserved": "c7",
+        "loader code": "c1",
+        "loader data": "c9",
+        "boot services": "c4",
+        "runtime services": "c5",
+        "ACPI tables": "c6",
+        "ACPI NVS": "c11",
+        "devices": "c2",
+        "kernel": "c3",
+        "anything else": "c10",
+    }
+)
+"""What memory is used for, and its colour: the same in every map, whatever words a map has for it."""
+
+# Words for it, in small letters: of UEFI 2.10 §7.2.1, of E820 tables, and of Linux's /proc/iomem.
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "nvs": "ACPI NVS",
+        "non-volatile": "ACPI NVS",
+        "acpi": "ACPI tables",
+        "bootservices": "boot services",
+        "runtimeservices": "runtime services",
+        "loadercode": "loader code",
+        "loaderdata": "loader data",
+        "mappedio": "devices",
+        "kernel ": "kernel",
+        "reserved": "reserved",
+        "conventional": "free",
+        "usable": "free",
+        "system ram": "free",
+    }
+)
 
 _LEAST = 14
 """Pixels of what is smallest, while there is room: a line of text."""
@@ -31,10 +67,14 @@ _NAME = 40
 
 @dataclass(frozen=True)
 class Strip:
-    """One range of one map: what it is, and where it stands, in pixels from the top."""
+    """One range of one map: what it is, and where it stands, in pixels from the top.
+
+    `kind` is one of KINDS.
+    """
 
     panel: str
     type: str
+    kind: str
     top: int
     bottom: int
     middle: float
@@ -47,10 +87,9 @@ class Strip:
 
 @dataclass(frozen=True)
 class Strips:
-    """All maps: their names, their types from the largest on, and what is written at the left, by pixel."""
+    """All maps: their names, and what is written at the left, by pixel."""
 
     panels: tuple[str, ...]
-    types: tuple[str, ...]
     strips: tuple[Strip, ...]
     addresses: Mapping[int, str]
     height: int
@@ -69,15 +108,17 @@ def strips_of(records: Sequence[Mapping[str, Json]]) -> Strips:
     ranges = [*_ranges(records)]
     panels = tuple(dict.fromkeys(one.panel for one in ranges))
     merged = [one for panel in panels for one in _joined(one for one in ranges if one.panel == panel)]
-    sizes: dict[str, int] = {}
-    for one in merged:
-        sizes[one.type] = sizes.get(one.type, 0) + one.end - one.start
     lines = sorted({at for one in merged for at in (one.start, one.end)})
     tops = _tops(lines, merged)
     strips = tuple(_strip(one, tops) for one in merged)
     height = tops[lines[-1]] if lines else _LEAST
-    types = tuple(sorted(sizes, key=lambda name: -sizes[name]))
-    return Strips(panels, types, strips, MappingProxyType(dict(_addresses(tops))), height)
+    return Strips(panels, strips, MappingProxyType(dict(_addresses(tops))), height)
+
+
+def kind_of(name: str) -> str:
+    """Return which of KINDS a map means by the name of a range's type."""
+    small = name.lower()
+    return next((kind for word, kind in _WORDS.items() if word in small), "anything else")
 
 
 def _ranges(records: Sequence[Mapping[str, Json]]) -> Iterator[_Range]:
@@ -118,7 +159,7 @@ def _tops(lines: Sequence[int], ranges: Sequence[_Range]) -> dict[int, int]:
 def _strip(one: _Range, tops: Mapping[int, int]) -> Strip:
     top, bottom = tops[one.start], tops[one.end]
     label = f"{one.type}, {size_text(one.end - one.start)}" if bottom - top >= _LABEL else ""
-    return Strip(one.panel, one.type, top, bottom, (top + bottom) / 2, label)
+    return Strip(one.panel, one.type, kind_of(one.type), top, bottom, (top + bottom) / 2, label)
 
 
 def _addresses(tops: Mapping[int, int]) -> Iterator[tuple[int, str]]:
