@@ -13,11 +13,12 @@ import pytest
 from pvefi.efi.environment import Environment, LoadedImage
 from pvefi.efi.firmware import Firmware
 from pvefi.efi.heir import Heir
+from pvefi.efi.profiles import PROFILES, Profile
 from pvefi.efi.resume import SavedEfi, read_saved, resumed
 from pvefi.efi.service import Service, Steps
 from pvefi.efi.varstore.store import Variable
 from pvefi.errors import UsageError
-from pvefi.frozen_json import to_json
+from pvefi.frozen_json import from_json, to_json
 from pvefi.guest.mailbox import STAGING_SIZE, Answer, Commit, Enter, Function, Return, Unwind, Upcall
 from pvefi.layout import Guid
 from pvefi.spec.uefi import guids
@@ -379,6 +380,20 @@ def test_a_guest_that_resets_finds_a_new_environment(guest: Generations) -> None
 def changed(guest: Generations, **fields: object) -> object:
     assert guest.state is not None
     return {**json.loads(guest.state), **fields}
+
+
+def test_a_profile_of_a_file_is_saved_whole() -> None:
+    """Whatever has become of the file when another process takes the guest over."""
+    profile = replace(
+        PROFILES["linux"],
+        name="of a file",
+        services=PROFILES["linux"].services - {"SetTime"},
+        service_refusals=(("SetTime", EfiStatus.NOT_FOUND),),
+        file="small.json",
+    )
+    data = json.loads(json.dumps(to_json(profile)))
+    assert from_json(Profile, data) == profile
+    assert from_json(Profile, data).refusal("SetTime") == EfiStatus.NOT_FOUND
 
 
 def test_what_is_saved_comes_back_as_it_was(left: Generations) -> None:

@@ -15,7 +15,7 @@ import struct
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -108,7 +108,7 @@ class BranchResult:
     cpu_seconds: float
 
 
-def explore(prepared: PreparedBoot, parting: Parting, jobs: int, limits: Limits) -> Iterator[BranchResult]:
+def explore(prepared: PreparedBoot, parting: Parting, jobs: int, limits: Limits) -> Generator[BranchResult]:
     """Boot `prepared` with the branches that `parting` names; yield each result when it is there.
 
     The trunk's comes last. It stands still while `jobs` branches run. A place that is never reached has no

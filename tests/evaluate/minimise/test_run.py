@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,8 +96,14 @@ def test_branches_and_whole_boots_find_the_same(run: Run, image: bytes) -> None:
 
 def findings(made: Experiment) -> object:
     found = made.found
-    trials = [replace(one, seconds=0.0) for one in found.trials]
-    return trials, found.uses, found.unused, found.losses, found.degraded, found.final.how
+    trials = [replace(one, seconds=0.0, how=without_addresses(one.how)) for one in found.trials]
+    final = without_addresses(found.final.how)
+    return trials, found.uses, found.unused, found.losses, found.degraded, final
+
+
+def without_addresses(text: str) -> str:
+    """Return how a boot ended, whatever handles it had: one that never had a protocol has fewer of them."""
+    return re.sub(r"0x[0-9a-f]+", "0x", text)
 
 
 # ---------------------------------------------------------------- a real kernel

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -39,12 +39,13 @@ class Image:
     ) -> None:
         self._gets_there = gets_there
         self._used = used
+        self.parts = False
         self.boots: list[Losses] = []
-        self.trunks = 0
 
-    def run(self, trunk: Losses, variants: Sequence[Losses]) -> Iterator[tuple[Losses, Observed]]:
-        self.trunks += 1
-        for losses in (*variants, trunk):
+    def run(
+        self, trunk: Losses, variants: Sequence[Losses], *, known: bool = False
+    ) -> Generator[tuple[Losses, Observed]]:
+        for losses in (*variants, *((trunk,) if not known else ())):
             assert trunk <= losses
             self.boots.append(losses)
             calls = tuple(Call(name, "", frozenset({name})) for name in self._used(things_of(losses)))
@@ -95,8 +96,10 @@ def test_the_refusal_that_degrades_least_is_chosen() -> None:
     odd = Loss(RNG, EfiStatus.UNSUPPORTED)
 
     class Degrading(Image):
-        def run(self, trunk: Losses, variants: Sequence[Losses]) -> Iterator[tuple[Losses, Observed]]:
-            for losses, seen in super().run(trunk, variants):
+        def run(
+            self, trunk: Losses, variants: Sequence[Losses], *, known: bool = False
+        ) -> Generator[tuple[Losses, Observed]]:
+            for losses, seen in super().run(trunk, variants, known=known):
                 more = (Call("Stall", "", frozenset()),) * (odd in losses)
                 yield losses, replace(seen, calls=seen.calls + more)
 
@@ -183,10 +186,25 @@ def test_nothing_of_the_result_can_be_taken_away_singly(
             assert not any(gets_there(found.losses | {Loss(thing, one)}) for one in refusals_of(thing))
 
 
-def test_nothing_boots_twice_but_as_the_trunk_of_others() -> None:
+def test_nothing_boots_twice() -> None:
     image = Image(needs("AllocatePages", RNG))
-    search(image)
-    assert len(image.boots) - len({*image.boots}) < image.trunks
+    found = search(image)
+    assert len(image.boots) == len({*image.boots}) == found.boots
+
+
+def test_where_variants_branch_what_is_never_used_is_no_boot() -> None:
+    class Branching(Image):
+        def run(
+            self, trunk: Losses, variants: Sequence[Losses], *, known: bool = False
+        ) -> Generator[tuple[Losses, Observed]]:
+            parted = [one for one in variants if things_of(one - trunk) & {*USED}]
+            yield from super().run(trunk, parted)
+
+    whole, branching = Image(needs("AllocatePages", RNG)), Branching(needs("AllocatePages", RNG))
+    branching.parts = True
+    one, other = search(whole), search(branching)
+    assert (one.losses, one.trials, one.uses) == (other.losses, other.trials, other.uses)
+    assert not any(things_of(losses) == {"GetTime"} for losses in branching.boots)
 
 
 def test_the_profile_offers_what_is_needed_and_refuses_as_was_tried() -> None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from pvefi.efi.errors import EfiError
 from pvefi.efi.intervention import Arrival
 from pvefi.efi.profiles import SERVICES
+from pvefi.efi.service import In
 from pvefi.errors import GuestFault
 from pvefi.evaluate.minimise.losses import PROTOCOL_NAMES
 from pvefi.spec.uefi import guids
@@ -71,8 +72,13 @@ def things_at(arrival: Arrival) -> frozenset[str]:
     """Return the services and protocols that a call takes which is about to be served."""
     service = arrival.service
     try:
-        values = service.traced(service.decode(arrival.arguments))
-    except (EfiError, GuestFault):
+        given = service.decode(arrival.arguments)
+        if service.name in _ASKS:
+            for value in given:
+                if isinstance(value, In):
+                    value.get()  # what has not been read is told as its address
+        values = service.traced(given)
+    except (EfiError, GuestFault):  # the call will be refused, whatever is there
         values = ()
     return _things(service.name, [(name, value_to_json(value)) for name, value in values])
 

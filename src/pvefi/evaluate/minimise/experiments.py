@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,13 +33,25 @@ __all__ = ["Branches", "Experiments", "WholeBoots"]
 
 
 class Experiments(Protocol):
-    """Boots one image with this or that taken away from one profile."""
+    """Boots one image with this or that taken away from one profile.
 
-    def run(self, trunk: Losses, variants: Sequence[Losses]) -> Iterator[tuple[Losses, Observed]]:
+    With `parts` a variant costs nothing that never uses what it lacks.
+    """
+
+    @property
+    def parts(self) -> bool:
+        """Whether variants are branches of the trunk."""
+        ...
+
+    def run(
+        self, trunk: Losses, variants: Sequence[Losses], *, known: bool = False
+    ) -> Generator[tuple[Losses, Observed]]:
         """Boot without `trunk` and without each of `variants`, which all have more than that.
 
-        Yield each with what came of it, in any order. UsageError when the image cannot be booted at all,
-        MachineError when the machine fails.
+        The trunk need not be told of when what comes of it is `known`.
+        Yield each with what came of it, in any order; a variant that is not told of is as the trunk.
+        UsageError when the image cannot be booted at all,
+        MachineError when the machine fails. Closing the iterator ends all that runs.
         """
         ...
 
@@ -54,29 +67,28 @@ class Branches:
     wanted: Wanted
     jobs: int
     timeout: float
+    parts: bool = True
 
-    def run(self, trunk: Losses, variants: Sequence[Losses]) -> Iterator[tuple[Losses, Observed]]:
+    def run(
+        self, trunk: Losses, variants: Sequence[Losses], *, known: bool = False
+    ) -> Generator[tuple[Losses, Observed]]:
         """Boot without `trunk`, and let the variants branch off; see `Experiments`."""
         base = self.prepared.options.profile
         prepared = replace(
             self.prepared, options=replace(self.prepared.options, profile=without(base, trunk))
         )
         parting = _Parting(base, trunk, variants)
-        there = set()
         end = None
-        for result in explore(prepared, parting, self.jobs, Limits(self.timeout, self.timeout)):
-            if result.place is None:
-                end = self._observed(result)
-                continue
-            losses = variants[int(result.name)]
-            there.add(losses)
-            yield losses, self._observed(result)
+        limits = Limits(self.timeout, self.timeout)
+        with closing(explore(prepared, parting, self.jobs, limits)) as results:
+            for result in results:
+                if result.place is None:
+                    end = self._observed(result)
+                else:
+                    yield variants[int(result.name)], self._observed(result)
         if end is None:
             raise MachineError("a boot on the embedded machine has told nothing of its end")
         yield trunk, end
-        for losses in variants:  # they never used what they lack
-            if losses not in there:
-                yield losses, replace(end, seconds=0.0)
 
     def _observed(self, result: BranchResult) -> Observed:
         if result.boot is None:
@@ -111,20 +123,22 @@ class WholeBoots:
     base: Profile
     wanted: Wanted
     engine: Engine
+    parts: bool = False
 
-    def run(self, trunk: Losses, variants: Sequence[Losses]) -> Iterator[tuple[Losses, Observed]]:
+    def run(
+        self, trunk: Losses, variants: Sequence[Losses], *, known: bool = False
+    ) -> Generator[tuple[Losses, Observed]]:
         """Boot each; see `Experiments`."""
-        tasks = {
-            replace(self.task, profile=profile_to_text(without(self.base, losses))).id: losses
-            for losses in (trunk, *variants)
-        }
-        orders = [
-            replace(self.task, profile=profile_to_text(without(self.base, losses)))
-            for losses in dict.fromkeys((trunk, *variants))
+        asked = variants if known else (trunk, *variants)
+        tasks = [
+            (replace(self.task, profile=profile_to_text(without(self.base, losses))), losses)
+            for losses in dict.fromkeys(asked)
         ]
-        for happening in self.engine.run(orders, self.files):
-            if isinstance(happening, Finished):
-                yield tasks[happening.result.task.id], self._observed(happening.result)
+        losses_of = {task.id: losses for task, losses in tasks}
+        with closing(self.engine.run([task for task, _ in tasks], self.files)) as happenings:
+            for happening in happenings:
+                if isinstance(happening, Finished):
+                    yield losses_of[happening.result.task.id], self._observed(happening.result)
 
     def _observed(self, result: TaskResult) -> Observed:
         match result.problem:

@@ -22,7 +22,7 @@ __all__ = ["Observed", "differences", "failed", "observed", "shortfall"]
 
 _SHOWN = 160  # characters of a line, and lines of a kind
 _KINDS_SHOWN = 12
-_MEASURED = re.compile(r"(?<![\w.])\d+\.\d+|\d{2,}(?:\.\d+)?(?=[a-zA-Z: )]|$)|\b\d+ ?[mun]?s\b")
+_MEASURED = re.compile(r"\d+(?:\.\d+)? ?[mun]?s\b|(?<![\w.])\d+\.\d+|\d{2,}(?:\.\d+)?(?=[a-zA-Z: )]|$)")
 _BY_PLACE = ("e820", "EFI memory map")
 """The hand-off's maps interval by interval, of which the amounts by type say what is not about places."""
 

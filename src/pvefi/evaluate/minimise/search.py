@@ -9,6 +9,7 @@ be taken away singly, with any of the refusals that are tried.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -94,12 +95,15 @@ class Search:
     def run(self) -> Found:
         """Search; NotReached when there is nothing to search, and errors as those of the experiments."""
         lost: Losses = frozenset()
-        base = self._one("with everything", lost)
+        everything = offered(self._profile)
+        # Where it costs nothing, what will not be used need not be known beforehand.
+        self._try("each alone", lost, _variants(lost, everything) if self._experiments.parts else [])
+        base = self._known[lost]
         if not base.reached:
             raise NotReached(base.how)
         uses = used(base.calls)
-        unused = tuple(thing for thing in offered(self._profile) if thing not in uses)
-        chosen = self._singles("each alone", lost, [one for one in offered(self._profile) if one in uses])
+        unused = tuple(thing for thing in everything if thing not in uses)
+        chosen = self._singles("each alone", lost, [one for one in everything if one in uses])
         spare, refused = unasked(unused), frozenset[str]()
         while chosen or spare:
             lost = self._together(lost, spare, chosen)
@@ -112,7 +116,7 @@ class Search:
         final = self._known[lost]
         return Found(
             base=base,
-            uses=tuple((thing, count) for thing, count in uses.items() if thing in offered(self._profile)),
+            uses=tuple((thing, count) for thing, count in uses.items() if thing in everything),
             unused=unused,
             trials=tuple(self._trials),
             losses=lost,
@@ -156,22 +160,23 @@ class Search:
         kept = smallest(chosen, pass_without)
         return lost | (frozenset(chosen) - frozenset(kept))
 
-    def _one(self, what: str, losses: Losses) -> Observed:
-        self._try(what, losses, [])
-        return self._known[losses]
-
     def _try(self, what: str, trunk: Losses, variants: Iterable[Losses]) -> None:
         """Boot what is not known yet."""
         new = [one for one in dict.fromkeys(variants) if one not in self._known and one != trunk]
         if not new and trunk in self._known:
             return
-        done, of = 0, len(new) + 1
-        self._tell(what, done, of)
-        for losses, seen in self._experiments.run(trunk, new):
-            self._known.setdefault(losses, seen)
-            done += 1
-            self._tell(what, done, of)
-        self._boots += of
+        known = trunk in self._known
+        self._tell(what, 0, len(new) + 1)
+        told: dict[Losses, Observed] = {}
+        with closing(self._experiments.run(trunk, new, known=known)) as results:
+            for losses, seen in results:
+                told[losses] = seen
+                self._tell(what, len(told), len(new) + 1)
+        self._boots += len(told)
+        if not known:
+            self._known[trunk] = told[trunk]
+        for losses in new:
+            self._known[losses] = told.get(losses, self._known[trunk])
 
     def _does(self, losses: Losses) -> bool:
         """Whether the image does without these, as far as is asked of it."""
