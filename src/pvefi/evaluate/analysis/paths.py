@@ -96,15 +96,13 @@ def _places(slides: Sequence[int], view: View) -> Cell:
     listed = ", ".join(f"{one:#x}" for one in different[:_PLACES_SHOWN])
     listed += ", …" if len(different) > _PLACES_SHOWN else ""
     boots = f"{len(slides)} boot{'s' if len(slides) > 1 else ''}"
-    seeded = any(result.task.seed is not None for result in view.results)
-    note = "with a fixed seed, so that one boot repeats another" if seeded else ""
+    if len(different) > 1:
+        return Cell(f"{len(different)} places in {boots}", len(different), Mark.GOOD, listed)
+    seeded = sum(result.task.seed is not None for result in view.results)
+    note = f"{seeded} of the boots had a fixed seed" if seeded else ""
     if different == [0]:
         return Cell(f"none: as linked in {boots}", 0, Mark.BAD, note)
-    if len(different) == 1:
-        return Cell(f"{listed} in {boots}", different[0], Mark.NONE, note)
-    return Cell(
-        f"{len(different)} places in {boots}", len(different), Mark.GOOD, f"{listed}; {note}".strip("; ")
-    )
+    return Cell(f"{listed} in {boots}", different[0], Mark.NONE, note)
 
 
 def _physical(view: View) -> Cell:
