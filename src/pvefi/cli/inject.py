@@ -32,6 +32,12 @@ __all__ = ["command"]
 @click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial ramdisk.")
 @click.option("--cmdline", metavar="TEXT", help="Kernel command line, or a program's arguments.")
 @click.option(
+    "--esp",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Serve this directory as the volume that IMAGE comes from; the guest can read all in it.",
+)
+@click.option(
     "--profile",
     type=PROFILE,
     metavar="NAME|FILE",
@@ -86,6 +92,7 @@ def command(
     entry: str,
     initrd: Path | None,
     cmdline: str | None,
+    esp: Path | None,
     profile: Profile,
     memory_size: int,
     only: tuple[str, ...],
@@ -117,6 +124,7 @@ def command(
             command_line=cmdline,
             memory_size=memory_size,
             seed=seed,
+            esp=esp,
         )
     )
     return _inject(prepared, only, jobs or os.cpu_count() or 1, timeout, plan_only=plan_only, as_json=as_json)

@@ -14,6 +14,7 @@ import signal
 import struct
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -84,6 +85,8 @@ class BranchEnd(StrEnum):
     """It was ended when its time was up."""
     DIED = "died"
     """A signal ended it: the emulator crashed."""
+    REFUSED = "refused"
+    """The boot cannot be, as it is asked for."""
     FAILED = "failed"
     """The boot could not be carried out; nothing is known of the guest."""
 
@@ -92,8 +95,8 @@ class BranchEnd(StrEnum):
 class BranchResult:
     """What came of one branch, or of the trunk, whose `name` is empty and `place` None.
 
-    `boot` is there where it ENDED; `why` tells of any other end. `console` is what the guest wrote from
-    where the branch parted, `cpu_seconds` what the process took from there.
+    `boot` is there where it ENDED; `why` tells of any other end. `console` is the end of what the guest
+    wrote since the branch parted, `cpu_seconds` what the process took from there.
     """
 
     name: str
@@ -110,7 +113,7 @@ def explore(prepared: PreparedBoot, parting: Parting, jobs: int, limits: Limits)
 
     The trunk's comes last. It stands still while `jobs` branches run. A place that is never reached has no
     branches: who asked for some knows by their absence. Closing the iterator ends everything.
-    UsageError where the boot cannot be branched, MachineError where the trunk cannot be carried out.
+    UsageError where the boot cannot be, or not be branched; MachineError where the trunk fails.
     """
     options = prepared.options
     if options.machine.name != "embedded" or prepared.foreign is not None:
@@ -145,6 +148,8 @@ def _received(receiver: int, trunk: int) -> Iterator[BranchResult]:
             result = cast(BranchResult, pickle.loads(data))  # noqa: S301  of a process that this one forked
             yield result
             if result.place is None:
+                if result.end is BranchEnd.REFUSED:
+                    raise UsageError(result.why)
                 if result.end is BranchEnd.FAILED:
                     raise MachineError(result.why)
                 return
@@ -204,7 +209,8 @@ class _Trunk:
         self._sender = sender
         self._running: dict[int, _Child] = {}
         self._report: int | None = None
-        self._console = ""
+        self._console: deque[str] = deque()
+        self._written_size = 0
 
     def run(self) -> None:
         """Boot to the end; leave the result where this process's parent looks for it."""
@@ -217,14 +223,18 @@ class _Trunk:
 
     def _boot(self) -> BranchResult:
         observer = Observer(self._written, lambda _: None, lambda _: None, serial=self._serial)
+        result, why, end = None, "", BranchEnd.ENDED
         try:
             result = boot(self._prepared, observer, arriving=self._arriving)
         except PvefiError as error:
-            return BranchResult("", None, BranchEnd.FAILED, str(error), None, self._console, _cpu_seconds())
-        return BranchResult("", None, BranchEnd.ENDED, "", result, self._console, _cpu_seconds())
+            why, end = str(error), BranchEnd.FAILED if isinstance(error, MachineError) else BranchEnd.REFUSED
+        return BranchResult("", None, end, why, result, "".join(self._console), _cpu_seconds())
 
     def _written(self, text: str) -> None:
-        self._console = (self._console + text)[:_CONSOLE_KEPT]
+        self._console.append(text)
+        self._written_size += len(text)
+        while self._written_size - len(self._console[0]) > _CONSOLE_KEPT:
+            self._written_size -= len(self._console.popleft())
 
     def _serial(self, data: bytes) -> None:
         self._written(data.decode("latin-1"))
@@ -251,7 +261,9 @@ class _Trunk:
         bound(self._limits.branch, 10 * self._limits.branch)
         os.close(self._sender)
         self._running.clear()
-        self._report, self._console = report, ""
+        self._report = report
+        self._console.clear()
+        self._written_size = 0
         return True
 
     def _await(self, at_most: int) -> None:

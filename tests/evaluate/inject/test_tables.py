@@ -102,9 +102,11 @@ def test_without_a_crash_there_is_no_section_of_crashes() -> None:
 
 
 def test_what_is_not_as_boot_has_it_is_said_in_the_command() -> None:
-    made = experiment(command_line="a b", initrd=Path("initrd"), memory_size=64 << 20, entry="pvh").options
+    made = experiment(
+        command_line="a b", initrd=Path("initrd"), memory_size=64 << 20, entry="pvh", esp=Path("esp")
+    ).options
     line = command_of(made, FAULTS[0].injection, hangs=True)
-    assert line.endswith("--entry pvh --initrd initrd --cmdline 'a b' --memory 64M --timeout 60")
+    assert line.endswith("--entry pvh --initrd initrd --cmdline 'a b' --esp esp --memory 64M --timeout 60")
 
 
 def test_markdown_shows_what_a_guest_said_as_it_stands() -> None:

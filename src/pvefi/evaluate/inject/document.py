@@ -53,6 +53,7 @@ def command_of(options: BootOptions, injection: Injection, *, hangs: bool = Fals
         ("--entry", options.entry, usual.entry),
         ("--initrd", options.initrd, None),
         ("--cmdline", options.command_line, None),
+        ("--esp", options.esp, None),
         ("--profile", options.profile.word, usual.profile.word),
         ("--memory", _size(options.memory_size), _size(usual.memory_size)),
         ("--timeout", _PATIENCE if hangs else None, None),
@@ -82,6 +83,7 @@ def _head(schema: str, made: Experiment) -> dict[str, Json]:
         "memory_size": boot.memory_size,
         "command_line": boot.command_line,
         "initrd": boot.initrd,
+        "esp": boot.esp,
         "seed": options.seed,
         "without_faults": {
             "outcome": boot.verdict.outcome.value,
