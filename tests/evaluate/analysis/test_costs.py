@@ -133,11 +133,15 @@ def test_a_timeline_has_the_phases_of_every_way_one_after_the_other() -> None:
 
 def test_memory_is_what_the_kernel_says_and_what_was_given() -> None:
     files = {"/proc/meminfo": b"MemTotal:  480344 kB\nMemFree: 452948 kB\nMemAvailable: 452580 kB\n"}
-    section = costs_section(evaluation(told("efi", files=files), handed("efi", "qemu"), handed("pvh")))
-    found = table(section, "memory")
+    silent = handed("pvh", "qemu")
+    section = costs_section(
+        evaluation(told("efi", files=files), handed("efi", "qemu"), silent, handed("efi"))
+    )
+    found = table(section, "qemu: memory")
     cells = row(found, "efi")
     assert cells["MemTotal"].value == 480_344 << 10
     assert cells["taken"].value == (512 << 20) - (480_344 << 10)
     assert cells["EFI, stays"].value == 0x10000
     pvh = row(found, "pvh")
     assert (pvh["MemTotal"].text, pvh["MemTotal"].note) == ("not measured", "no such boot was run")
+    assert table(section, "embedded: memory").headings == ("entry", "EFI, goes", "EFI, stays")

@@ -45,10 +45,10 @@ def costs_section(evaluation: Evaluation) -> Section:
             here = [way for way in ways(evaluation, image) if way.machine == machine]
             parts.append(_instructions(evaluation, image, here))
             parts += [_times(evaluation, image, here), *_timeline(evaluation, image, here)]
-        parts.append(memory_table(evaluation, image))
+            parts.append(memory_table(evaluation, image, here))
     text = [_conditions(evaluation)]
     shown = tuple(part for part in parts if isinstance(part, Picture) or part.rows)
-    return Section("cost", "Cost", tuple(text), shown)
+    return Section("cost", "What each entry costs", tuple(text), shown, short="Cost")
 
 
 def _conditions(evaluation: Evaluation) -> str:

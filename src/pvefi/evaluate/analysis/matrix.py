@@ -54,7 +54,13 @@ def matrix_section(evaluation: Evaluation) -> Section:
     kinds = Counter(result.task.kind for result in evaluation.results)
     told = ", ".join(f"{count:,} for {_KINDS[kind]}" for kind, count in kinds.items())
     text = f"Boots that make up this report: {told or 'none'}."
-    return Section("matrix", "What boots", (text,), (_matrix(evaluation), _entries(evaluation)))
+    return Section(
+        "matrix",
+        "What boots by which entry",
+        (text,),
+        (_matrix(evaluation), _entries(evaluation)),
+        short="What boots",
+    )
 
 
 def _entries(evaluation: Evaluation) -> Table:

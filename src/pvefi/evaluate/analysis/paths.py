@@ -49,7 +49,13 @@ def paths_section(evaluation: Evaluation) -> Section:
         "of itself (/sys/kernel/boot_params, /proc/kcore, its log). Of other loaders only the latter "
         "is known.",
     )
-    return Section("paths", "Gains and losses", text, tuple(one for one in tables if one.rows))
+    return Section(
+        "paths",
+        "What each path gives or loses",
+        text,
+        tuple(one for one in tables if one.rows),
+        short="Gains and losses",
+    )
 
 
 def _table(evaluation: Evaluation, image: ImageFacts) -> Table:
