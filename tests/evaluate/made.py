@@ -73,7 +73,11 @@ def task_result(task: Task, outcome: str = "hand-off", **fields: Any) -> TaskRes
         task=task,
         problem=Problem.NONE,
         why="",
-        boot={"verdict": {"outcome": outcome, "message": "so it is", "status": None}, "milestones": {}},
+        boot={
+            "verdict": {"outcome": outcome, "message": "so it is", "status": None},
+            "seconds": 1.5,
+            "milestones": {},
+        },
         calls=(),
         console="",
         files={},

@@ -12,7 +12,7 @@ from pvefi.evaluate.evaluation import Looked, Watcher, evaluate, lacking, look
 from pvefi.evaluate.journal import Journal
 from pvefi.evaluate.plan import Plan, Wish, make_plan
 from pvefi.evaluate.run import Evaluation
-from pvefi.evaluate.task import Problem, Task
+from pvefi.evaluate.task import Problem, Task, TaskKind
 from tests.conftest import RealFiles
 from tests.evaluate.made import facts, program, returning, task_result
 
@@ -59,6 +59,18 @@ def test_the_results_are_in_the_plans_order_and_all_is_told(tmp_path: Path) -> N
     assert (made.jobs, made.repeat, made.machines, made.reused) == (3, 2, ("embedded",), 0)
     assert made.host.cpus >= 1
     assert made.started.endswith(" UTC")
+
+
+def test_a_machine_that_was_several_is_told_with_what_each_was_for(tmp_path: Path) -> None:
+    class Named(Played):
+        def run(self, tasks: Sequence[Task], files: Mapping[str, Path]) -> Generator[Happening]:
+            for task in tasks:
+                about = "QEMU exact" if task.kind is TaskKind.COUNT else "QEMU"
+                yield Finished(task_result(task, boot={"machine_about": about}))
+
+    plan = make_plan([facts()], Wish(machines=("qemu",), entries=("efi",)), {})
+    machines = run(tmp_path, Named(), plan).host.machines
+    assert machines == (("qemu", "QEMU exact (for counts); QEMU (for hand-offs, timed boots, facts)"),)
 
 
 def test_what_was_interrupted_goes_on_and_runs_nothing_twice(tmp_path: Path) -> None:

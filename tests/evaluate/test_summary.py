@@ -33,7 +33,7 @@ def text(told: Evaluation) -> str:
 
 def test_every_way_has_its_line_and_every_failure_its_reason() -> None:
     assert text(evaluation()) == (
-        "4 boots in 2.5 s, 2 at once\n"
+        "4 boots of 6.0 s together, run in 2.5 s, 2 at once\n"
         "  vmlinuz  embedded  efi  handoff 1/2 failed\n"
         "  vmlinuz  embedded  pvh  handoff 1/2 timed out\n"
         "failed:\n"
@@ -43,8 +43,10 @@ def test_every_way_has_its_line_and_every_failure_its_reason() -> None:
 
 
 def test_what_an_earlier_run_has_left_is_told() -> None:
-    assert text(replace(evaluation(), reused=3)).startswith("1 boot in 2.5 s, 2 at once and 3 of an earlier")
-    assert text(replace(evaluation(), reused=4)).startswith("0 boots and 4 of an earlier run\n")
+    told = "4 boots of 6.0 s together, "
+    some, every = text(replace(evaluation(), reused=3)), text(replace(evaluation(), reused=4))
+    assert some.startswith(f"{told}3 by an earlier run and 1 now in 2.5 s, 2 at once\n")
+    assert every.startswith(f"{told}all by an earlier run\n")
 
 
 def test_gaps_are_told_and_long_lists_are_cut() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_XEN_BY_NAME = "workers are tried only where it is asked for by name (--machines xen)"
+_XEN_BY_NAME = "workers try it with --machines xen only"
 _FOR_REPORTS = ("pvefi.evaluate.analysis", "pvefi.evaluate.report", "altair", "vl_convert")
 _OVERHEAD = 256 << 20
 """Bytes that a boot takes besides the guest's memory."""

@@ -80,12 +80,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report; `name` is its identifier, such as "cost"; `text` are paragraphs."""
+    """One part of a report; `name` is its identifier, such as "cost"; `text` are paragraphs.
+
+    `short` is the title in one or two words, for where many titles stand in a line.
+    """
 
     name: str
     title: str
     text: tuple[str, ...]
     parts: tuple[Table | Picture, ...]
+    short: str = ""
 
 
 def cell(value: Json, mark: Mark = Mark.NONE, note: str = "") -> Cell:
@@ -96,4 +100,6 @@ def cell(value: Json, mark: Mark = Mark.NONE, note: str = "") -> Cell:
         return Cell("yes" if value else "no", value, mark, note)
     if isinstance(value, int):
         return Cell(f"{value:,}", value, mark, note)
-    return Cell(f"{value:,.3g}" if isinstance(value, float) else str(value), value, mark, note)
+    if isinstance(value, float):
+        return Cell(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}", value, mark, note)
+    return Cell(str(value), value, mark, note)

@@ -17,7 +17,7 @@ from pvefi.evaluate.engines.engine import Engine, Finished, Happening
 from pvefi.evaluate.journal import Journal
 from pvefi.evaluate.plan import MACHINES, Plan, Wish
 from pvefi.evaluate.run import Evaluation, Gap, Host, ImageFacts
-from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult, failed_result
+from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind, TaskResult, failed_result
 from pvefi.files import open_file
 from pvefi.image import Image, inspect
 from pvefi.image.entries.kernel import is_linux
@@ -30,6 +30,12 @@ from pvefi.prepare import ways_into
 
 __all__ = ["Looked", "Watcher", "evaluate", "lacking", "look"]
 
+_PURPOSES = {
+    TaskKind.HANDOFF: "hand-offs",
+    TaskKind.USERSPACE: "timed boots",
+    TaskKind.FACTS: "facts",
+    TaskKind.COUNT: "counts",
+}
 _PART = 1 << 20
 """Bytes of an initrd that are read at a time."""
 
@@ -206,16 +212,26 @@ def _finished(
 
 def _host(results: Sequence[TaskResult]) -> Host:
     host = survey_host()
-    abouts: dict[str, dict[str, None]] = {}
+    abouts: dict[str, dict[str, set[TaskKind]]] = {}
     for result in results:
         about = result.boot.get("machine_about")
         if isinstance(about, str):
-            abouts.setdefault(result.task.machine, {})[about] = None
+            abouts.setdefault(result.task.machine, {}).setdefault(about, set()).add(result.task.kind)
     return Host(
         cpu=host.processor,
         cpus=host.cores,
         system=f"{host.system}, {host.kernel}, {host.architecture}",
         python=host.python,
         pvefi=__version__,
-        machines=tuple((name, "; ".join(told)) for name, told in abouts.items()),
+        machines=tuple((name, _about(told)) for name, told in abouts.items()),
     )
+
+
+def _about(told: Mapping[str, set[TaskKind]]) -> str:
+    """Return what a machine is; where it was several, what each was for."""
+    if len(told) == 1:
+        return next(iter(told))
+    kinds = {
+        about: ", ".join(_PURPOSES[kind] for kind in TaskKind if kind in used) for about, used in told.items()
+    }
+    return "; ".join(f"{about} (for {purpose})" for about, purpose in kinds.items())

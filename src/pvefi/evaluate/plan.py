@@ -88,7 +88,9 @@ def _asked(way: str, wish: Wish) -> bool:
 
 def _gap(what: str, why: str, *, asked: bool) -> Gap:
     """Return the gap, which is a failure only where somebody has asked for it by name."""
-    return Gap(what, Problem.MACHINE if asked else Problem.NONE, why)
+    if asked:
+        return Gap(what, Problem.MACHINE, why)
+    return Gap(what, Problem.NONE, f"left out, not asked for by name: {why}")
 
 
 def _machine_gaps(wish: Wish, lacking: Mapping[str, str]) -> Iterator[Gap]:

@@ -71,3 +71,22 @@ class Evaluation:
     results: tuple[TaskResult, ...]
     gaps: tuple[Gap, ...]
     reused: int = 0
+
+    @property
+    def boot_seconds(self) -> float:
+        """What all boots took, one after the other, in seconds of wall clock; the earlier run's too."""
+        told = [result.boot.get("seconds") for result in self.results]
+        return float(sum(seconds for seconds in told if isinstance(seconds, int | float)))
+
+    @property
+    def effort(self) -> str:
+        """How many boots there are and what they took, in words."""
+        boots = len(self.results)
+        ran = boots - self.reused
+        told = f"{boots:,} boot{'s'[: boots != 1]} of {self.boot_seconds:.1f} s together"
+        now = f"in {self.seconds:.1f} s, {self.jobs} at once"
+        if not self.reused:
+            return f"{told}, run {now}"
+        if not ran:
+            return f"{told}, all by an earlier run"
+        return f"{told}, {self.reused:,} by an earlier run and {ran:,} now {now}"

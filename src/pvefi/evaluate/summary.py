@@ -20,10 +20,7 @@ _FAILURES_AT_MOST = 20
 
 def summary_lines(evaluation: Evaluation) -> list[Text]:
     """Return the lines: one a way into an image and machine, then the failures and the gaps."""
-    boots, reused = len(evaluation.results), evaluation.reused
-    earlier = f" and {reused} of an earlier run" if reused else ""
-    how = f" in {evaluation.seconds:.1f} s, {evaluation.jobs} at once" if reused < boots else ""
-    lines = [Text(f"{boots - reused} boot{'s'[: boots - reused != 1]}{how}{earlier}")]
+    lines = [Text(evaluation.effort)]
     groups: dict[tuple[str, str, str], list[TaskResult]] = {}
     for result in evaluation.results:
         task = result.task

@@ -126,7 +126,7 @@ def test_pictures_are_files_beside_it_where_there_are_any() -> None:
 def test_nothing_missing_is_said() -> None:
     assert "Nothing that was asked for is missing." in markdown(evaluation(), (), False)
     gap = Gap("machine xen", Problem.MACHINE, "no dom0")
-    assert "| machine xen | ✗ machine | no dom0 |" in markdown(evaluation(gaps=[gap]), (), False)
+    assert "| machine xen | ✗ no machine | no dom0 |" in markdown(evaluation(gaps=[gap]), (), False)
 
 
 def test_a_section_can_stand_alone_in_another_document() -> None:

@@ -63,6 +63,7 @@ def document(evaluation: Evaluation, sections: Sequence[Section]) -> dict[str, J
             {
                 "name": section.name,
                 "title": section.title,
+                "short": section.short or section.title,
                 "text": [_bounded(text) for text in section.text],
                 "parts": [
                     _picture(part, next(names)) if isinstance(part, Picture) else _table(part)

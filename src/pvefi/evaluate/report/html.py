@@ -79,6 +79,7 @@ class _Picture:
 class _Section:
     name: str
     title: str
+    short: str
     text: tuple[str, ...]
     parts: tuple[_Table | _Picture, ...]
 
@@ -93,8 +94,9 @@ def html(evaluation: Evaluation, sections: Sequence[Section], pictures: Sequence
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    style, script = _colours() + _signs() + _own("report.css"), _own("report.js")
     missing = summary.missing(evaluation)
+    style = _colours() + _signs() + _aligned(sections) + _own("report.css")
+    script = _own("report.js")
     drawn = iter(pictures)
     names = names_apart([slug(section.name) for section in sections])
     return environment.from_string(_own("report.html.j2")).render(
@@ -105,9 +107,13 @@ def html(evaluation: Evaluation, sections: Sequence[Section], pictures: Sequence
         style=style,
         script=script,
         command=plain(evaluation.command, _PARAGRAPH),
-        facts=[(plain(name, _CELL), plain(text, _PARAGRAPH)) for name, text in summary.facts(evaluation)],
+        facts=[
+            (plain(name, _CELL), [plain(text, _PARAGRAPH) for text in texts])
+            for name, texts in summary.facts(evaluation)
+        ],
         images=_table(summary.images(evaluation)),
         missing=_table(missing) if missing.rows else None,
+        bad=any(one.mark is Mark.BAD for row in missing.rows for one in row),
         sections=[_section(one, name, drawn) for one, name in zip(sections, names, strict=True)],
         legend=[(_CLASSES[mark], LEGEND[mark][2:]) for mark in marks_of(sections) if mark in LEGEND],
     )
@@ -117,6 +123,7 @@ def _section(section: Section, name: str, drawn: Iterator[str]) -> _Section:
     return _Section(
         name=name,
         title=plain(section.title, _CELL),
+        short=plain(section.short or section.title, _CELL),
         text=tuple(plain(text, _PARAGRAPH) for text in section.text),
         parts=tuple(
             _table(part) if isinstance(part, Table) else _picture(part, next(drawn)) for part in section.parts
@@ -166,6 +173,15 @@ def _signs() -> str:
     return "".join(
         f'.{_CLASSES[mark]}::before{{content:"{sign} "/"{mark.value}: "}}\n' for mark, sign in SIGNS.items()
     )
+
+
+def _aligned(sections: Sequence[Section]) -> str:
+    """Return the style that aligns columns of numbers right, for every number that a column has here."""
+    tables = [
+        part if isinstance(part, Table) else part.table for section in sections for part in section.parts
+    ]
+    columns = sorted({3}.union(*(table.numeric for table in tables)))  # 3: the size of an image
+    return "".join(f".n{at + 1} :is(td,th):nth-child({at + 1}){{text-align:right}}\n" for at in columns)
 
 
 def _own(name: str) -> str:

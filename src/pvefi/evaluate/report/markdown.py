@@ -39,8 +39,9 @@ def _lines(evaluation: Evaluation, sections: Sequence[Section], pictures: bool) 
     yield ""
     yield from _fenced(plain(evaluation.command, _PARAGRAPH))
     yield ""
-    for name, text in summary.facts(evaluation):
-        yield f"- {_safe(name, _CELL)}: {_safe(text, _PARAGRAPH)}"
+    for name, texts in summary.facts(evaluation):
+        for text in texts:
+            yield f"- {_safe(name, _CELL)}: {_safe(text, _PARAGRAPH)}"
     yield ""
     yield from _table(summary.images(evaluation))
     missing = summary.missing(evaluation)

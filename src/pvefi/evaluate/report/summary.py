@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from pvefi.evaluate.document import Cell, Mark, Table, cell
 from pvefi.evaluate.outcome import Ending, ending, words
@@ -16,18 +17,36 @@ __all__ = ["TITLE", "facts", "images", "missing"]
 
 TITLE = "Boot entry evaluation"
 
+_CANNOT_BOOT = "cannot be booted"
+_PROBLEMS: Mapping[Problem, str] = MappingProxyType(
+    {
+        Problem.NONE: "not available",
+        Problem.INPUT: _CANNOT_BOOT,
+        Problem.MACHINE: "no machine",
+        Problem.CRASHED: "crashed",
+        Problem.STUCK: "stuck",
+    }
+)
+_ENDINGS: Mapping[Ending, str] = MappingProxyType(
+    {
+        Ending.FAILED: "failed",
+        Ending.INPUT: _CANNOT_BOOT,
+        Ending.MACHINE: "machine failed",
+        Ending.TIMED_OUT: "timed out",
+    }
+)
 _MANY = 12  # of a table at the head, more of which are folded
 
 
-def facts(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
-    """Return name and text of what is told of the run; the command is not among them."""
+def facts(evaluation: Evaluation) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return name and texts of what is told of the run; the command is not among them."""
     host = evaluation.host
     return (
-        ("when", f"{evaluation.started}, {_duration(evaluation.seconds)}"),
-        ("where", f"{host.cpu}, {_count(host.cpus, 'CPU')}, {host.system}"),
-        *((f"machine {name}", about) for name, about in host.machines),
-        ("boots", _boots(evaluation)),
-        ("by", f"pvefi {host.pvefi}, Python {host.python}"),
+        ("when", (f"{evaluation.started}, {_duration(evaluation.seconds)}",)),
+        ("where", (f"{host.cpu}, {_count(host.cpus, 'CPU')}, {host.system}",)),
+        *((f"machine {name}", tuple(about.split("; "))) for name, about in host.machines),
+        ("boots", (_boots(evaluation),)),
+        ("by", (f"pvefi {host.pvefi}, Python {host.python}",)),
     )
 
 
@@ -57,7 +76,7 @@ def missing(evaluation: Evaluation) -> Table:
     Boots of one image on one machine that failed for the same reason are one row.
     """
     rows = [
-        (cell(gap.what), cell(gap.problem.value or "told", _gap_mark(gap)), cell(gap.why))
+        (cell(gap.what), cell(_PROBLEMS[gap.problem], _gap_mark(gap)), cell(gap.why))
         for gap in evaluation.gaps
     ]
     rows += _failures(evaluation)
@@ -77,7 +96,7 @@ def _failures(evaluation: Evaluation) -> Iterator[tuple[Cell, Cell, Cell]]:
         names = ", ".join(
             name if times == 1 else f"{name} {times} times" for name, times in Counter(boots).items()
         )
-        yield cell(f"{image} on {machine}: {names}"), cell(came.value, Mark.BAD), cell(why)
+        yield cell(f"{image} on {machine}: {names}"), cell(_ENDINGS[came], Mark.BAD), cell(why)
 
 
 def _gap_mark(gap: Gap) -> Mark:

@@ -14,12 +14,12 @@
       if (chosen) panelOf(one).removeAttribute("hidden");
       else panelOf(one).setAttribute("hidden", "until-found");
     }
-    tab.scrollIntoView({block: "nearest", inline: "nearest"});
   };
   const choose = (tab) => {
     const top = list.parentElement;
     const stuck = top.getBoundingClientRect().top <= 0;
     show(tab);
+    tab.scrollIntoView({block: "nearest", inline: "nearest"});
     try { history.pushState(null, "", tab.hash); } catch { location.hash = tab.hash; }
     if (stuck) panelOf(tab).scrollIntoView();
   };
@@ -59,7 +59,6 @@
 
   // A long table can be searched by any word of a row.
   for (const box of document.querySelectorAll(".tall")) {
-    const rows = [...box.querySelectorAll("tbody tr")];
     const label = document.createElement("label");
     label.className = "filter";
     const input = document.createElement("input");
@@ -70,6 +69,7 @@
     box.before(label);
     const words = new Map();
     input.addEventListener("input", () => {
+      const rows = [...box.querySelectorAll("tbody tr")];
       const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const row of rows) {
@@ -79,6 +79,27 @@
       }
       count.textContent = wanted.length ? `${shown} of ${rows.length} rows` : "";
     });
+  }
+
+  // What is wider than its box says so, and has a shadow where it goes on.
+  const measure = (box) => {
+    const wider = box.scrollWidth - box.clientWidth;
+    box.classList.toggle("cut", wider - box.scrollLeft > 2);
+    const said = box.previousElementSibling;
+    const there = said && said.classList.contains("more");
+    if (wider > 2 && !there) {
+      const more = document.createElement("p");
+      more.className = "more";
+      more.textContent = "Wider than the page: it scrolls sideways \u2192";
+      box.before(more);
+    } else if (wider <= 2 && there) said.remove();
+  };
+  const sizes = new ResizeObserver((changes) => {
+    requestAnimationFrame(() => { for (const change of changes) measure(change.target); });
+  });
+  for (const box of document.querySelectorAll(".box")) {
+    sizes.observe(box);
+    box.addEventListener("scroll", () => measure(box), {passive: true});
   }
 
   // Light or dark as the system has it, until somebody wants it otherwise.
