@@ -37,6 +37,7 @@ VERBS: Mapping[str, str] = {
     "trace": "Read the trace that a boot has written.",
     "vars": "Read and change a file of EFI variables, OVMF's among them.",
     "inject": "Have every service call of a boot fail, and say what comes of it.",
+    "minimise": "Find the smallest set of services and protocols that an image needs.",
     "doctor": "Say which machines work here, and what to install for the rest.",
 }
 

@@ -45,7 +45,7 @@ QUESTIONS = [
 ]
 KERNEL = facts()
 PROGRAM = facts("shimx64.efi", kind="EFI program", is_kernel=False, entries=("efi",), ways=("efi",))
-XEN = facts("xen.efi", kind="Xen, an EFI program", is_kernel=False, entries=("efi",), ways=("efi",))
+XEN = facts("xen.efi", kind="EFI program", is_kernel=False, entries=("efi",), ways=("efi",))
 
 
 def evaluation(*results: TaskResult, images: tuple[ImageFacts, ...] = (KERNEL,)) -> Evaluation:
@@ -225,12 +225,21 @@ def test_a_32_bit_kernel_without_the_efi_entry_speaks_for_flexibility() -> None:
 
 
 def test_programs_that_are_no_kernels_answer_the_questions_on_loaders_and_other_systems() -> None:
+    refused = {"value": 1 << 63 | 3, "name": "EFI_UNSUPPORTED", "meaning": ""}
     ended = {"verdict": {"outcome": "exited", "message": "the image returned", "status": None}}
-    runs = [task_result(task("efi", image=image), boot=ended) for image in (PROGRAM, XEN)]
+    failed = {"verdict": {"outcome": "exited", "message": "the image returned", "status": refused}}
+    volume = {"guid": "964e5b22-6459-11d2-8e39-00a0c969723b", "name": "SIMPLE_FILE_SYSTEM_PROTOCOL"}
+    asks = ({"index": 1, "service": "HandleProtocol", "arguments": {"Protocol": volume}},)
+    says = "Xen 4.17.7 (c/s ) EFI loader\r\n"
+    runs = (
+        task_result(task("efi", image=PROGRAM), boot=failed, calls=asks),
+        task_result(task("efi", image=XEN), boot=ended, calls=asks, console=says),
+    )
     section = arguments_section(evaluation(*runs, images=(PROGRAM, XEN)))
     shows, speaks, _ = said(section, "Boot loaders")
-    assert (shows, speaks) == ("Run by the EFI entry: shimx64.efi: exited: the image returned.", "measured")
-    assert "xen.efi: exited" in said(section, "Other operating systems")[0]
+    assert shows.endswith(": shimx64.efi: exited with EFI_UNSUPPORTED.")
+    assert speaks == "measured"
+    assert said(section, "Other operating systems")[0].endswith("no loaders: xen.efi: exited.")
     assert "Xen itself ran as an EFI program: xen.efi" in said(section, "dom0 EFI")[0]
     assert "PE binaries with an EFI entry: 2 of 2" in said(section, "PE binaries")[0]
 

@@ -12,37 +12,47 @@ from pvefi.evaluate.analysis.argument_evidence import (
     listed,
     unmeasured,
 )
-from pvefi.evaluate.analysis.argument_services import cost_text, firmware_cost
-from pvefi.evaluate.analysis.results import verdict
+from pvefi.evaluate.analysis.argument_services import cost_text, firmware_cost, says_xen
+from pvefi.evaluate.analysis.results import outcome, status_name
 
 __all__ = ["QUESTIONS"]
 
-_LOADERS = ("grub", "shim", "systemd-boot", "boot loader", "refind", "unified")
-"""What the kind of an image, or its file's name, has in it where it is a boot loader's."""
+_LOADING = frozenset({"LoadImage", "StartImage"})
+_PLACES = frozenset({"SIMPLE_FILE_SYSTEM_PROTOCOL", "BLOCK_IO_PROTOCOL", "LOAD_FILE_PROTOCOL"})
+"""What a program asks for that looks for something to load."""
 
 
-def _is_loader(image: Kernel) -> bool:
-    text = f"{image.image.kind} {image.image.file.name}".lower()
-    return any(word in text for word in _LOADERS)
+def _loads(program: Kernel) -> bool:
+    """Whether a program was seen to load others, or to look for them; Xen does, and is a system itself."""
+    calls = [call for view in program.ways for call in view.calls]
+    looks = any(call.service in _LOADING or call.guid in _PLACES for call in calls)
+    return looks and not says_xen(program)
 
 
-def _ended(image: Kernel) -> str:
-    view = image.way("efi") or (image.ways[0] if image.ways else None)
-    return f"{image.name}: {verdict(view.results[0])[:80]}" if view is not None else f"{image.name}: not run"
+def _ended(program: Kernel) -> str:
+    """Return how a program's first boot ended."""
+    result = program.ways[0].results[0]
+    ended, status = outcome(result), status_name(result)
+    word = ended.value if ended is not None else "no boot"
+    return f"{program.name}: {word} with {status}" if status else f"{program.name}: {word}"
 
 
 def _boot_loaders(evidence: Evidence) -> Finding:
-    found = [one for one in (*evidence.programs, *evidence.kernels) if _is_loader(one)]
+    found = [one for one in evidence.programs if _loads(one)]
     if not found:
-        return unmeasured("no boot loader is among the images")
-    return Finding(f"Run by the EFI entry: {listed(_ended(one) for one in found)}.", Speaks.MEASURED)
+        return unmeasured("no program among the images was seen to look for something to load")
+    return Finding(
+        f"Programs that loaded others, or asked where they might be: {listed(map(_ended, found), '; ')}.",
+        Speaks.MEASURED,
+        "what they find depends on what they are given: `pvefi boot --esp` serves a directory as a volume",
+    )
 
 
 def _other_systems(evidence: Evidence) -> Finding:
-    others = [one for one in evidence.programs if not _is_loader(one) and one.ways]
+    others = [one for one in evidence.programs if one.ways and not _loads(one)]
     if not others:
-        return unmeasured("every image is Linux's, or a boot loader")
-    return Finding(f"What is not Linux: {listed(_ended(one) for one in others)}.", Speaks.MEASURED)
+        return unmeasured("no program that ran is anything but Linux or a loader")
+    return Finding(f"Not Linux, and no loaders: {listed(map(_ended, others), '; ')}.", Speaks.MEASURED)
 
 
 def _pe_binaries(evidence: Evidence) -> Finding:

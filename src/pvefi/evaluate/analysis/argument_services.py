@@ -6,6 +6,7 @@ A call is no need: what an image can do without, only `pvefi minimise` tells.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,13 +26,14 @@ from pvefi.evaluate.analysis.calls import Call
 from pvefi.evaluate.analysis.views import View
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RESERVED_SLOT, RUNTIME_SERVICES_SLOTS
 
-__all__ = ["SERVICES", "firmware_cost"]
+__all__ = ["SERVICES", "cost_text", "firmware_cost", "says_xen"]
 
 _BY_EFI = ("efi", "efi-handover")
 _SLOTS = frozenset({*BOOT_SERVICES_SLOTS, *RUNTIME_SERVICES_SLOTS} - {RESERVED_SLOT})
 _ENOUGH = ("GetMemoryMap", "ExitBootServices")
 _PERHAPS = ("Exit", "GetVariable", "GetNextVariableName", "SetVariable", "QueryVariableInfo")
 _UNNEEDED = ("GetTime", "SetTime", "SetVirtualAddressMap", "ResetSystem")
+_XEN = re.compile(r"Xen \d[^\n]* EFI loader")
 _MINIMISE = "called is not needed: `pvefi minimise` finds what a kernel can do without"
 _NO_CALLS = "no kernel that was booted by the EFI entry made a call"
 
@@ -110,15 +112,19 @@ def _called(evidence: Evidence, names: tuple[str, ...], called: Speaks, uncalled
     return Finding(shows, called, _MINIMISE)
 
 
+def says_xen(program: Kernel) -> bool:
+    """Whether a program has said that it is Xen: Xen 4.17 xen/common/efi/boot.c, efi_start."""
+    return any(_XEN.search(result.console) for view in program.ways for result in view.results)
+
+
 def _dom0(evidence: Evidence) -> Finding:
-    xens = [one for one in evidence.programs if "Xen" in one.image.kind]
-    ran = [one.name for one in xens if one.way("efi") is not None]
-    if not ran:
-        return unmeasured("no Xen is among the images that ran")
+    xens = [one for one in evidence.programs if says_xen(one)]
+    if not xens:
+        return unmeasured("no program among the images said that it is Xen")
     calls = max(len(view.calls) for one in xens for view in one.ways)
     return Finding(
-        f"Xen itself ran as an EFI program: {listed(ran)}, with {counted(calls, 'call')} at most. "
-        "A dom0 was not started here.",
+        f"Xen itself ran as an EFI program: {listed(one.name for one in xens)}, with "
+        f"{counted(calls, 'call')} at most. A dom0 was not started here.",
         Speaks.UNDECIDED,
     )
 

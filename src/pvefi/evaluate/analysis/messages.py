@@ -48,7 +48,9 @@ def messages_section(evaluation: Evaluation) -> Section:
     ]
     if not tables:
         text.append("Not measured: no kernel told its log by two ways.")
-    return Section("messages", "Kernel log", tuple(text), tuple(tables))
+    return Section(
+        "messages", "What the kernel says differently", tuple(text), tuple(tables), short="Messages"
+    )
 
 
 def _logs(evaluation: Evaluation, image: ImageFacts, machine: str) -> dict[Way, list[list[KernelMessage]]]:

@@ -56,7 +56,9 @@ def services_section(evaluation: Evaluation) -> Section:
     ]
     if silent:
         text.append(f"No call was recorded of: {', '.join(silent)}.")
-    return Section("services", "Services", tuple(text), (*parts, *details))
+    return Section(
+        "services", "Which EFI services each image calls", tuple(text), (*parts, *details), short="Services"
+    )
 
 
 def _calls(evaluation: Evaluation, image: ImageFacts, way: Way) -> tuple[Call, ...]:
