@@ -80,6 +80,8 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
 def _boot(task: Task, files: Mapping[str, Path], console: ConsoleText) -> BootResult:
     initrd = _initrd(task, files)
     prepared = _prepared(task, files, initrd)
+    if prepared.image.unified is not None and task.initrd is None:  # it brings its own, and wants no other
+        prepared = _prepared(task, files, None)
     if prepared.image.sha256 != task.image.sha256:
         raise _changed(task.image)
     observer = Observer(
