@@ -19,6 +19,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -246,7 +247,8 @@ def main() -> None:
     """Serve on stdin and stdout; see the module's docstring."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    importlib.import_module("unicorn")  # what a child would have to import otherwise, each time
+    with suppress(ImportError):  # the embedded machine says what is missing
+        importlib.import_module("unicorn")  # else each child would have to
     with answers:
         serve(sys.stdin.buffer, answers)
 
