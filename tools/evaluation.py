@@ -247,7 +247,7 @@ def main(words: Sequence[str]) -> int:
             (work / path.name).symlink_to(path)
         planned = steps([path.name for path in files])
         seconds = run_steps(work, planned, fingerprint(files))
-        names = publish(work, planned, given.to, (str(work), str(ROOT), str(Path.home())))
+        names = publish(work, planned, given.to, (f"{work}/", f"{ROOT}/", f"{Path.home()}/"))
         (given.to / "README.md").write_text(readme(planned, names, seconds, packages), encoding="utf-8")
     except (CorpusError, EvaluationError, OSError) as error:
         print(f"evaluation: {error}", file=sys.stderr)
