@@ -81,9 +81,12 @@ def _evaluation(image: Path, folder: Path) -> EvaluateRound:
 
 def _minimisation(image: Path, *, whole: bool) -> MinimiseRound:
     words = ("minimise", str(image), "--json")
-    branching, told = _pvefi(*words)
-    seconds = _pvefi(*words, "--whole-boots")[0] if whole else None
-    return MinimiseRound(branching, seconds, int(json.loads(told)["boots"]))
+    seconds, told = _pvefi(*words)
+    boots = int(json.loads(told)["boots"])
+    if not whole:
+        return MinimiseRound(seconds, None, None, boots)
+    alone = (*words, "--no-confirm")
+    return MinimiseRound(seconds, _pvefi(*alone)[0], _pvefi(*alone, "--whole-boots")[0], boots)
 
 
 def _report(image: Path, scratch: Path, loads: int) -> tuple[ReportSample, ...]:

@@ -21,19 +21,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from corpus import Corpus, CorpusError, cache_folder
-from pvefi.evaluate.document import Section
-from pvefi.evaluate.report.markdown import section_markdown
+from pvefi.evaluate.inject.markdown import to_markdown as inject_markdown
+from pvefi.evaluate.minimise.markdown import to_markdown as minimise_markdown
 from pvefi.report.json_node import Node
 
 __all__ = ["EvaluationError", "Step", "main", "publish", "readme", "run_steps", "steps"]
@@ -181,11 +180,8 @@ def publish(work: Path, planned: Sequence[Step], target: Path, private: Sequence
 
 def _page(work: Path, step: Step) -> str:
     """Return the document that a step printed as a page for people."""
-    sections: Callable[[Node], Sequence[Section]] = import_module(
-        f"pvefi.evaluate.{step.name}.tables"
-    ).sections
     node = Node(json.loads((work / step.output).read_text(encoding="utf-8")), step.output)
-    told = "\n".join(section_markdown(one, 2) for one in sections(node))
+    told = {"minimise": minimise_markdown, "inject": inject_markdown}[step.name](node)
     return f"# {step.about[0].upper()}{step.about[1:]}\n\n`{step.line}`\n\n{told}"
 
 
@@ -251,7 +247,7 @@ def main(words: Sequence[str]) -> int:
             (work / path.name).symlink_to(path)
         planned = steps([path.name for path in files])
         seconds = run_steps(work, planned, fingerprint(files))
-        names = publish(work, planned, given.to, (str(work), str(ROOT), str(Path.home())))
+        names = publish(work, planned, given.to, (f"{work}/", f"{ROOT}/", f"{Path.home()}/"))
         (given.to / "README.md").write_text(readme(planned, names, seconds, packages), encoding="utf-8")
     except (CorpusError, EvaluationError, OSError) as error:
         print(f"evaluation: {error}", file=sys.stderr)

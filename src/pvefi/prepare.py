@@ -353,6 +353,7 @@ def not_started(prepared: PreparedBoot, why: str) -> BootResult:
         host_seconds=0.0,
         instructions=None,
         instructions_to_image=None,
+        faults=tuple(str(fault) for fault in options.faults),
     )
 
 

@@ -194,7 +194,7 @@ class BootResult:
     part of it all spent outside the machine's CPU, answering. `restarts` counts the guest's resets.
     `calls` are those that were kept, of the `calls_made` in all: one who makes very many loses some from the
     middle. Instruction counts are None when not counted: `instructions` from the first instruction to the
-    end, `instructions_to_image` to the image's first.
+    end, `instructions_to_image` to the image's first. `faults` were injected into its calls.
     """
 
     image: str
@@ -222,6 +222,7 @@ class BootResult:
     host_seconds: float
     instructions: int | None
     instructions_to_image: int | None
+    faults: tuple[str, ...] = ()
 
 
 def succeeded(result: BootResult) -> bool:

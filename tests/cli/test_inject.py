@@ -178,7 +178,9 @@ def test_boot_injects_what_is_asked_for_and_refuses_what_is_no_fault(frail: Path
     boot = ("boot", frail, "--machine", "embedded", "--seed", "0")
     done = pvefi(*boot, "--inject", f"AllocatePool#1{OUT}", "--json")
     assert done.returncode == ExitStatus.GUEST_FAILED
-    assert json.loads(done.stdout)["verdict"]["status"]["name"] == "EFI_OUT_OF_RESOURCES"
+    told = json.loads(done.stdout)
+    assert told["verdict"]["status"]["name"] == "EFI_OUT_OF_RESOURCES"
+    assert told["faults"] == [f"AllocatePool#1{OUT}"]
     unmet = pvefi(*boot, "--inject", f"AllocatePool#5{OUT}")
     assert unmet.returncode == ExitStatus.OK
     assert unmet.stderr == f"pvefi: --inject AllocatePool#5{OUT}: the guest made no such call\n"

@@ -62,6 +62,30 @@ def test_a_process_that_crashes_is_told_with_its_last_words(tmp_path: Path) -> N
     assert result.why == "the process that ran it was ended by SIGABRT; it said last: the \\x1b[2J end"
 
 
+def test_a_worker_that_cannot_be_run_says_why_itself(tmp_path: Path) -> None:
+    path = program(tmp_path, returning(0))
+    slow_end = "os.close(1)\ntime.sleep(0.3)\nraise SystemExit('no module named this')"
+    with Isolated(program=doing(slow_end)) as worker:
+        result = worker.run(task_of(path), {})
+    assert result.why == "the process that ran it ended with status 1; it said last: no module named this"
+
+
+def test_without_the_emulator_other_machines_run_all_the_same(
+    tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool("qemu-system-x86_64")
+    (tmp_path / "unicorn.py").write_text("raise ImportError('no unicorn here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = program(tmp_path, returning(0))
+    with Isolated() as worker:
+        task = task_of(path, machine="qemu")
+        assert worker.run(task, {task.image.sha256: path}).problem is Problem.NONE
+        task = task_of(path)
+        result = worker.run(task, {task.image.sha256: path})
+    assert result.problem is Problem.MACHINE
+    assert "expects the unicorn CPU emulator, found none" in result.why
+
+
 def test_after_a_crash_the_next_task_has_another_worker(tmp_path: Path) -> None:
     path = program(tmp_path, returning(0))
     task = task_of(path)

@@ -116,6 +116,17 @@ def test_a_32_bit_kernel_is_timed_with_the_users_initrd_only_and_the_rest_is_a_g
     assert gap.what == "linux686: qemu-linux on qemu: user space, its facts and counts"
 
 
+def test_a_unified_image_is_timed_with_the_initrd_that_it_brings() -> None:
+    image = facts("uki.efi", ways=("efi",), unified=True)
+    plan = make_plan([image], Wish(initrd=INITRD, repeat=1), NO_XEN)
+    assert kinds(plan) == {("qemu", "efi", "userspace"): 1, ("embedded", "efi", "handoff"): 1}
+    assert {task.initrd for task in plan.tasks} == {None}
+    lost = {gap.what: gap.problem for gap in plan.gaps if "unified" in gap.why}
+    assert lost == {
+        "uki.efi: efi on qemu: its hand-off, facts and counts": Problem.NONE,
+    }
+
+
 def test_a_machine_that_nobody_named_is_told_and_no_failure() -> None:
     plan = make_plan([facts()], Wish(), NO_XEN)
     assert told(plan)["machine xen"] == Gap(

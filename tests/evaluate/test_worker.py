@@ -4,10 +4,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pvefi.evaluate.task import FileRef, Problem, result_from_json
+import pytest
+
+from pvefi.evaluate.outcome import Ending, ending, words
+from pvefi.evaluate.task import FileRef, Problem, TaskKind, result_from_json
 from pvefi.evaluate.worker import run_task
+from pvefi.probe.witness import KERNEL_LOG
 from pvefi.report.json_node import Node
-from tests.conftest import RealFiles
+from tests.conftest import RealFiles, Tool
 from tests.evaluate.made import FAULT, file_of, program, returning, task_of
 
 
@@ -23,6 +27,39 @@ def test_a_real_kernel_is_taken_to_its_hand_off_and_counted(corpus: RealFiles) -
     assert result.peak_memory > 1 << 20
     again = result_from_json(Node(json.loads(json.dumps(result.to_json())), "result"))
     assert again == result
+
+
+@pytest.mark.parametrize("way", ["pvh", pytest.param("qemu-linux", marks=pytest.mark.full)])
+def test_a_real_kernel_says_what_it_was_given(corpus: RealFiles, tool: Tool, way: str) -> None:
+    tool("qemu-system-x86_64")
+    kernel = corpus.kernel("cloud")
+    task = task_of(kernel, way, machine="qemu", kind=TaskKind.FACTS, command_line="loglevel=7", timeout=300.0)
+    result = run_task(task, {task.image.sha256: kernel})
+    assert ending(result) is Ending.REACHED, words(result)
+    assert result.counter is not None
+    assert len(result.files["/sys/kernel/boot_params/data"]) == 4096
+    assert result.files["/proc/cmdline"] == b"loglevel=7 console=ttyS0 quiet panic=-1\n"
+    assert b"Linux version" in result.files[KERNEL_LOG]
+    assert result.boot["initrd"] == "pvefi's own first process"
+
+
+@pytest.mark.full
+def test_what_is_counted_is_the_same_each_time(corpus: RealFiles, tool: Tool) -> None:
+    tool("qemu-system-x86_64")
+    kernel = corpus.kernel("cloud")
+    task = task_of(kernel, "qemu-pvh", machine="qemu", kind=TaskKind.COUNT, timeout=600.0)
+    counters = {run_task(task, {task.image.sha256: kernel}).counter for _ in range(2)}
+    assert len(counters) == 1
+    assert counters != {None}
+
+
+def test_without_a_first_process_asked_for_a_hand_off_has_no_initrd(
+    corpus: RealFiles,
+) -> None:
+    kernel = corpus.kernel("cloud")
+    task = task_of(kernel, "pvh")
+    result = run_task(task, {task.image.sha256: kernel})
+    assert (result.boot["initrd"], result.files, result.counter) == (None, {}, None)
 
 
 def test_the_second_repetition_on_the_embedded_machine_is_not_counted(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluation import IMAGES, EvaluationError, Step, main, publish, readme, run_steps, steps
+from tests.evaluate.made import program, returning
 
 VERSION = Step("version", ("--version",), "version.txt", ("version.txt",), "what runs here")
 WRONG = Step("wrong", ("no-such-verb",), "wrong.txt", ("wrong.txt",), "nothing")
@@ -71,6 +72,19 @@ def test_a_path_of_this_host_and_a_missing_file_publish_nothing(tmp_path: Path, 
     with pytest.raises(EvaluationError, match=r"expected to find report/report.md, which it did not write"):
         publish(work, [REPORT], tmp_path / "docs", [])
     assert not (tmp_path / "docs").exists()
+
+
+def test_what_inject_says_is_published_as_a_page_too(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    program(work, returning(0), "return.efi")
+    step = Step("inject", ("inject", "return.efi", "--json"), "inject.json", ("inject.json",), "what fails")
+    run_steps(work, [step], "a mark")
+    names = publish(work, [step], tmp_path / "docs", [str(tmp_path)])
+    assert names == ["inject.json", "inject.md"]
+    page = (tmp_path / "docs" / "inject.md").read_text()
+    assert page.startswith("# What fails\n\n`pvefi inject return.efi --json > inject.json`\n")
+    assert "return.efi" in page.split("\n", maxsplit=3)[3]
 
 
 def test_the_page_has_the_commands_and_every_file() -> None:

@@ -318,6 +318,7 @@ def _trace(path: Path, prepared: PreparedBoot) -> TraceWriter:
         esp=str(options.esp or ""),
         seed=options.seed,
         counted=options.count,
+        faults=tuple(str(fault) for fault in options.faults),
     )
     return TraceWriter(path, header)
 

@@ -173,5 +173,6 @@ def _inject(
     else:
         console = Console()
         lines = plan_lines if plan_only else finding_lines
-        print_lines(lines(made, width_of(console)), console)
+        # Whole: a command that goes on below could not be copied.
+        print_lines(lines(made, width_of(console)), console, whole=True)
     return ExitStatus.GUEST_FAILED if made.bad else ExitStatus.OK

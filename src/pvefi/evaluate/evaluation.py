@@ -97,6 +97,7 @@ def _facts(image: Image) -> ImageFacts:
         entries=tuple(entry.kind.value for entry in image.entries),
         is_kernel=packed or unified or (vmlinux is not None and is_linux(vmlinux)),
         ways=ways_into(image),
+        unified=unified,
         bits=32 if vmlinux is not None and not vmlinux.is_64bit else 64,
     )
 

@@ -32,6 +32,8 @@ __all__ = ["Isolated", "run_isolated"]
 
 GRACE = 30.0
 """Seconds that a task's process may take beyond the guest's time-out: to start, to read, to report."""
+_LAST_BREATH = 2.0
+"""Seconds that a worker has between closing its output and its end."""
 _WORDS_AT_MOST = 400  # characters of what a process said last
 _TAIL = 4096  # bytes
 
@@ -94,6 +96,8 @@ class Isolated:
             why = f"it was ended {self._grace:g} seconds after its time-out of {task.timeout:g} seconds"
             return _failed(task, Problem.STUCK, why)
         except EOFError:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_BREATH)  # its own end tells more than ours would
             self._kill()
             return _failed(task, Problem.CRASHED, self._last_words(process.wait(), said))
         if status != 0:

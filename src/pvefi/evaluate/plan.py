@@ -143,6 +143,8 @@ def _kinds(image: ImageFacts, way: str, machine: str, wish: Wish) -> list[TaskKi
     """Return the kinds of boots by which a way is evaluated."""
     if not image.is_kernel or machine == "embedded":
         return [TaskKind.HANDOFF]
+    if image.unified:
+        return [TaskKind.USERSPACE]
     kinds = [TaskKind.HANDOFF] if machine == "qemu" and way in _OURS else []
     if image.bits == 64 or wish.initrd is not None:
         kinds.append(TaskKind.USERSPACE)
@@ -154,7 +156,13 @@ def _kinds(image: ImageFacts, way: str, machine: str, wish: Wish) -> list[TaskKi
 
 def _kind_gaps(image: ImageFacts, way: str, machine: str, wish: Wish) -> Iterator[Gap]:
     """Say what a way is not asked, and why."""
-    if machine == "embedded" or not image.is_kernel or image.bits == 64:
+    if machine == "embedded" or not image.is_kernel:
+        return
+    if image.unified:
+        why = "the kernel in a unified image cannot be watched from outside, and has an initrd of its own"
+        what = f"{image.file.name}: {way} on {machine}: its hand-off, facts and counts"
+        yield Gap(what, Problem.NONE, why)
+    if image.unified or image.bits == 64:
         return
     lost = "its facts and counts" if wish.initrd is not None else "user space, its facts and counts"
     why = "pvefi's own first process runs on 64-bit kernels only, this one is a 32-bit kernel"
@@ -172,7 +180,7 @@ def _boots(image: ImageFacts, way: str, machine: str, wish: Wish) -> Iterator[Ta
                 machine=machine,
                 kind=kind,
                 repetition=repetition,
-                initrd=None if own_initrd or not image.is_kernel else wish.initrd,
+                initrd=None if own_initrd or image.unified or not image.is_kernel else wish.initrd,
                 command_line=wish.command_line,
                 memory_size=wish.memory_size,
                 profile=wish.profile,
@@ -183,5 +191,5 @@ def _boots(image: ImageFacts, way: str, machine: str, wish: Wish) -> Iterator[Ta
 
 
 def _repeats(image: ImageFacts, machine: str, kind: TaskKind, wish: Wish) -> int:
-    timed = kind is TaskKind.USERSPACE or (machine == "embedded" and image.is_kernel)
+    timed = kind is TaskKind.USERSPACE or (machine == "embedded" and image.is_kernel and not image.unified)
     return wish.repeat if timed else 1

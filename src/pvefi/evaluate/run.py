@@ -15,7 +15,8 @@ class ImageFacts:
     """One image: its file, what `pvefi inspect` calls it, its kernel's release, the entries that it has.
 
     `is_kernel` says whether user space can be expected of it; `bits` are those of that kernel, 64 or 32.
-    `ways` are the names of all that can boot it: entries that pvefi takes, and of ForeignWay.
+    `ways` are the names of all that can boot it: entries that pvefi takes, and of ForeignWay. One that is
+    `unified` brings its kernel's command line and initrd.
     """
 
     file: FileRef
@@ -25,6 +26,7 @@ class ImageFacts:
     is_kernel: bool
     ways: tuple[str, ...]
     bits: int = 64
+    unified: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -80,6 +81,8 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
 def _boot(task: Task, files: Mapping[str, Path], console: ConsoleText) -> BootResult:
     initrd = _initrd(task, files)
     prepared = _prepared(task, files, initrd)
+    if prepared.image.unified is not None and task.initrd is None:  # it brings its own, and wants no other
+        prepared = _prepared(task, files, None)
     if prepared.image.sha256 != task.image.sha256:
         raise _changed(task.image)
     observer = Observer(
@@ -244,7 +247,8 @@ def main() -> None:
     """Serve on stdin and stdout; see the module's docstring."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    importlib.import_module("unicorn")  # what a child would have to import otherwise, each time
+    with suppress(ImportError):  # the embedded machine says what is missing
+        importlib.import_module("unicorn")  # else each child would have to
     with answers:
         serve(sys.stdin.buffer, answers)
 

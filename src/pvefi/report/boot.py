@@ -65,6 +65,8 @@ def _facts(result: BootResult, width: int | None) -> list[Fact]:
         facts.append(("variables", [escaped(result.variables)]))
     if result.esp:
         facts.append(("volume", [escaped(result.esp)]))
+    if result.faults:
+        facts.append(("injected", list(result.faults)))
     if handoff is not None:
         facts += path_facts(handoff, width)
     if passed := _milestones(result):
@@ -128,6 +130,7 @@ def to_json(result: BootResult) -> dict[str, Json]:
         "esp": result.esp or None,
         "boot_info": result.boot_info,
         "seed": result.seed,
+        "faults": list(result.faults),
         "verdict": {"outcome": verdict.outcome.value, "message": verdict.message, "status": status},
         "goal": result.goal.value,
         "seconds": round(result.seconds, 6),

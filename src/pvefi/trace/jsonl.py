@@ -63,6 +63,8 @@ class TraceHeader:
     seed: int | None = None
     counted: bool = False
     """Whether the guest's instructions were counted."""
+    faults: tuple[str, ...] = ()
+    """What was injected into its calls."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ def _checked_header(known: dict[str, Json]) -> TraceHeader:
         esp=text("esp"),
         seed=None if seed is None else _expect(int, seed, "seed"),
         counted=_expect(bool, known.get("counted", False), "counted"),
+        faults=tuple(_expect(str, one, "faults") for one in _expect(list, known.get("faults", []), "faults")),
     )
 
 

@@ -19,6 +19,7 @@ from tests.evaluate.analysis.made import (
     table,
     task,
 )
+from tests.report.made import result
 
 CALLS = (
     call(1, "HandleProtocol", str(LOADED_IMAGE_PROTOCOL)),
@@ -76,6 +77,11 @@ def test_an_image_without_calls_is_named() -> None:
     section = services_section(evaluation(handed("pvh")))
     assert section.text[-1] == "No call was recorded of: vmlinuz."
     assert section.parts == ()
+
+
+def test_calls_that_were_not_kept_are_said_to_be_left_out() -> None:
+    made = evaluation(boot(task("efi"), result(calls_made=90_000), calls=CALLS))
+    assert "vmlinuz 5 of 90,000" in services_section(made).text[1]
 
 
 def test_lines_that_are_no_calls_are_left_out() -> None:

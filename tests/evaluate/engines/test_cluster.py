@@ -192,6 +192,19 @@ def test_workers_that_come_later_are_waited_for(tmp_path: Path, programs: Progra
     assert outcomes_of(happenings) == {("return.efi", Problem.NONE, "exited"): 2}
 
 
+def test_all_workers_may_go_and_others_come(tmp_path: Path, programs: Programs) -> None:
+    with cluster_in(tmp_path) as cluster:
+        cluster.start_workers(1)
+        hang, happenings = programs.task(HANG, 0, SHORT), []
+        for one in ClusterEngine(cluster.address).run([hang, *programs.returning(1)], programs.paths):
+            happenings.append(one)
+            if isinstance(one, Started) and kinds_of(happenings, hang) == [Started]:
+                cluster.kill(cluster.process_of(one.worker))
+                cluster.start_workers(1)
+    assert kinds_of(happenings, hang) == [Started, Lost, Started, Finished]
+    assert {result.problem for result in results_of(happenings)} == {Problem.NONE}
+
+
 def test_a_worker_without_pvefi_is_named_and_not_used(tmp_path: Path, programs: Programs) -> None:
     with cluster_in(tmp_path) as cluster:
         cluster.start_workers(1, pvefi=False)

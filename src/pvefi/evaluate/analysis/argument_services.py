@@ -161,7 +161,7 @@ def _costs(kernel: Kernel, own: View, other: View) -> list[tuple[str, str, float
             found.append((kernel.name, f"ms to user space on {machine}", one, two))
     ours, theirs = _counted_time(own), _counted_time(other)
     if ours and theirs:
-        found.append((kernel.name, "million instructions and idle ns to user space", ours, theirs))
+        found.append((kernel.name, "million instructions (and ns of waiting) to user space", ours, theirs))
     ours, theirs = _free(own), _free(other)
     if ours and theirs:
         found.append((kernel.name, "MiB that the kernel does not have of its RAM", ours, theirs))

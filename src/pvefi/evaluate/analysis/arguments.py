@@ -43,7 +43,7 @@ def arguments_section(evaluation: Evaluation) -> Section:
         "It follows from the boots of this run alone: with other images, entries or machines it may be "
         "otherwise.",
     )
-    return Section("arguments", "Pros and cons, as argued in 2016", text, tables)
+    return Section("arguments", "Pros and cons, as argued in 2016", text, tables, "Pros and cons")
 
 
 def _table(title: str, points: Sequence[Point], evidence: Evidence) -> Table:

@@ -33,6 +33,7 @@ __all__ = ["costs_section"]
 
 _TIMED = (TaskKind.HANDOFF, TaskKind.USERSPACE)
 _MILLISECONDS = 1000
+_COUNTED = "counted ns to user space"
 _COUNT_LIMIT = 1 << 63
 
 
@@ -40,14 +41,14 @@ def costs_section(evaluation: Evaluation) -> Section:
     """Return the costs of every image by every way."""
     parts: list[Table | Picture] = []
     for image in evaluation.images:
-        parts += [_instructions(evaluation, image)]
         for machine in dict.fromkeys(way.machine for way in ways(evaluation, image)):
             here = [way for way in ways(evaluation, image) if way.machine == machine]
+            parts.append(_instructions(evaluation, image, here))
             parts += [_times(evaluation, image, here), *_timeline(evaluation, image, here)]
-        parts.append(memory_table(evaluation, image))
+            parts.append(memory_table(evaluation, image, here))
     text = [_conditions(evaluation)]
     shown = tuple(part for part in parts if isinstance(part, Picture) or part.rows)
-    return Section("cost", "Cost", tuple(text), shown)
+    return Section("cost", "What each entry costs", tuple(text), shown, short="Cost")
 
 
 def _conditions(evaluation: Evaluation) -> str:
@@ -66,36 +67,33 @@ def _conditions(evaluation: Evaluation) -> str:
 # ---------------------------------------------------------------- instructions
 
 
-def _instructions(evaluation: Evaluation, image: ImageFacts) -> Table:
-    every = ways(evaluation, image)
-    exact = {way: of(evaluation, image, way, [TaskKind.HANDOFF]) for way in every}
-    counted = {way: of(evaluation, image, way, [TaskKind.COUNT]) for way in every}
-    to_image = {way: _number(exact[way], "instructions_to_image") for way in every}
-    to_end = {way: _number(exact[way], "instructions") for way in every}
-    to_user = {way: _counter(counted[way]) for way in every}
-    rows = []
-    for way in every:
-        if not any(isinstance(one[way], int) for one in (to_image, to_end, to_user)):
-            continue
-        rows.append(
-            (
-                cell(way.entry),
-                cell(way.machine),
-                _count(to_image[way]),
-                _count(to_end[way]),
-                _ratio(to_end, way),
-                _count(to_user[way]),
-                _ratio(to_user, way),
-            )
-        )
+def _instructions(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Table:
+    """Return the counts on one machine, of what was counted there at all."""
+    exact = [of(evaluation, image, way, [TaskKind.HANDOFF]) for way in here]
+    counted = [of(evaluation, image, way, [TaskKind.COUNT]) for way in here]
     goal = "to the hand-off" if image.is_kernel else "to its end"
+    columns = {
+        "to the image's first": [_number(results, "instructions_to_image") for results in exact],
+        goal: [_number(results, "instructions") for results in exact],
+        _COUNTED: [_counter(results) for results in counted],
+    }
+    told = {title: every for title, every in columns.items() if any(isinstance(one, int) for one in every)}
+    rows = [
+        (cell(way.entry), *(one for every in told.values() for one in (_count(every[at]), _ratio(every, at))))
+        for at, way in enumerate(here)
+    ]
+    about = "Counted from the guest's first instruction, exactly."
+    if _COUNTED in told:
+        about = (
+            "The guest's own time when its first process began, where QEMU's clock goes by a nanosecond for "
+            "each instruction; what was spent waiting is in it."
+        )
     return Table(
-        f"{short_names(evaluation)[image.file.sha256]}: instructions",
-        ("entry", "machine", "to the image's first", goal, "ratio", "counted ns to user space", "ratio"),
-        tuple(rows),
-        "From the guest's first instruction, counted by the embedded machine up to the hand-off, and by "
-        "QEMU's virtual clock to the first process: one nanosecond an instruction, waiting included.",
-        frozenset(range(2, 7)),
+        f"{short_names(evaluation)[image.file.sha256]} on {here[0].machine}: instructions",
+        ("entry", *(heading for title in told for heading in (title, "ratio"))),
+        tuple(rows) if told else (),
+        about,
+        frozenset(range(1, 2 * len(told) + 1)),
     )
 
 
@@ -119,12 +117,10 @@ def _count(value: int | str) -> Cell:
     return not_measured(value) if isinstance(value, str) else cell(value)
 
 
-def _ratio(values: Mapping[Way, int | str], way: Way) -> Cell:
-    """Return the ratio to the best way on the same machine."""
-    numbers = [
-        value for other, value in values.items() if other.machine == way.machine and isinstance(value, int)
-    ]
-    own = values[way]
+def _ratio(values: Sequence[int | str], at: int) -> Cell:
+    """Return the ratio of one to the best."""
+    numbers = [value for value in values if isinstance(value, int)]
+    own = values[at]
     return _quotient(float(own), min(numbers)) if isinstance(own, int) and len(numbers) > 1 else Cell("-")
 
 

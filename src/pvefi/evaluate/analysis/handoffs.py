@@ -66,7 +66,7 @@ def handoffs_section(evaluation: Evaluation) -> Section:
     ]
     if not parts:
         text.append("No image has two hand-offs on one machine: there is nothing to compare.")
-    return Section("hand-off", "Hand-off", tuple(text), tuple(parts))
+    return Section("hand-off", "What each entry hands over", tuple(text), tuple(parts), short="Hand-off")
 
 
 def _compared(

@@ -53,7 +53,7 @@ def kernel_copy_section(evaluation: Evaluation) -> Section:
     ]
     if not parts:
         text.append("Not measured: no kernel came to its first process in a boot that asks for it.")
-    return Section("kernel-copy", "The kernel's own copy", tuple(text), tuple(parts))
+    return Section("kernel-copy", "The kernel's own copy", tuple(text), tuple(parts), short="Kernel's copy")
 
 
 def _beside(evaluation: Evaluation, image: ImageFacts, told: Mapping[Way, KernelFacts]) -> Table | None:

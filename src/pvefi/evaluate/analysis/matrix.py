@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from pvefi.entries import ENTRIES
 from pvefi.evaluate.analysis.results import (
     Stage,
     Way,
@@ -53,7 +54,13 @@ def matrix_section(evaluation: Evaluation) -> Section:
     kinds = Counter(result.task.kind for result in evaluation.results)
     told = ", ".join(f"{count:,} for {_KINDS[kind]}" for kind, count in kinds.items())
     text = f"Boots that make up this report: {told or 'none'}."
-    return Section("matrix", "What boots", (text,), (_matrix(evaluation), _entries(evaluation)))
+    return Section(
+        "matrix",
+        "What boots by which entry",
+        (text,),
+        (_matrix(evaluation), _entries(evaluation)),
+        short="What boots",
+    )
 
 
 def _entries(evaluation: Evaluation) -> Table:
@@ -89,12 +96,14 @@ def _reached(image: ImageFacts, results: Sequence[TaskResult], way: Way) -> Cell
     """Return how far an image came by one way, over all boots of it."""
     if not results:
         lacks = way.entry not in image.ways
-        why = f"this image has no entry {way.entry}" if lacks else f"{way} was not asked for, or cannot be"
+        why = f"it cannot be booted by {way.entry}" if lacks else f"{way} was not asked for, or cannot be"
+        if way.entry not in ENTRIES:
+            why = "a loader of another machine"
         return Cell("-", None, Mark.MISSING, shown(why))
     best = max(results, key=stage)
     failed = [result for result in results if ending(result) is not Ending.REACHED]
     text = _words(best)
-    note = verdict(failed[0] if failed else best)
+    note = verdict(failed[0]) if failed else ""
     if failed and len(failed) < len(results):
         text += f"; {_ended(failed[0])} in {len(failed)} of {len(results)}"
     return Cell(shown(text, 120), stage(best).name.lower(), Mark.BAD if failed else Mark.GOOD, note)

@@ -54,7 +54,9 @@ def memory_section(evaluation: Evaluation) -> Section:
     ]
     if not parts:
         text.append("Not measured: no hand-off was recorded, and no kernel told its map.")
-    return Section("memory", "Memory maps", tuple(text), tuple(parts))
+    return Section(
+        "memory", "Memory before and after ExitBootServices", tuple(text), tuple(parts), short="Memory"
+    )
 
 
 def _picture(evaluation: Evaluation, image: ImageFacts) -> Iterator[Picture]:

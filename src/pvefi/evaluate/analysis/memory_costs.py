@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pvefi.evaluate.analysis.facts import facts_of
-from pvefi.evaluate.analysis.results import document_of, not_measured, of, short_names, ways, why_not
+from pvefi.evaluate.analysis.results import Way, document_of, not_measured, of, short_names, why_not
 from pvefi.evaluate.document import Cell, Mark, Table, cell
 from pvefi.evaluate.run import Evaluation, ImageFacts
 from pvefi.evaluate.task import TaskKind
@@ -16,54 +17,55 @@ from pvefi.spec.uefi.memory import PAGE_SIZE, MemoryType
 
 __all__ = ["memory_table"]
 
-_STAYS = (MemoryType.RUNTIME_SERVICES_CODE, MemoryType.RUNTIME_SERVICES_DATA)
-_GOES = (MemoryType.BOOT_SERVICES_CODE, MemoryType.BOOT_SERVICES_DATA)
+_TOTAL = "MemTotal"
+_TOLD = (_TOTAL, "taken", "MemFree", "MemAvailable")
+_OF_EFI = {
+    "EFI, goes": (MemoryType.BOOT_SERVICES_CODE, MemoryType.BOOT_SERVICES_DATA),
+    "EFI, stays": (MemoryType.RUNTIME_SERVICES_CODE, MemoryType.RUNTIME_SERVICES_DATA),
+}
+_ASKED = (TaskKind.FACTS, TaskKind.COUNT)
 _KIB = 1024
 
 
-def memory_table(evaluation: Evaluation, image: ImageFacts) -> Table:
-    """Return a row for each way by which the kernel tells its memory, or a hand-off shows EFI's."""
-    rows = []
-    for way in ways(evaluation, image):
+def memory_table(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]) -> Table:
+    """Return a row for each way on one machine by which the kernel tells its memory, or a hand-off EFI's."""
+    columns: dict[str, list[Cell]] = {title: [] for title in (*_TOLD, *_OF_EFI)}
+    for way in here:
         results = of(evaluation, image, way)
-        facts = facts_of(results)
-        document = document_of(results)
+        facts, document = facts_of(results), document_of(results)
         handoff = document.handoff if document is not None else None
-        if (facts is None or not facts.memory) and handoff is None:
-            continue
-        asked = [result for result in results if result.task.kind in (TaskKind.FACTS, TaskKind.COUNT)]
         memory = facts.memory if facts is not None else {}
-        size = results[0].task.memory_size
         total = memory.get("MemTotal")
-        rows.append(
-            (
-                cell(way.entry),
-                cell(way.machine),
-                *(
-                    _amount(value, why_not(asked))
-                    for value in (
-                        total,
-                        None if total is None else size - total,
-                        memory.get("MemFree"),
-                        memory.get("MemAvailable"),
-                    )
-                ),
-                _sum(handoff, _GOES),
-                _sum(handoff, _STAYS),
-            )
-        )
-    most = max((row[2].value for row in rows if isinstance(row[2].value, int)), default=None)
-    rows = [tuple(_marked(one, most) if at == 2 else one for at, one in enumerate(row)) for row in rows]
-    headings = ("entry", "machine", "MemTotal", "taken", "MemFree", "MemAvailable", "EFI, goes", "EFI, stays")
-    return Table(
-        f"{short_names(evaluation)[image.file.sha256]}: memory in KiB",
-        headings,
-        tuple(rows),
-        "MemTotal, MemFree and MemAvailable as /proc/meminfo has them when the first process runs; taken is "
-        "what the guest was given less MemTotal: kernel, reserved ranges and firmware. EFI is the memory of "
-        "boot services, which goes with ExitBootServices, and of runtime services, by the EFI memory map.",
-        frozenset(range(2, 8)),
+        taken = None if total is None else results[0].task.memory_size - total
+        asked = why_not([result for result in results if result.task.kind in _ASKED])
+        for title, value in zip(
+            _TOLD, (total, taken, memory.get("MemFree"), memory.get("MemAvailable")), strict=True
+        ):
+            columns[title].append(_amount(value, asked))
+        for title, kinds in _OF_EFI.items():
+            columns[title].append(_sum(handoff, kinds))
+    told = {
+        title: _best(cells) if title == _TOTAL else cells
+        for title, cells in columns.items()
+        if any(isinstance(one.value, int) for one in cells)
+    }
+    rows = [
+        (cell(way.entry), *(cells[at] for cells in told.values()))
+        for at, way in enumerate(here)
+        if any(cells[at].value is not None for cells in told.values())
+    ]
+    about = (
+        "EFI, goes: memory of boot services, free after ExitBootServices; EFI, stays: of runtime services; "
+        "both by the EFI memory map."
     )
+    if _TOTAL in told:
+        about = (
+            "MemTotal, MemFree, MemAvailable as /proc/meminfo has them when the first process runs; taken: "
+            f"what the guest was given less MemTotal, for kernel, reserved ranges and firmware. {about}"
+        )
+    name = short_names(evaluation)[image.file.sha256]
+    numeric = frozenset(range(1, len(told) + 1))
+    return Table(f"{name} on {here[0].machine}: memory in KiB", ("entry", *told), tuple(rows), about, numeric)
 
 
 def _amount(value: int | None, why: str) -> Cell:
@@ -77,5 +79,7 @@ def _sum(handoff: HandoffDocument | None, kinds: Sequence[MemoryType]) -> Cell:
     return Cell(f"{size // _KIB:,}", size, note="" if handoff.memory_map else "the entry has no EFI")
 
 
-def _marked(one: Cell, most: int | None) -> Cell:
-    return Cell(one.text, one.value, Mark.BEST, one.note) if one.value == most and most is not None else one
+def _best(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells, the largest of them marked."""
+    most = max(one.value for one in cells if isinstance(one.value, int))
+    return [replace(one, mark=Mark.BEST) if one.value == most else one for one in cells]

@@ -48,7 +48,9 @@ def messages_section(evaluation: Evaluation) -> Section:
     ]
     if not tables:
         text.append("Not measured: no kernel told its log by two ways.")
-    return Section("messages", "Kernel log", tuple(text), tuple(tables))
+    return Section(
+        "messages", "What the kernel says differently", tuple(text), tuple(tables), short="Messages"
+    )
 
 
 def _logs(evaluation: Evaluation, image: ImageFacts, machine: str) -> dict[Way, list[list[KernelMessage]]]:
@@ -73,6 +75,8 @@ def _tables(name: str, logs: Mapping[Way, Sequence[Sequence[KernelMessage]]]) ->
     different = [line for line in steady if line not in everywhere]
     warnings = sum(line.level <= WARNING for line in everywhere)
     about = f"{len(everywhere)} further lines are in every log, {warnings} of them warnings or worse."
+    if once := [way.entry for way in logs if whole[way] == 1]:
+        about += f" There is one log alone of {', '.join(once)}: what is special in it may be chance."
     tables = [_table(name, logs, different, about)]
     if chance:
         about = (

@@ -49,7 +49,13 @@ def paths_section(evaluation: Evaluation) -> Section:
         "of itself (/sys/kernel/boot_params, /proc/kcore, its log). Of other loaders only the latter "
         "is known.",
     )
-    return Section("paths", "Gains and losses", text, tuple(one for one in tables if one.rows))
+    return Section(
+        "paths",
+        "What each path gives or loses",
+        text,
+        tuple(one for one in tables if one.rows),
+        short="Gains and losses",
+    )
 
 
 def _table(evaluation: Evaluation, image: ImageFacts) -> Table:
@@ -96,15 +102,13 @@ def _places(slides: Sequence[int], view: View) -> Cell:
     listed = ", ".join(f"{one:#x}" for one in different[:_PLACES_SHOWN])
     listed += ", …" if len(different) > _PLACES_SHOWN else ""
     boots = f"{len(slides)} boot{'s' if len(slides) > 1 else ''}"
-    seeded = any(result.task.seed is not None for result in view.results)
-    note = "with a fixed seed, so that one boot repeats another" if seeded else ""
+    if len(different) > 1:
+        return Cell(f"{len(different)} places in {boots}", len(different), Mark.GOOD, listed)
+    seeded = sum(result.task.seed is not None for result in view.results)
+    note = f"{seeded} of the boots had a fixed seed" if seeded else ""
     if different == [0]:
         return Cell(f"none: as linked in {boots}", 0, Mark.BAD, note)
-    if len(different) == 1:
-        return Cell(f"{listed} in {boots}", different[0], Mark.NONE, note)
-    return Cell(
-        f"{len(different)} places in {boots}", len(different), Mark.GOOD, f"{listed}; {note}".strip("; ")
-    )
+    return Cell(f"{listed} in {boots}", different[0], Mark.NONE, note)
 
 
 def _physical(view: View) -> Cell:

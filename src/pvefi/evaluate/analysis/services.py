@@ -51,12 +51,17 @@ def services_section(evaluation: Evaluation) -> Section:
         "and on the machine by which it made most calls. A service that is not here was never called. Asking "
         "for a size with a buffer that is too small is no refusal.",
     ]
+    cut = [told for image in evaluation.images if (told := _cut(evaluation, image, names[image.file.sha256]))]
+    if cut:
+        text.append(f"Of very many calls the first and the last are kept and counted: {'; '.join(cut)}.")
     silent = [
         names[image.file.sha256] for image in evaluation.images if not any(_all_calls(evaluation, image))
     ]
     if silent:
         text.append(f"No call was recorded of: {', '.join(silent)}.")
-    return Section("services", "Services", tuple(text), (*parts, *details))
+    return Section(
+        "services", "Which EFI services each image calls", tuple(text), (*parts, *details), short="Services"
+    )
 
 
 def _calls(evaluation: Evaluation, image: ImageFacts, way: Way) -> tuple[Call, ...]:
@@ -65,6 +70,15 @@ def _calls(evaluation: Evaluation, image: ImageFacts, way: Way) -> tuple[Call, .
 
 def _all_calls(evaluation: Evaluation, image: ImageFacts) -> list[tuple[Call, ...]]:
     return [_calls(evaluation, image, way) for way in ways(evaluation, image)]
+
+
+def _cut(evaluation: Evaluation, image: ImageFacts, name: str) -> str:
+    """Say how many calls of an image are counted, where a boot of it made more; empty where none did."""
+    for result in of(evaluation, image):
+        made = result.boot.get("calls_made")
+        if isinstance(made, int) and made > len(result.calls) > 0:
+            return f"{name} {len(result.calls):,} of {made:,}"
+    return ""
 
 
 def _most(by_way: Mapping[Way, Sequence[Call]]) -> Way | None:

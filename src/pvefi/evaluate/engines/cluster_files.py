@@ -75,14 +75,22 @@ async def asked(
 ) -> dict[str, object]:
     """Return what `function` says on each of `workers`, by address: an exception in words.
 
-    A worker that is gone has no answer. TimeoutError when one that is there does not answer.
+    A worker that is gone has no answer; that it does not answer is said in words, too.
     """
+    answers = await asyncio.gather(*(_asked(client, function, worker, words) for worker in workers))
+    return {address: answer for one in answers for address, answer in one.items()}
+
+
+async def _asked(
+    client: Client, function: Callable[..., object], worker: str, words: Sequence[object]
+) -> dict[str, object]:
     from distributed.comm.core import CommClosedError
 
-    if not workers:
-        return {}
-    running = client.run(function, *words, workers=list(workers), on_error="return")
-    answers: Mapping[str, object] = await asyncio.wait_for(running, _ANSWER_SECONDS)
+    running = client.run(function, *words, workers=[worker], on_error="return")
+    try:
+        answers: Mapping[str, object] = await asyncio.wait_for(running, _ANSWER_SECONDS)
+    except TimeoutError:
+        return {worker: f"no answer for {_ANSWER_SECONDS:.0f} s"}
     return {
         address: words_of(answer) if isinstance(answer, Exception) else answer
         for address, answer in answers.items()

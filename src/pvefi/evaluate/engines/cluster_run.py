@@ -64,9 +64,11 @@ class ClusterRun:
         self._running: dict[asyncio.Task[TaskResult], str] = {}
         self._tasks: dict[str, Task] = {}
         self._sender = FileSender(files, self._name)
+        self._futures: dict[str, tuple[Future[str], frozenset[str] | None]] = {}  # and who alone may run it
         self._places: dict[str, str] = {}  # key of a running task -> address of its worker
         self._workers: dict[str, int] = {}  # address -> threads, of those that can be used
         self._refused: dict[str, str] = {}  # address -> why it is not used
+        self._looking = asyncio.Lock()
         self._said_waiting = False
         self._left = False
         self._speaking: asyncio.Task[None] | None = None
@@ -168,6 +170,10 @@ class ClusterRun:
 
     async def _look(self, client: Client) -> None:
         """See which workers there are, and whether those that are new can be used."""
+        async with self._looking:
+            await self._look_once(client)
+
+    async def _look_once(self, client: Client) -> None:
         there: Mapping[str, int] = await self._answer(client.nthreads())
         for gone in set(self._workers) - set(there):
             del self._workers[gone]
@@ -175,11 +181,13 @@ class ClusterRun:
                 del self._places[key]
                 self._happen(Lost(self._tasks[key], f"the worker {gone} is gone"))
         new = [address for address in there if address not in self._workers and address not in self._refused]
-        for address, answer in (await self._answer(asked(client, greeting, new))).items():
+        for address, answer in (await self._said(asked(client, greeting, new))).items():
             if answer == greeting():
                 self._workers[address] = there[address]
             else:
                 self._refuse(address, f"expected {greeting()}, found {answer}")
+        if new:
+            await self._welcome(client, new)
         self._tell_threads(sum(self._workers.values()))
         refused = [self._refused[address] for address in there if address in self._refused]
         if not self._workers and refused:
@@ -193,17 +201,47 @@ class ClusterRun:
             )
         self._said_waiting = not self._workers
 
+    async def _welcome(self, client: Client, new: Sequence[str]) -> None:
+        """Give new workers the files of what the scheduler has: it may be for them already.
+
+        What only workers that are gone were to run is taken back, and handed over once more.
+        """
+        for task in list(self._tasks.values()):
+            with contextlib.suppress(FileError):  # a task of that file that runs has it
+                await self._place(client, task)
+        left = [
+            future
+            for key, (future, workers) in self._futures.items()
+            if workers is not None and key not in self._places and not workers & set(self._workers)
+        ]
+        if left and self._workers:
+            await self._said(client.cancel(left, force=True))
+
+    async def _place(self, client: Client, task: Task) -> None:
+        for file in (task.image, task.initrd):
+            if file is not None:
+                sent = await self._said(self._sender.place(client, file, list(self._workers)))
+                for address, why in sent.items():
+                    self._refuse(address, why)
+
     def _refuse(self, address: str, why: str) -> None:
         self._workers.pop(address, None)
         self._refused[address] = f"the worker {address}: {why}"
         self._happen(Notice(f"not used: {self._refused[address]}"))
 
-    async def _answer(self, asked: Awaitable[T], seconds: float = _ANSWER_SECONDS) -> T:
+    async def _answer(self, asked: Awaitable[T]) -> T:
         """Return what the scheduler answers; MachineError when it does not."""
         try:
-            return await asyncio.wait_for(asked, seconds)
+            return await self._said(asyncio.wait_for(asked, _ANSWER_SECONDS))
         except TimeoutError:
-            raise self._gone(f"no answer for {seconds:.0f} s") from None
+            raise self._gone(f"no answer for {_ANSWER_SECONDS:.0f} s") from None
+
+    async def _said(self, asked: Awaitable[T]) -> T:
+        """Return what comes through the scheduler, however long it takes; MachineError when that is gone."""
+        try:
+            return await asked
+        except TimeoutError:
+            raise
         except OSError as error:
             raise self._gone(words_of(error)) from None
 
@@ -219,11 +257,7 @@ class ClusterRun:
         key = f"pvefi-{self._name}{number:06x}"
         self._tasks[key] = task
         try:
-            for file in (task.image, task.initrd):
-                if file is not None:
-                    sent = await self._answer(self._sender.place(client, file, list(self._workers)))
-                    for address, why in sent.items():
-                        self._refuse(address, why)
+            await self._place(client, task)
         except FileError as error:
             self._finish(key, _without_boot(task, Problem.INPUT, str(error)))
             return
@@ -233,17 +267,22 @@ class ClusterRun:
         """Return what comes of a task; MachineError when the scheduler is gone."""
         import distributed
 
+        why = ""
         for _ in range(_TRIES):
+            # Only where there are workers that cannot be used are the others named: a task that has names
+            # waits for those, even when they are gone.
+            workers = frozenset(self._workers) if self._refused else None
             future: Future[str] = client.submit(
                 _carried(),
                 json.dumps(task.to_json()),
+                greeting(),
                 self._name,
                 key,
                 key=key,
                 pure=False,
-                workers=list(self._workers),
-                allow_other_workers=True,
+                workers=None if workers is None else list(workers),
             )
+            self._futures[key] = (future, workers)
             try:
                 return result_from_json(Node(json.loads(await future), "a worker"))
             except distributed.KilledWorker as error:
@@ -253,8 +292,7 @@ class ClusterRun:
             except distributed.CancelledError as error:
                 if client.status != "running" or "connection-lost" in str(error):
                     raise self._gone("it has closed the connection") from None
-                self._places.pop(key, None)
-                self._happen(Lost(task, "somebody took it from the scheduler"))
+                why = "it was taken from the scheduler"
             except Exception as error:  # what Dask or the worker raised, of any class
                 if "deserialization of the task graph" in str(error):
                     raise MachineError(
@@ -262,19 +300,23 @@ class ClusterRun:
                         f"{words_of(error.__cause__ or error)}",
                         "the same Dask and Python have to be installed on both hosts",
                     ) from None
-                return _without_boot(task, Problem.MACHINE, f"the worker failed: {words_of(error)}")
+                why = f"the worker failed: {words_of(error)}"
+                await self._look(client)  # it may be one that cannot be used, and has not been asked yet
             finally:
+                self._futures.pop(key)
                 future.release()
-        return _without_boot(task, Problem.MACHINE, f"somebody took it from the scheduler, {_TRIES} times")
+            if self._places.pop(key, None) is not None:
+                self._happen(Lost(task, why))
+        return _without_boot(task, Problem.MACHINE, f"{_TRIES} times: {why}")
 
 
-def _carried() -> Callable[[str, str, str], str]:
+def _carried() -> Callable[[str, str, str, str], str]:
     """Return what runs a task, as a function that travels by value: a scheduler then needs no pvefi."""
 
-    def run(words: str, topic: str, key: str) -> str:
+    def run(words: str, expected: str, topic: str, key: str) -> str:
         from pvefi.evaluate.engines.cluster_worker import run_task
 
-        return run_task(words, topic, key)
+        return run_task(words, expected, topic, key)
 
     return run
 

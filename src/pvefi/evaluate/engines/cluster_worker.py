@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pvefi import __version__
+from pvefi.errors import MachineError
 from pvefi.evaluate.isolated import Isolated
 from pvefi.evaluate.task import FileRef, Problem, Task, TaskResult, task_from_json
 from pvefi.report.json_node import Node
@@ -71,13 +72,17 @@ def keep_piece(file: FileRef, run: str, offset: int, piece: bytes, dask_worker: 
         raise
 
 
-def run_task(words: str, topic: str, key: str) -> str:
+def run_task(words: str, expected: str, topic: str, key: str) -> str:
     """Run the task that `words` are the JSON of, in a process of its own, and return its result as JSON.
 
     That it starts is told as an event of `topic`, with the `key` by which the cluster knows it. When nobody
-    waits for it any more, because it was cancelled or the client is gone, it ends.
+    waits for it any more, because it was cancelled or the client is gone, it ends. MachineError where
+    `greeting` is not what is expected.
     """
     from distributed import get_worker
+
+    if greeting() != expected:
+        raise MachineError(f"expected {expected}, found {greeting()}")
 
     worker = get_worker()
     worker.log_event(topic, {"key": key, "worker": worker.address})

@@ -32,6 +32,8 @@ def document(evaluation: Evaluation, sections: Sequence[Section]) -> dict[str, J
         "command": _bounded(evaluation.command),
         "started": evaluation.started,
         "seconds": evaluation.seconds,
+        "boot_seconds": evaluation.boot_seconds,
+        "reused": evaluation.reused,
         "repeat": evaluation.repeat,
         "jobs": evaluation.jobs,
         "host": {

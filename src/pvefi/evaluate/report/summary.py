@@ -42,10 +42,10 @@ def facts(evaluation: Evaluation) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return name and texts of what is told of the run; the command is not among them."""
     host = evaluation.host
     return (
-        ("when", (f"{evaluation.started}, {_duration(evaluation.seconds)}",)),
+        ("when", (evaluation.started,)),
         ("where", (f"{host.cpu}, {_count(host.cpus, 'CPU')}, {host.system}",)),
         *((f"machine {name}", tuple(about.split("; "))) for name, about in host.machines),
-        ("boots", (_boots(evaluation),)),
+        ("boots", (evaluation.effort, _ended(evaluation))),
         ("by", (f"pvefi {host.pvefi}, Python {host.python}",)),
     )
 
@@ -103,20 +103,12 @@ def _gap_mark(gap: Gap) -> Mark:
     return Mark.NONE if gap.problem is Problem.NONE else Mark.BAD
 
 
-def _boots(evaluation: Evaluation) -> str:
+def _ended(evaluation: Evaluation) -> str:
     done = len(evaluation.results)
     reached = sum(ending(result) is Ending.REACHED for result in evaluation.results)
-    ended = "all" if done == reached else f"{reached:,} of them"
-    earlier = f"; {evaluation.reused:,} are from an earlier run" if evaluation.reused else ""
-    times = _count(evaluation.repeat, "time")
-    how = f"timed ones {times} each, {evaluation.jobs} at once"
-    return f"{done:,}, {ended} ended as they were to; {how}{earlier}"
+    ended = "all" if done == reached else f"{reached:,} of {done:,}"
+    return f"{ended} ended as they were to; timed ones ran {_count(evaluation.repeat, 'time')} each"
 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -85,6 +85,9 @@ OVMF_ENROLL_DEFAULT_KEYS = Guid.parse(
 )  # edk2/OvmfPkg/EnrollDefaultKeys
 SECURITY_ARCH_PROTOCOL = Guid.parse("a46423e3-4617-49f1-b9ff-d1bfa9115839")  # PI 1.7 vol. 2 §12.9.1
 SECURITY2_ARCH_PROTOCOL = Guid.parse("94ab2f58-1438-4ef1-9152-18941a3a0e68")  # PI 1.7 vol. 2 §12.9.2
+OVMF_SEV_MEMORY_ACCEPTANCE_PROTOCOL = Guid.parse(
+    "c5a010fe-38a7-4531-8a4a-0500d2fd1649"
+)  # linux/include/linux/efi.h
 LINUX_INITRD_MEDIA = Guid.parse("5568e427-68fc-4f3d-ac74-ca555231cc68")  # linux/include/linux/efi.h
 LINUX_BOOT_MEMMAP = Guid.parse("800f683f-d08b-423a-a293-965c3c6fe2b4")  # linux/include/linux/efi.h
 LINUX_RANDOM_SEED = Guid.parse("1ce1e5bc-7ceb-42f2-81e5-8aadf180f57b")  # linux/include/linux/efi.h
