@@ -215,7 +215,7 @@ def test_nothing_is_left_behind_at_the_end_nor_when_nobody_listens_any_more(made
             made(), faulty("AllocatePool#1=EFI_NOT_FOUND", "AllocatePool#2=EFI_NOT_FOUND"), 2, LIMITS
         )
         assert next(running).name == "AllocatePool#1=EFI_NOT_FOUND"
-        running.close()  # type: ignore[attr-defined]  # an iterator of a generator, with a branch that loops
+        running.close()  # with a branch that loops
 
 
 def test_what_cannot_be_branched_is_refused(made: Made, tmp_path: Path) -> None:

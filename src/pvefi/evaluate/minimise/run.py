@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +63,8 @@ def minimise(wish: Wish, tell: Tell) -> Experiment:
     cannot be booted, MachineError when a machine fails.
     """
     began = time.monotonic()
-    with TemporaryDirectory(prefix="pvefi-minimise-") as folder, _prepared(wish, Path(folder)) as prepared:
+    with TemporaryDirectory(prefix="pvefi-minimise-") as folder:
+        prepared = _prepared(wish, Path(folder))
         wanted = _wanted(wish, prepared)
         task, files = _task(wish, prepared)
         experiments = _experiments(wish, wanted, prepared, task, files)
@@ -80,9 +80,8 @@ def minimise(wish: Wish, tell: Tell) -> Experiment:
     return Experiment(setup, found, profile, confirmation, time.monotonic() - began)
 
 
-@contextmanager
-def _prepared(wish: Wish, folder: Path) -> Iterator[PreparedBoot]:
-    """Yield the boot with everything; a kernel without an initrd of the user's has pvefi's own."""
+def _prepared(wish: Wish, folder: Path) -> PreparedBoot:
+    """Return the boot with everything; a kernel without an initrd of the user's has pvefi's own."""
     options = BootOptions(
         image=wish.image,
         machine=EmbeddedMachine(),
@@ -95,10 +94,10 @@ def _prepared(wish: Wish, folder: Path) -> Iterator[PreparedBoot]:
     )
     prepared = prepare(options)
     if wish.initrd is None and _is_kernel(prepared):
-        path = folder / "initrd"
-        path.write_bytes(witness_initrd())
-        prepared = prepare(replace(options, initrd=path))
-    yield prepared
+        path, data = folder / "initrd", witness_initrd()
+        path.write_bytes(data)
+        prepared = replace(prepared, options=replace(options, initrd=path), initrd=memoryview(data))
+    return prepared
 
 
 def _is_kernel(prepared: PreparedBoot) -> bool:
