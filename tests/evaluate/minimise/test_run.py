@@ -145,7 +145,7 @@ def test_with_the_profile_that_was_found_the_kernel_reaches_its_hand_off(
     assert answered & {*offered(PROFILES["linux"])} <= {*offered(profile), "GetVariable"}
 
 
-@pytest.mark.parametrize("thing", ["AllocatePool", "InstallConfigurationTable"])
+@pytest.mark.parametrize("thing", ["AllocatePool", "LOADED_IMAGE_PROTOCOL"])
 def test_with_one_thing_less_it_does_not(of_kernel: Experiment, kernel: Path, thing: str) -> None:
     assert thing in of_kernel.found.needed
     for status in refusals_of(thing):
