@@ -66,10 +66,10 @@ def _in_processes(paths: Sequence[Path], processes: int) -> Results:
     done = False
     try:
         futures: list[Future[Image | _Failure]] = [executor.submit(_inspected, path) for path in paths]
-        for path, future in zip(paths, futures, strict=True):
+        for left, path, future in zip(reversed(range(len(paths))), paths, futures, strict=True):
             found = future.result()
+            done = not left  # whoever has the last result need not ask for more
             yield path, found.error() if isinstance(found, _Failure) else found
-        done = True
     except BrokenProcessPool as error:
         raise MachineError(
             "a process that inspected images was killed", "perhaps for memory: give fewer files at once"
@@ -77,7 +77,7 @@ def _in_processes(paths: Sequence[Path], processes: int) -> Results:
     finally:
         if not done:
             for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
+                process.kill()  # one that was just forked may lose any other signal
         executor.shutdown(wait=True, cancel_futures=True)
 
 
