@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from pvefi.errors import UsageError
 
-__all__ = ["create_file", "kind_of_file", "open_file", "read_file", "replace_file"]
+__all__ = ["create_file", "kind_of_file", "open_file", "own_folder", "put_file", "read_file", "replace_file"]
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -36,13 +36,14 @@ def kind_of_file(mode: int) -> str:
             return "a device"
 
 
-def open_file(path: Path, what: str) -> BinaryIO:
+def open_file(path: Path, what: str, *, follow: bool = True) -> BinaryIO:
     """Open the regular file `path` for reading; UsageError when it is none or cannot be read.
 
-    `what` names the file's role, such as "an initial ramdisk".
+    `what` names the file's role, such as "an initial ramdisk". Without `follow` a symbolic link is none.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
         raise _refusal(path, what, error) from error
     mode = os.fstat(descriptor).st_mode
@@ -136,6 +137,33 @@ def replace_file(path: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def own_folder(path: Path) -> None:
+    """Make the folder `path`, where it is not there; OSError when that fails, or it is a symbolic link."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, f"expected a folder named {path.name}, found a symbolic link")
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def put_file(path: Path, data: bytes) -> None:
+    """Make `path` a regular file of this `data`, whole; OSError when that fails, and what was there stays.
+
+    Unlike `replace_file` it follows no symbolic link and opens nothing that is there: for a folder that
+    somebody else may have made. What stood there under that name, a link or a pipe too, is replaced.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(part, flags, 0o666), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pvefi.evaluate.document import Cell, Mark, Picture, PictureKind, Section, Table, cell
 from pvefi.evaluate.run import Evaluation, Gap, Host, ImageFacts
-from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind, TaskResult
+from pvefi.evaluate.task import BootHost, FileRef, Problem, Task, TaskKind, TaskResult
 from pvefi.trace.values import Json
 
 HOSTILE = (
@@ -18,6 +18,7 @@ HOSTILE = (
 """What a guest might write in the hope that somebody's browser or terminal takes it for more than text."""
 
 MIB = 1 << 20
+HERE = BootHost("tower", "AMD EPYC", 2)
 
 
 def image(name: str = "vmlinuz-6.1.0", release: str = "6.1.0-56-amd64", digit: str = "a") -> ImageFacts:
@@ -35,6 +36,7 @@ def result(
     message: str = "the kernel proper has control",
     problem: Problem = Problem.NONE,
     why: str = "",
+    host: BootHost | None = HERE,
 ) -> TaskResult:
     verdict: Json = {"outcome": outcome, "message": message, "status": None}
     boot: dict[str, Json] = (
@@ -51,6 +53,7 @@ def result(
         counter=None,
         peak_memory=50 * MIB,
         worker="host/1",
+        host=host,
     )
 
 
@@ -61,7 +64,7 @@ def evaluation(
     command: str = "pvefi evaluate vmlinuz -o out",
     about: str = "QEMU 7.2.22, q35, TCG",
 ) -> Evaluation:
-    host = Host("AMD EPYC", 2, "Debian GNU/Linux 12", "3.11.7", "0.1.0", (("qemu", about),))
+    host = Host("AMD EPYC", 2, "Debian GNU/Linux 12", "3.11.7", "0.1.0", (("qemu", about),), HERE.name)
     return Evaluation(
         command=command,
         started="2026-11-28 04:00:00 UTC",

@@ -149,7 +149,7 @@ def test_a_disk_that_fills_up_costs_what_cannot_be_written_and_is_told(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     for module in ("journal", "report.reports"):
-        monkeypatch.setattr(f"pvefi.evaluate.{module}.replace_file", full)
+        monkeypatch.setattr(f"pvefi.evaluate.{module}.put_file", full)
     out = tmp_path / "out"
     words = (*EMBEDDED, "--json", "-o", out)
     assert run(program(tmp_path, returning(0)), *words) == ExitStatus.BAD_INPUT

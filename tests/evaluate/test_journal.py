@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import json
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pvefi import __version__
 from pvefi.errors import UsageError
 from pvefi.evaluate.journal import Journal
 from pvefi.evaluate.task import Problem, Task, TaskKind
@@ -110,3 +113,55 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot keep results here: Not a directory"):
         Journal(tmp_path / "file", resume=False, notice=Notices())
+
+
+def test_a_boot_that_ran_into_a_shorter_time_out_runs_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, resume=False, notice=Notices())
+    journal.keep(task_result(task(timeout=1), "timed out"))
+    assert journal.results([task(timeout=300)]) == {}
+    assert len(journal.results([task(timeout=1)])) == 1
+    journal.keep(task_result(task(timeout=1)))
+    assert len(journal.results([task(timeout=300)])) == 1
+
+
+def test_a_result_of_another_version_is_told_and_runs_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, resume=False, notice=(notices := Notices()))
+    journal.keep(task_result(task(), pvefi="0.0.1"))
+    journal.keep(task_result(task(repetition=1)))
+    assert list(journal.results([task(), task(repetition=1)])) == [task(repetition=1).id]
+    assert notices == [
+        f"{tmp_path}/results: 1 results are of another version than pvefi {__version__}: "
+        "these boots run again"
+    ]
+
+
+def test_a_link_among_the_results_is_neither_read_nor_written_through(tmp_path: Path) -> None:
+    precious, journal = tmp_path / "precious", Journal(tmp_path, resume=False, notice=(notices := Notices()))
+    precious.write_text(json.dumps(task_result(task()).to_json()))
+    path = tmp_path / "results" / f"{task().id}.json"
+    path.symlink_to(precious)
+    before = precious.read_bytes()
+    assert journal.results([task()]) == {}
+    assert notices == [
+        f"{path}: expected a result, found: Too many levels of symbolic links: this boot runs again"
+    ]
+    journal.keep(task_result(task(), console="new"))
+    assert (precious.read_bytes(), path.is_symlink()) == (before, False)
+    assert journal.results([task()])[task().id].console == "new"
+
+
+def test_a_pipe_among_the_results_is_not_waited_for(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, resume=False, notice=(notices := Notices()))
+    path = tmp_path / "results" / f"{task().id}.json"
+    os.mkfifo(path)
+    assert journal.results([task()]) == {}
+    assert notices == [f"{path}: expected a result, found a pipe: this boot runs again"]
+    journal.keep(task_result(task()))
+    assert list(journal.results([task()])) == [task().id]
+
+
+def test_results_that_are_a_link_to_another_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="expected a folder named results, found a symbolic link"):
+        Journal(tmp_path, resume=True, notice=Notices())

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
 
 from pvefi.evaluate.outcome import Ending, ending, words
-from pvefi.evaluate.task import FileRef, Problem, TaskKind, result_from_json
+from pvefi.evaluate.task import BootHost, FileRef, Problem, TaskKind, result_from_json
 from pvefi.evaluate.worker import run_task
+from pvefi.machines.survey import survey_host
 from pvefi.probe.witness import KERNEL_LOG
 from pvefi.report.json_node import Node
 from tests.conftest import RealFiles, Tool
@@ -66,6 +68,15 @@ def test_the_second_repetition_on_the_embedded_machine_is_not_counted(tmp_path: 
     path = program(tmp_path, returning(0))
     task = task_of(path, repetition=1)
     assert run_task(task, {task.image.sha256: path}).boot["instructions"] is None
+
+
+def test_a_result_tells_the_host_that_it_ran_on_and_travels_with_it(tmp_path: Path) -> None:
+    path = program(tmp_path, returning(0))
+    task = task_of(path)
+    result = run_task(task, {task.image.sha256: path})
+    here = survey_host()
+    assert result.host == BootHost(platform.node(), here.processor, here.cores)
+    assert result_from_json(Node(result.to_json(), "a result")) == result
 
 
 def test_the_calls_are_lines_of_a_trace(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import zlib
 from importlib.resources import files as package_files
@@ -53,6 +54,16 @@ def test_the_committed_program_is_what_the_source_gives(
     monkeypatch.setenv("PATH", os.pathsep.join([*sorted(folders), os.environ["PATH"]]))
     build_witness(tmp_path / "witness.elf")
     assert (tmp_path / "witness.elf").read_bytes() == (PROBE / "witness.elf").read_bytes(), "make guest"
+
+
+def test_names_of_a_folder_are_asked_for_only_while_what_comes_fits(tool: Tool) -> None:
+    command = [tool("objdump"), "-d", "--no-show-raw-insn", str(PROBE / "witness.elf")]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    asks = told.split("mov    $0xd9,%eax")[1]  # getdents64
+    entries, asked, full = (
+        int(re.findall(rf"\$(0x[0-9a-f]+),%{register}\b", asks)[0], 16) for register in ("esi", "edx", "r14")
+    )
+    assert full + asked <= entries, "the names stand before the entries, and none is longer than its entry"
 
 
 def test_the_program_is_static_and_no_memory_of_it_is_both_written_and_executed(tool: Tool) -> None:

@@ -15,8 +15,9 @@ def narrow(efi: Environment, profile: Profile) -> None:
     """Give `efi` a profile that offers no more than the one it has, and that stays as long.
 
     It is then as one that has begun with `profile`, but that handles and tables stand where they stood. It is
-    for a guest that has neither asked for nor called what is taken away. ValueError for a profile that
-    offers more.
+    for a guest that has neither asked for nor called what is taken away. A guest that
+    has read RT_PROPERTIES_TABLE before has read what it said then, which a whole boot would not have told it.
+    ValueError for a profile that offers more.
     """
     before = efi.profile
     if profile.stays != before.stays or profile.services - before.services:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -224,6 +225,7 @@ def _host(results: Sequence[TaskResult]) -> Host:
         system=f"{host.system}, {host.kernel}, {host.architecture}",
         python=host.python,
         pvefi=__version__,
+        name=platform.node(),
         machines=tuple((name, _about(told)) for name, told in abouts.items()),
     )
 

@@ -7,17 +7,21 @@ A directory `results` has a file for each task, by the task's name: whole, or no
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pvefi import __version__
 from pvefi.errors import UsageError
+from pvefi.evaluate.outcome import Ending, ending
 from pvefi.evaluate.task import Problem, Task, TaskResult, result_from_json
-from pvefi.files import replace_file
-from pvefi.report.json_node import load_json
+from pvefi.files import open_file, own_folder, put_file
+from pvefi.report.json_node import Node, parse_json
 
 __all__ = ["Journal"]
 
 _FOLDER = "results"
+_SIZE_LIMIT = 64 << 20
 
 
 class Journal:
@@ -33,7 +37,7 @@ class Journal:
         self.broken = False
         """Whether something could not be written."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            own_folder(self._folder)
             there = next(self._folder.glob("*.json"), None)
         except OSError as error:
             raise UsageError(f"{self._folder}: cannot keep results here: {error.strerror}") from error
@@ -46,26 +50,39 @@ class Journal:
     def results(self, tasks: Iterable[Task]) -> dict[str, TaskResult]:
         """Return the results of these tasks that are there, by the task's name.
 
-        One whose boot could not be made is left out, so that it is tried again; so is a file that is damaged.
+        One whose boot could not be made is left out, so that it is tried again; so is one that ran into a
+        shorter time-out than the one that is asked for now, one of another version of pvefi, and a file that
+        is damaged or none.
         """
-        found = {}
+        found, others = {}, 0
         for task in tasks:
             path = self._path(task)
-            if not path.exists():
+            if not os.path.lexists(path):
                 continue
             try:
-                result = result_from_json(load_json(path, ""))
+                result = result_from_json(_loaded(path))
             except UsageError as error:
                 self._notice(f"{error.message}: this boot runs again")
                 continue
-            if result.task.id == task.id and result.problem is Problem.NONE:
-                found[task.id] = result
+            if result.task.id != task.id or result.problem is not Problem.NONE:
+                continue
+            if ending(result) is Ending.TIMED_OUT and result.task.timeout < task.timeout:
+                continue
+            if result.pvefi != __version__:
+                others += 1
+                continue
+            found[task.id] = result
+        if others:
+            self._notice(
+                f"{self._folder}: {others} results are of another version than pvefi {__version__}: "
+                "these boots run again"
+            )
         return found
 
     def keep(self, result: TaskResult) -> None:
         """Write a result; where that fails, it is told."""
         try:
-            replace_file(self._path(result.task), json.dumps(result.to_json()).encode("ascii"))
+            put_file(self._path(result.task), json.dumps(result.to_json()).encode("ascii"))
         except OSError as error:
             if not self.broken:
                 self._notice(
@@ -75,3 +92,12 @@ class Journal:
 
     def _path(self, task: Task) -> Path:
         return self._folder / f"{task.id}.json"
+
+
+def _loaded(path: Path) -> Node:
+    """Return the document in a file that somebody else may have put there: a regular file, not too large."""
+    with open_file(path, "a result", follow=False) as file:
+        data = file.read(_SIZE_LIMIT + 1)
+    if len(data) > _SIZE_LIMIT:
+        raise UsageError(f"{path}: expected a result, found more than {_SIZE_LIMIT >> 20} MiB")
+    return parse_json(data, str(path), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pvefi.evaluate.task import FileRef, Problem, TaskResult
+from pvefi.evaluate.task import BootHost, FileRef, Problem, TaskResult
 
 __all__ = ["Evaluation", "Gap", "Host", "ImageFacts"]
 
@@ -43,7 +43,10 @@ class Gap:
 
 @dataclass(frozen=True)
 class Host:
-    """Where an evaluation ran, in words that go into a report; `machines` says what each machine is."""
+    """Who made an evaluation, in words that go into a report; `machines` says what each machine is.
+
+    The boots may have run elsewhere: see `Evaluation.hosts`.
+    """
 
     cpu: str
     cpus: int
@@ -51,6 +54,7 @@ class Host:
     python: str
     pvefi: str
     machines: tuple[tuple[str, str], ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ class Evaluation:
     results: tuple[TaskResult, ...]
     gaps: tuple[Gap, ...]
     reused: int = 0
+
+    @property
+    def hosts(self) -> tuple[BootHost, ...]:
+        """The hosts that boots ran on, each once, in the order of the results."""
+        return tuple(dict.fromkeys(result.host for result in self.results if result.host is not None))
 
     @property
     def boot_seconds(self) -> float:

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from pvefi import __version__
 from pvefi.report.json_node import Node
 from pvefi.trace.values import Json
 
 __all__ = [
+    "BootHost",
     "FileRef",
     "Problem",
     "Task",
@@ -114,6 +116,15 @@ class Problem(StrEnum):
 
 
 @dataclass(frozen=True)
+class BootHost:
+    """The host that a boot ran on: its name, its CPU's model, and how many of its CPUs pvefi may use."""
+
+    name: str
+    cpu: str
+    cpus: int
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """What came of a task.
 
@@ -137,6 +148,10 @@ class TaskResult:
     peak_memory: int
     worker: str
     """Where it ran: a host's name and a process number."""
+    host: BootHost | None = None
+    """The host where it ran; None where it did not run, or that is not known."""
+    pvefi: str = __version__
+    """The version of pvefi that ran it."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the result as `result_from_json` takes it."""
@@ -153,11 +168,20 @@ class TaskResult:
             "counter": self.counter,
             "peak_memory": self.peak_memory,
             "worker": self.worker,
+            "host": None if self.host is None else asdict(self.host),
+            "pvefi": self.pvefi,
         }
 
 
 def failed_result(
-    task: Task, problem: Problem, why: str, *, console: str = "", peak_memory: int = 0, worker: str = ""
+    task: Task,
+    problem: Problem,
+    why: str,
+    *,
+    console: str = "",
+    peak_memory: int = 0,
+    worker: str = "",
+    host: BootHost | None = None,
 ) -> TaskResult:
     """Return the result of a task that has no boot to tell of."""
     return TaskResult(
@@ -171,6 +195,7 @@ def failed_result(
         counter=None,
         peak_memory=peak_memory,
         worker=worker,
+        host=host,
     )
 
 
@@ -196,7 +221,7 @@ def task_from_json(node: Node) -> Task:
 
 def result_from_json(node: Node) -> TaskResult:
     """Return the result that `TaskResult.to_json` wrote; UsageError when it is none."""
-    counter = node.member("counter")
+    counter, host = node.member("counter"), node.member("host")
     return TaskResult(
         task=task_from_json(node.member("task")),
         problem=node.member("problem").made(Problem, "a problem"),
@@ -211,12 +236,19 @@ def result_from_json(node: Node) -> TaskResult:
         counter=None if counter.value is None else counter.word(),
         peak_memory=node.member("peak_memory").word(),
         worker=node.member("worker").text(),
+        host=None if host.value is None else _host(host),
+        pvefi=node.member("pvefi").text(),
     )
 
 
 def _file(node: Node) -> FileRef:
     name, sha256, size = (node.member(one) for one in ("name", "sha256", "size"))
     return FileRef(name.text(), sha256.text(), size.word())
+
+
+def _host(node: Node) -> BootHost:
+    name, cpu, cpus = (node.member(one) for one in ("name", "cpu", "cpus"))
+    return BootHost(name.text(), cpu.text(), cpus.word())
 
 
 def _seconds(node: Node) -> float:

@@ -29,12 +29,22 @@ from pvefi.efi.intervention import parse_fault
 from pvefi.entries import ENTRIES
 from pvefi.errors import ImageError, MachineError, UsageError
 from pvefi.evaluate.console import ConsoleText
-from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind, TaskResult, failed_result, task_from_json
+from pvefi.evaluate.task import (
+    BootHost,
+    FileRef,
+    Problem,
+    Task,
+    TaskKind,
+    TaskResult,
+    failed_result,
+    task_from_json,
+)
 from pvefi.files import read_file
 from pvefi.machines import ForeignWay, Machine
 from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.command import MachineType
 from pvefi.machines.qemu.process import dies_with_parent
+from pvefi.machines.survey.host import survey_host
 from pvefi.prepare import BootOptions, PreparedBoot, prepare, prepare_foreign
 from pvefi.probe.witness import read_witness, witness_initrd
 from pvefi.profile_file import profile_from_text
@@ -75,6 +85,7 @@ def run_task(task: Task, files: Mapping[str, Path]) -> TaskResult:
         counter=witness.counter if witness is not None else None,
         peak_memory=_peak_memory(),
         worker=_worker(),
+        host=_host(),
     )
 
 
@@ -195,7 +206,13 @@ def _document(task: Task, result: BootResult) -> dict[str, Json]:
 
 def _failed(task: Task, problem: Problem, why: str, console: ConsoleText) -> TaskResult:
     return failed_result(
-        task, problem, why, console=console.text(), peak_memory=_peak_memory(), worker=_worker()
+        task,
+        problem,
+        why,
+        console=console.text(),
+        peak_memory=_peak_memory(),
+        worker=_worker(),
+        host=_host(),
     )
 
 
@@ -205,6 +222,11 @@ def _peak_memory() -> int:
 
 def _worker() -> str:
     return f"{platform.node()} {os.getpid()}"
+
+
+def _host() -> BootHost:
+    host = survey_host()
+    return BootHost(platform.node(), host.processor, host.cores)
 
 
 def serve(orders: IO[bytes], answers: IO[bytes]) -> None:

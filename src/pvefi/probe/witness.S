@@ -212,7 +212,7 @@ tell_folder:
 1:      movl    $GETDENTS64, %eax
         movl    %r8d, %edi
         movl    $entries, %esi
-        movl    $LONGEST, %edx
+        movl    $LONGEST / 2, %edx              # so many, and names are shorter than their entries
         syscall
         testq   %rax, %rax
         jle     4f
@@ -229,7 +229,7 @@ tell_folder:
         leaq    1(%rdi), %r14
 3:      cmpq    %r10, %r9
         jb      2b
-        cmpq    $buffer + LONGEST / 2, %r14     # what the next call gives might not fit
+        cmpq    $buffer + LONGEST / 2, %r14     # what the next call gives would not fit
         jb      1b
 4:      movl    $CLOSE, %eax
         movl    %r8d, %edi

@@ -84,6 +84,11 @@ class Cluster:
         self._log.unlink(missing_ok=True)
         return lines
 
+    def let_go_of_files(self) -> None:
+        """Remove the files of evaluations that the workers keep, as a worker does to make room."""
+        for path in self._folder.glob("worker-*/**/pvefi-files/*"):
+            path.unlink(missing_ok=True)
+
     def end(self) -> None:
         """End all processes, at once: nothing of theirs is to last."""
         for one in self._processes:

@@ -139,6 +139,16 @@ def test_tasks_run_on_all_workers_and_each_worker_gets_a_file_once(
     assert len({process for process, what in witnessed if what == "boot"}) == 3
 
 
+def test_a_file_that_a_worker_has_let_go_of_is_sent_again(cluster: Cluster, programs: Programs) -> None:
+    happenings: list[Happening] = []
+    for one in ClusterEngine(cluster.address).run(programs.returning(12), programs.paths):
+        if isinstance(one, Finished) and not results_of(happenings):
+            cluster.let_go_of_files()
+        happenings.append(one)
+    assert outcomes_of(happenings) == {("return.efi", Problem.NONE, "exited"): 12}
+    assert all(result.host for result in results_of(happenings))
+
+
 def test_a_killed_worker_costs_the_task_that_ran_on_it_and_nothing_else(
     cluster: Cluster, programs: Programs
 ) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,11 @@ def test_what_is_not_as_boot_has_it_is_said_in_the_command() -> None:
     ).options
     line = command_of(made, FAULTS[0].injection, hangs=True)
     assert line.endswith("--entry pvh --initrd initrd --cmdline 'a b' --esp esp --memory 64M --timeout 60")
+
+
+def test_an_image_whose_name_looks_like_an_option_is_none_in_the_command() -> None:
+    line = command_of(replace(experiment().options, image=Path("-x.efi")), FAULTS[0].injection)
+    assert shlex.split(line)[:3] == ["pvefi", "boot", "./-x.efi"]
 
 
 def test_markdown_shows_what_a_guest_said_as_it_stands() -> None:

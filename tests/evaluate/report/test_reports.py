@@ -11,6 +11,7 @@ import pytest
 
 from pvefi.evaluate.document import Section, cell
 from pvefi.evaluate.report import document, write_reports
+from pvefi.evaluate.report.document import picture_names
 from tests.build.evaluation import evaluation, heat_map, image, memory_map, sections, table, timeline
 
 
@@ -67,3 +68,35 @@ def test_what_cannot_be_written_ends_it_with_what_was_written_before(tmp_path: P
     assert json.loads((tmp_path / "report.json").read_text())
     assert (tmp_path / "report.html").read_text() == "old"
     assert files(tmp_path) == {"report.json", "report.md", "report.html", "pictures"}
+
+
+def test_pictures_of_an_earlier_run_go_and_what_somebody_else_put_there_stays(tmp_path: Path) -> None:
+    write_reports(evaluation(), sections(), tmp_path)
+    for name in ("timeline-2.svg", "mine.svg", "timeline.png"):
+        (tmp_path / "pictures" / name).write_text("")
+    fewer = sections()[:2]
+    write_reports(evaluation(), fewer, tmp_path)
+    drawn = {f"{name}.svg" for name in picture_names(fewer)}
+    assert len(drawn) < 3
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {*drawn, "mine.svg", "timeline.png"}
+
+
+def test_links_in_the_directory_are_replaced_and_not_written_through(tmp_path: Path) -> None:
+    out, precious = tmp_path / "out", tmp_path / "precious"
+    (out / "pictures").mkdir(parents=True)
+    precious.write_text("of the user")
+    for name in ("report.json", "report.md", "report.html", "pictures/timeline.svg"):
+        (out / name).symlink_to(precious)
+    write_reports(evaluation(), sections(), out)
+    assert precious.read_text() == "of the user"
+    assert not any(path.is_symlink() for path in out.rglob("*"))
+
+
+def test_pictures_are_not_written_into_a_folder_that_a_link_names(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    other.mkdir()
+    (out / "pictures").symlink_to(other)
+    with pytest.raises(OSError, match="expected a folder named pictures, found a symbolic link"):
+        write_reports(evaluation(), sections(), out)
+    assert not list(other.iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pvefi.evaluate.report.summary import facts, images, missing
 from pvefi.evaluate.run import Gap
-from pvefi.evaluate.task import Problem, TaskKind
+from pvefi.evaluate.task import BootHost, Problem, TaskKind
 from tests.build.evaluation import evaluation, image, result
 
 
@@ -57,3 +57,20 @@ def test_boots_that_failed_for_one_reason_are_one_row() -> None:
 def test_a_boot_that_did_not_get_as_far_as_it_was_to_is_missing() -> None:
     halfway = result(image(), kind=TaskKind.USERSPACE, outcome="timed out", message="300 s")
     assert [row[1] for row in texts(missing(evaluation(results=[halfway])).rows)] == ["timed out"]
+
+
+def test_the_hosts_of_the_boots_are_named_not_that_of_the_report() -> None:
+    far, farther = BootHost("far", "Xeon", 64), BootHost("farther", "EPYC", 1)
+    told = dict(facts(evaluation(results=[result(image(), host=far)])))
+    assert told["where"] == ("far: Xeon, 64 CPUs",)
+    told = dict(facts(evaluation(results=[result(image(), host=one) for one in (far, farther, far)])))
+    assert told["where"] == (
+        "far: Xeon, 64 CPUs",
+        "farther: EPYC, 1 CPU",
+        "times are of different hosts: they say nothing of one another",
+    )
+
+
+def test_without_a_boot_only_the_reports_own_host_is_told_and_as_such() -> None:
+    told = dict(facts(evaluation(results=[result(image(), problem=Problem.MACHINE, host=None)])))
+    assert told["where"] == ("AMD EPYC, 2 CPUs, Debian GNU/Linux 12 (where this report was made)",)

@@ -33,22 +33,17 @@ class FileSender:
 
     def __init__(self, files: Mapping[str, Path], run: str) -> None:
         self._files, self._run = files, run
-        self._there: dict[str, set[str]] = {}  # address of a worker -> hashes of the files that are there
 
     async def place(self, client: Client, file: FileRef, workers: Sequence[str]) -> dict[str, str]:
         """See to it that `workers` have a file; return why one cannot be used, by its address.
 
         FileError when the file on this host is not what it was.
         """
-        unknown = [one for one in workers if file.sha256 not in self._there.setdefault(one, set())]
-        answers = await asked(client, lacking, unknown, [file.sha256])
+        answers = await asked(client, lacking, workers, [file.sha256])  # a worker lets go of files, too
         lack = [address for address, answer in answers.items() if answer == [file.sha256]]
         refused = {address: str(answer) for address, answer in answers.items() if isinstance(answer, str)}
         ends = await asyncio.gather(*(self._send(client, address, file) for address in lack))
-        refused |= {address: why for address, why in zip(lack, ends, strict=True) if why}
-        for address in set(answers) - set(refused):
-            self._there[address].add(file.sha256)
-        return refused
+        return refused | {address: why for address, why in zip(lack, ends, strict=True) if why}
 
     async def _send(self, client: Client, address: str, file: FileRef) -> str:
         """Send a file to one worker; return why that cannot be, "" when it is there."""

@@ -42,9 +42,9 @@ def greeting() -> str:
 
 
 def lacking(hashes: Sequence[str], dask_worker: Worker | None = None) -> list[str]:
-    """Return those of `hashes` (SHA-256) of which the worker has no file."""
+    """Return those of `hashes` (SHA-256) of which the worker has no file; the others count as used now."""
     folder = _folder_of(dask_worker)
-    return [one for one in hashes if not (folder / one).exists()]
+    return [one for one in hashes if not _used(folder / one)]
 
 
 def keep_piece(file: FileRef, run: str, offset: int, piece: bytes, dask_worker: Worker | None = None) -> None:
@@ -132,14 +132,20 @@ def _arrives(path: Path) -> bool:
     """Say whether a file is there, or comes in time; it counts as used now."""
     end = time.monotonic() + _FILE_SECONDS
     while True:
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(_LOOK_SECONDS)
-        else:
+        if _used(path):
             return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_SECONDS)
+
+
+def _used(path: Path) -> bool:
+    """Say whether a file is there; it then counts as used now."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -46,8 +46,8 @@ def command_of(options: BootOptions, injection: Injection, *, hangs: bool = Fals
 
     What is as `pvefi boot` has it by itself is left out.
     """
-    words = ["pvefi", "boot", str(options.image), "--machine", "embedded", "--seed", str(options.seed)]
-    words += ["--inject", str(injection.fault)]
+    words = ["pvefi", "boot", _operand(str(options.image)), "--machine", "embedded"]
+    words += ["--seed", str(options.seed), "--inject", str(injection.fault)]
     usual = BootOptions(options.image, options.machine)
     said = (
         ("--entry", options.entry, usual.entry),
@@ -62,6 +62,11 @@ def command_of(options: BootOptions, injection: Injection, *, hangs: bool = Fals
         if value != usually:
             words += [option, str(value)]
     return shlex.join(words)
+
+
+def _operand(path: str) -> str:
+    """Return a path that is no option, whatever it begins with."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def _size(size: int) -> str:

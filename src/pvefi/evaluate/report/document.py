@@ -37,6 +37,7 @@ def document(evaluation: Evaluation, sections: Sequence[Section]) -> dict[str, J
         "repeat": evaluation.repeat,
         "jobs": evaluation.jobs,
         "host": {
+            "name": host.name,
             "cpu": host.cpu,
             "cpus": host.cpus,
             "system": host.system,
@@ -44,6 +45,7 @@ def document(evaluation: Evaluation, sections: Sequence[Section]) -> dict[str, J
             "pvefi": host.pvefi,
             "machines": dict(host.machines),
         },
+        "hosts": [asdict(one) for one in evaluation.hosts],
         "machines": list(evaluation.machines),
         "images": [
             {
@@ -142,6 +144,8 @@ def _result(result: TaskResult) -> dict[str, Json]:
         "counter": result.counter,
         "peak_memory": result.peak_memory,
         "worker": result.worker,
+        "host": None if result.host is None else result.host.name,
+        "pvefi": result.pvefi,
     }
 
 

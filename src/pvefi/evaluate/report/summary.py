@@ -43,11 +43,25 @@ def facts(evaluation: Evaluation) -> tuple[tuple[str, tuple[str, ...]], ...]:
     host = evaluation.host
     return (
         ("when", (evaluation.started,)),
-        ("where", (f"{host.cpu}, {_count(host.cpus, 'CPU')}, {host.system}",)),
+        ("where", _where(evaluation)),
         *((f"machine {name}", tuple(about.split("; "))) for name, about in host.machines),
         ("boots", (evaluation.effort, _ended(evaluation))),
         ("by", (f"pvefi {host.pvefi}, Python {host.python}",)),
     )
+
+
+def _where(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return a line for each host that boots ran on; where none has, the one that the report was made on."""
+    host, hosts = evaluation.host, evaluation.hosts
+    here = f"{host.cpu}, {_count(host.cpus, 'CPU')}, {host.system}"
+    if not hosts:
+        return (f"{here} (where this report was made)",)
+    if [(one.cpu, one.cpus, one.name) for one in hosts] == [(host.cpu, host.cpus, host.name)]:
+        return (here,)
+    told = [f"{one.name}: {one.cpu}, {_count(one.cpus, 'CPU')}" for one in hosts]
+    if len(hosts) > 1:
+        told.append("times are of different hosts: they say nothing of one another")
+    return tuple(told)
 
 
 def images(evaluation: Evaluation) -> Table:
