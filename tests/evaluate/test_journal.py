@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,12 @@ class Notices(list[str]):
         self.append(text)
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Let no file grow beyond 100 bytes: the kernel then says EFBIG, as a full disk says ENOSPC."""
+    """Let no file grow beyond 100 bytes: the kernel then says EFBIG, as a full disk says ENOSPC.
+
+    That holds for what pytest writes, too: it is for a few lines of a test, never for a fixture.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
@@ -98,10 +102,11 @@ def test_a_result_under_the_name_of_another_is_not_believed(tmp_path: Path) -> N
     assert journal.results([task("other")]) == {}
 
 
-def test_a_full_disk_is_told_once_and_leaves_no_half_file(tmp_path: Path, small_files: None) -> None:
+def test_a_full_disk_is_told_once_and_leaves_no_half_file(tmp_path: Path) -> None:
     journal = Journal(tmp_path, resume=False, notice=(notices := Notices()))
-    for repetition in range(3):
-        journal.keep(task_result(task(repetition=repetition)))
+    with small_files():
+        for repetition in range(3):
+            journal.keep(task_result(task(repetition=repetition)))
     assert journal.broken
     assert notices == [
         f"{tmp_path}/results: cannot keep results: File too large: --resume will run boots again"
