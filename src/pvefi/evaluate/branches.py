@@ -9,7 +9,6 @@ each in a process of its own; the trunk too.
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import struct
 import threading
@@ -19,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from pvefi.boot import Observer, boot
 from pvefi.efi.environment import Environment
@@ -35,6 +34,7 @@ from pvefi.evaluate.processes import (
     signal_name,
     undisturbed,
 )
+from pvefi.evaluate.values import packed, unpacked
 from pvefi.machines.embedded.branching import BranchingMachine
 from pvefi.prepare import PreparedBoot
 from pvefi.verdict import BootResult
@@ -145,7 +145,7 @@ def _received(receiver: int, trunk: int) -> Iterator[BranchResult]:
     with open(receiver, "rb", closefd=False) as stream:
         while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
             data = stream.read(_LENGTH.unpack(head)[0])
-            result = cast(BranchResult, pickle.loads(data))  # noqa: S301  of a process that this one forked
+            result = unpacked(data, BranchResult)
             yield result
             if result.place is None:
                 if result.end is BranchEnd.REFUSED:
@@ -216,7 +216,7 @@ class _Trunk:
         """Boot to the end; leave the result where this process's parent looks for it."""
         result = self._boot()
         if self._report is not None:
-            _write(self._report, pickle.dumps(result))
+            _write(self._report, packed(result))
             return
         self._await(0)
         self._tell(result)
@@ -287,11 +287,11 @@ class _Trunk:
             end, why = _end_of(status)
             self._tell(BranchResult(child.branch.name, child.place, end, why, None, "", seconds))
             return
-        told = cast(BranchResult, pickle.loads(data))  # noqa: S301  of a process that this one forked
+        told = unpacked(data, BranchResult)
         self._tell(replace(told, name=child.branch.name, place=child.place, cpu_seconds=seconds))
 
     def _tell(self, result: BranchResult) -> None:
-        data = pickle.dumps(result)
+        data = packed(result)
         _write(self._sender, _LENGTH.pack(len(data)) + data)
 
 
