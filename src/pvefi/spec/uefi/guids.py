@@ -64,9 +64,7 @@ RNG_ALGORITHM_RAW = Guid.parse("e43176d7-b6e8-4827-b784-7ffdc4b68561")  # §37.5
 RNG_ALGORITHM_SP800_90_CTR_256 = Guid.parse("44f0de6e-4d8c-4045-a8c7-4dd168856b9e")  # §37.5
 
 # Other documents.
-TCG_PROTOCOL = Guid.parse(
-    "f541796d-a62e-4954-a775-9584f61b9cdd"
-)  # TCG EFI Protocol Specification for TPM 1.1 or 1.2, §5
+TCG_PROTOCOL = Guid.parse("f541796d-a62e-4954-a775-9584f61b9cdd")  # systemd/src/boot/efi, its name there
 TCG2_PROTOCOL = Guid.parse("607f766c-7455-42be-930b-e4d76db2720f")  # TCG EFI Protocol Specification §6
 TCG_MEMORY_OVERWRITE_CONTROL = Guid.parse(
     "e20939be-32d4-41be-a150-897f85d49829"
