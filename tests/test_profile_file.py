@@ -88,14 +88,17 @@ def test_a_protocol_may_be_given_by_its_guid(tmp_path: Path) -> None:
         ({}, "schema: expected 'pvefi/profile', found nothing"),
         (document(version=2), "version: expected version 1, all that this pvefi knows, found 2"),
         (document(version="1"), "version: expected a whole number, found '1'"),
-        (document(servces=[]), "servces: expected one of the fields schema, version"),
+        (document(servces=[]), "found 'servces' (did you mean services?)"),
         (document(name=None), "name: expected a text, found nothing"),
         (document(name=""), "a profile's name has 1 to 64 printable characters"),
         (document(name="\x1b[2J"), "a profile's name has 1 to 64 printable characters"),
         (document(purpose="x" * 401), "a profile's purpose has at most 400"),
         (document(stays=1), "stays: expected true or false, found 1"),
         (document(services="GetTime"), "services: expected a list, found 'GetTime'"),
-        (document(services=["GetTime", "GetTimes"]), "services[1]: expected the name of a service"),
+        (
+            document(services=["GetTime", "GetTimes"]),
+            "services[1]: expected the name of a service (did you mean GetTime?)",
+        ),
         (document(protocols=["TCG2_PROTOCOL"]), "protocols[0]: expected a protocol that pvefi has (DEVICE_"),
         (document(protocols=["1234"]), "protocols[0]: expected a protocol that pvefi has"),
         (document(refusals=[]), "refusals: expected an object, found []"),
@@ -126,9 +129,11 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_neither_a_name_nor_a_file_is_refused_with_the_names(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean minimal"):
+        find_profile("minimall")
     with pytest.raises(UsageError, match=r"expected a profile \(minimal, linux\) or the file of one"):
         find_profile(str(tmp_path / "nothing"))
-    with pytest.raises(UsageError, match="expected the file of a profile, found none"):
+    with pytest.raises(UsageError, match="expected the file of a profile, found a directory"):
         find_profile(str(tmp_path))
 
 

@@ -6,8 +6,9 @@ docs/profile-format.md describes it. Files come from anywhere: each defect is on
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +43,13 @@ def find_profile(word: str) -> Profile:
     path = Path(word)
     if not path.exists():
         names = ", ".join(PROFILES)
-        raise UsageError(f"expected a profile ({names}) or the file of one, found {word!r:.80}", "--profile")
+        raise UsageError(
+            f"expected a profile ({names}) or the file of one, found {word!r:.80}",
+            _near(word, PROFILES) or "--profile",
+        )
     if not path.is_file():
-        raise UsageError(f"{path}: expected the file of a profile, found none")
+        found = "a directory" if path.is_dir() else "none"
+        raise UsageError(f"{path}: expected the file of a profile, found {found}")
     return replace(profile_from_json(load_json(path, _WAY_OUT, _SIZE_LIMIT)), file=word)
 
 
@@ -69,9 +74,12 @@ def profile_from_json(node: Node) -> Profile:
         schema.unexpected(f"{SCHEMA!r}")
     if version.number() != _VERSION:
         version.unexpected(f"version {_VERSION}, all that this pvefi knows")
-    for name, member in node.members().items():
+    for name in node.members():
         if name not in _FIELDS:
-            member.unexpected(f"one of the fields {', '.join(_FIELDS)}")
+            raise UsageError(
+                f"{node.file}: expected only the fields {', '.join(_FIELDS)}, found {name!r:.80}",
+                _near(name, _FIELDS) or _WAY_OUT,
+            )
     for name in _NEEDED:
         if node.member(name).value is None:
             node.member(name).unexpected(_NEEDED_AS[name])
@@ -92,7 +100,7 @@ def profile_from_json(node: Node) -> Profile:
             name=node.member("name").text(),
             purpose="" if purpose.value is None else purpose.text(),
             services=frozenset(
-                one.made(_service, "the name of a service") for one in _list(node, "services")
+                one.made(_service, _service_like(one.value)) for one in _list(node, "services")
             ),
             protocols=frozenset(
                 one.made(_protocol, f"a protocol that pvefi has ({_known()})")
@@ -139,6 +147,17 @@ def _list(node: Node, name: str) -> list[Node]:
 
 def _known() -> str:
     return ", ".join(sorted(guid_name(guid) for guid in PROTOCOLS))
+
+
+def _near(found: Json, known: Iterable[str]) -> str:
+    """Return the question whether the known name that `found` is most like is meant; empty for none."""
+    close = difflib.get_close_matches(found, list(known), 1) if isinstance(found, str) else []
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _service_like(found: Json) -> str:
+    near = _near(found, SERVICES)
+    return f"the name of a service ({near})" if near else "the name of a service"
 
 
 def _service(name: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 from pvefi.cli.status import ExitStatus
 from tests.build.bzimage import build_bzimage
 from tests.conftest import RealFiles
+from tests.docs.test_formats import unnamed
 from tests.evaluate.test_branches import FRAIL
 from tests.leftovers import MARK, assert_all_gone, marked_processes
 from tests.test_boot import LOOP, program
@@ -55,6 +56,11 @@ def frail(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(frail: Path) -> dict[str, Any]:
     return document(frail, "--timeout", "1", "--memory", "64M")
+
+
+def test_the_page_names_every_field(found: dict[str, Any]) -> None:
+    told = {*found, *found["without_faults"], *found["findings"][0], *found["services"][0], "injections"}
+    assert not unnamed("inject.md", told)
 
 
 OUT, INVALID, GONE = "=EFI_OUT_OF_RESOURCES", "=EFI_INVALID_PARAMETER", ":exhausted"

@@ -106,6 +106,7 @@ def test_an_image_that_does_not_get_there_with_everything_is_status_1(folder: Pa
         (("both.efi", "--goal", "userspace"), "expected a kernel for the goal userspace"),
         (("both.efi", "--profile", "none"), "expected a profile (minimal, linux)"),
         (("both.efi", "-o", "nowhere/small.json"), "expected a folder that is there"),
+        (("both.efi", "-o", "."), "expected the name of a file to write, found a directory"),
         (("both.efi", "--initrd", "none"), "none: expected an initial ramdisk"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",

@@ -108,8 +108,8 @@ def command(
     from pvefi.evaluate.minimise.goal import parse_goal
     from pvefi.evaluate.minimise.run import Wish
 
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"{output}: expected a folder that is there, found none", "-o")
+    if output is not None:
+        _check_output(output)
     wish = Wish(
         image=image,
         profile=profile,
@@ -126,6 +126,16 @@ def command(
         confirms=not no_confirm,
     )
     return _minimise(wish, output, as_json=as_json)
+
+
+def _check_output(output: Path) -> None:
+    """Raise UsageError when no file can be written there: before a search that takes minutes."""
+    if output.is_dir():
+        raise UsageError(f"{output}: expected the name of a file to write, found a directory", "-o FILE")
+    if not output.parent.is_dir():
+        raise UsageError(f"{output}: expected a folder that is there, found none", "-o")
+    if not os.access(output.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{output}: expected a folder that can be written, found one that cannot", "-o")
 
 
 def _minimise(wish: object, output: Path | None, *, as_json: bool) -> ExitStatus:

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 
 from pvefi.evaluate.document import Section, cell
+from pvefi.evaluate.minimise.claim import SOURCE
 from pvefi.evaluate.report.markdown import markdown, section_markdown
 from pvefi.evaluate.run import Gap
 from pvefi.evaluate.task import Problem
@@ -127,6 +128,13 @@ def test_nothing_missing_is_said() -> None:
     assert "Nothing that was asked for is missing." in markdown(evaluation(), (), False)
     gap = Gap("machine xen", Problem.MACHINE, "no dom0")
     assert "| machine xen | ✗ no machine | no dom0 |" in markdown(evaluation(gaps=[gap]), (), False)
+
+
+def test_the_page_that_pvefi_refers_to_is_a_link_and_no_other_is() -> None:
+    section = Section("a", "A", (f"a page ({SOURCE}), and https://example.invalid/x",), ())
+    text = markdown(evaluation(), [section], False)
+    assert f"(<{SOURCE}>)" in text
+    assert "https:\\//example.invalid/x" in text
 
 
 def test_a_section_can_stand_alone_in_another_document() -> None:

@@ -33,6 +33,8 @@ _SHORT_NOTE = 60
 """Letters up to which a cell's note stands in it, not below the table."""
 _SHORT_NAME = 32
 """Letters up to which a row's name is kept on one line."""
+_WORDY = 80
+"""Letters from which on a cell is a sentence: a table of such has its cells below one another on a phone."""
 _ADDRESS = re.compile(r"0x[0-9a-f]{1,16}")
 _BYTES = re.compile(r"(?:0x)?[0-9a-f]{8,}(?:\.\.\.)?")
 """What is set in letters of one width; bytes may break anywhere, as a hash does on a phone."""
@@ -142,6 +144,7 @@ def _table(table: Table) -> _Table:
     notes: dict[str, int] = {}
     rows = tuple(tuple(_cell(one, notes) for one in row) for row in table.rows[:_MOST])
     short = all(len(row[0].text) <= _SHORT_NAME for row in rows)
+    wordy = not table.numeric and any(len(one.text) > _WORDY for row in rows for one in row)
     return _Table(
         title=plain(table.title, _CELL),
         about=plain(table.about, _PARAGRAPH),
@@ -149,7 +152,13 @@ def _table(table: Table) -> _Table:
         rows=rows,
         notes=tuple(notes),
         more=max(0, len(table.rows) - _MOST),
-        classes=" ".join([*(f"n{at + 1}" for at in sorted(table.numeric)), *(["r"] if short else [])]),
+        classes=" ".join(
+            [
+                *(f"n{at + 1}" for at in sorted(table.numeric)),
+                *(["r"] if short else []),
+                *(["w"] if wordy else []),
+            ]
+        ),
         folded=table.folded,
         tall=len(rows) >= _TALL,
     )

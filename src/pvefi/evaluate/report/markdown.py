@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pvefi.evaluate.document import Cell, Mark, Picture, Section, Table
+from pvefi.evaluate.minimise.claim import SOURCE
 from pvefi.evaluate.report import summary
 from pvefi.evaluate.report.document import picture_names
 from pvefi.evaluate.report.plain import plain
@@ -132,7 +133,8 @@ def _cell(one: Cell, notes: dict[str, int]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    safe = _safe(text, _PARAGRAPH)
+    """Return a paragraph, in which the one page that pvefi itself refers to is a link."""
+    safe = f"<{SOURCE}>".join(_safe(one, _PARAGRAPH) for one in text.split(SOURCE))
     return f"\\{safe}" if _FIRST.match(safe) and not safe[0].isdigit() else safe
 
 

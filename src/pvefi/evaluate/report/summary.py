@@ -10,7 +10,7 @@ from types import MappingProxyType
 from pvefi.evaluate.document import Cell, Mark, Table, cell
 from pvefi.evaluate.outcome import Ending, ending, words
 from pvefi.evaluate.run import Evaluation, Gap
-from pvefi.evaluate.task import Problem
+from pvefi.evaluate.task import Problem, TaskKind
 from pvefi.report.text import size_text
 
 __all__ = ["TITLE", "facts", "images", "missing"]
@@ -121,7 +121,23 @@ def _ended(evaluation: Evaluation) -> str:
     done = len(evaluation.results)
     reached = sum(ending(result) is Ending.REACHED for result in evaluation.results)
     ended = "all" if done == reached else f"{reached:,} of {done:,}"
-    return f"{ended} ended as they were to; timed ones ran {_count(evaluation.repeat, 'time')} each"
+    return f"{ended} ended as they were to{_repeated(evaluation)}"
+
+
+def _repeated(evaluation: Evaluation) -> str:
+    """Say how often each timed boot ran, by the results that are there; empty where none is timed."""
+    kernels = {image.file for image in evaluation.images if image.is_kernel and not image.unified}
+    timed = Counter(
+        (one.task.image, one.task.entry, one.task.machine, one.task.kind)
+        for one in evaluation.results
+        if one.task.kind is TaskKind.USERSPACE
+        or (one.task.machine == "embedded" and one.task.image in kernels)
+    )
+    if not timed:
+        return ""
+    least, most = min(timed.values()), max(timed.values())
+    times = _count(most, "time") if least == most else f"{least:,} to {_count(most, 'time')}"
+    return f"; timed ones ran {times} each"
 
 
 def _count(number: int, what: str) -> str:
