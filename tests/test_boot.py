@@ -24,7 +24,7 @@ from pvefi.spec.uefi import guids
 from pvefi.spec.uefi.events import EventType, TimerDelay, Tpl
 from pvefi.spec.uefi.status import EfiStatus
 from pvefi.trace.events import CallEvent
-from pvefi.verdict import BootResult, Outcome
+from pvefi.verdict import BootResult, Goal, Outcome
 from tests.build.bzimage import SETUP_SIZE, build_bzimage
 from tests.build.elf import PHYSICAL, build_elf
 from tests.build.pe import PeSection, build_pe, reloc_section, relocation_block
@@ -157,6 +157,16 @@ def test_an_image_that_exits_ends_with_its_status(booted: Booted, status: int) -
     assert result.verdict.outcome is Outcome.EXITED
     assert result.verdict.status == status
     assert [event.service for event in result.calls] == ["Exit"]
+
+
+@pytest.mark.parametrize("goal", [Goal.HANDOFF, Goal.EXIT])
+def test_last_words_are_told_of_success_where_more_was_the_goal(booted: Booted, goal: Goal) -> None:
+    text = "no file system\r\n".encode("utf-16-le") + bytes(2)
+    over = b"\xe8" + len(text).to_bytes(4, "little") + text + b"\x5a"  # call over it; pop %rdx
+    say = bytes.fromhex("488b4340 4889c1") + over + bytes.fromhex("ff5008")  # OutputString
+    result = booted.code(BEGIN + say + call("Exit", HANDLE, 0) + UD2, goal=goal)
+    told = '; the last that it said: "no file system"' if goal is Goal.HANDOFF else ""
+    assert result.verdict.message == f"test.efi ended with EFI_SUCCESS{told}"
 
 
 def test_exit_from_deep_within_leaves_the_image(booted: Booted) -> None:

@@ -21,6 +21,7 @@ import pytest
 from pvefi.boot import Observer, boot
 from pvefi.cli.boot import exit_status
 from pvefi.cli.status import ExitStatus
+from pvefi.guest import load_trampoline
 from pvefi.machines.choose import QemuWish, choose_machine
 from pvefi.machines.qemu.machine import QemuMachine
 from pvefi.prepare import BootOptions, prepare
@@ -29,7 +30,7 @@ from pvefi.trace.events import CallEvent
 from pvefi.verdict import BootResult, Goal, Outcome
 from tests.conftest import RealFiles, Tool
 from tests.leftovers import MARK, assert_all_gone, marked_processes, nothing_left, qemu_of
-from tests.test_boot import BEGIN, END, LOOP, MIB, call, load, program
+from tests.test_boot import BEGIN, END, LOOP, MIB, UD2, call, load, program, store
 
 CALLS = 10
 TEN_CALLS = BEGIN + call("Stall", 0) * CALLS + load(0, 0) + END
@@ -285,6 +286,7 @@ def ends_by(process: subprocess.Popen[bytes], number: signal.Signals, place: Pla
     place.assert_empty()
 
 
+MAILBOX_DEAD = 0xA8  # src/pvefi/guest/trampoline.S
 SAY = b"\x48\x8b\x43\x40\x48\x89\xc1"  # mov 0x40(%rbx), %rax; mov %rax, %rcx: the console's output
 
 
@@ -343,6 +345,16 @@ def test_a_host_that_comes_back_too_late_finds_a_guest_that_has_given_up(
     assert "the guest gave up waiting for the answer to doorbell" in result.verdict.message
     assert "last call: 21 SetWatchdogTimer" in result.verdict.message
     assert "pvefi: the host has not answered a call for too long" in "".join(text)
+
+
+def test_a_mailbox_that_the_guest_uses_as_memory_is_no_word_of_a_doorbell(
+    machine: QemuMachine, image: Callable[[bytes], Path]
+) -> None:
+    mailbox, _ = load_trampoline().mailbox
+    code = BEGIN + store(mailbox + MAILBOX_DEAD, 4_841_050_449_188_534_424) + UD2
+    result = booted(options_of(machine, image(code)))
+    assert result.verdict.outcome is Outcome.HALTED
+    assert "doorbell" not in result.verdict.message
 
 
 def test_time_that_a_service_lets_pass_does_not_count_as_late(

@@ -190,7 +190,10 @@ def _boot(
         return replace(
             not_started(prepared, ""),
             verdict=_told(
-                _with_last_line(progress.amended(verdict), options.goal, firmware.environment), stop, guest
+                _with_last_line(progress.amended(verdict), options.goal, firmware.environment),
+                stop,
+                guest,
+                firmware.doorbells,
             ),
             handoff=handoff,
             calls=calls.kept(),
@@ -222,18 +225,26 @@ def _recorder(calls: CallLog, observer: Observer) -> Callable[[CallEvent], None]
 
 
 def _with_last_line(verdict: Verdict, goal: Goal, efi: Environment | None) -> Verdict:
-    """Return the verdict on an image that ended too soon with what it said last: often the only reason."""
+    """Return the verdict on an image that ended by itself with what it said last: often the only reason.
+
+    Where more than its end was the goal, EFI_SUCCESS says little of what it did.
+    """
     line = efi.last_line if efi is not None else ""
-    early = goal is Goal.USERSPACE or verdict.status != EfiStatus.SUCCESS
+    early = goal is not Goal.EXIT or verdict.status != EfiStatus.SUCCESS
     if verdict.outcome is not Outcome.EXITED or not early or not line:
         return verdict
     return replace(verdict, message=f"{verdict.message}; the last that it said: {quoted(line, _LINE_SHOWN)}")
 
 
-def _told(verdict: Verdict, stop: Stop, guest: Guest) -> Verdict:
-    """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on."""
+def _told(verdict: Verdict, stop: Stop, guest: Guest, doorbells: int) -> Verdict:
+    """Return the verdict with what else is to be known: that the guest lacks EFI, or lives on.
+
+    It gives up waiting for the last of its `doorbells`, or the one after; any other number in its mailbox
+    is there because it uses that memory for something else.
+    """
     message = verdict.message
-    if (given_up := guest.given_up()) and not isinstance(stop, GaveUp):
+    given_up = guest.given_up()
+    if 0 < given_up <= doorbells + 1 and not isinstance(stop, GaveUp):
         message += f"; the guest goes without EFI since doorbell {given_up}, not having waited for its answer"
     if survivor := _survivor(guest):
         message += f"; {survivor}"

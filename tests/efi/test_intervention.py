@@ -99,6 +99,7 @@ def test_faults_are_typed_like_this(text: str, fault: Fault) -> None:
         ("GetMemoryMop=EFI_NOT_FOUND", "did you mean GetMemoryMap?"),
         ("GetMemoryMap=EFI_SUCCESS", "never without effect"),
         ("GetMemoryMap=EFI_NOT_FUOND", "did you mean EFI_NOT_FOUND?"),
+        ("GetMemoryMap=EFI_NOT_FUOND", "expected a status of UEFI"),
         ("GetMemoryMap=NOT_FOUND", "did you mean EFI_NOT_FOUND?"),
         ("GetMemoryMap:broken", "stale-key, exhausted, short-buffer"),
         ("GetMemoryMap:status", "stale-key, exhausted, short-buffer"),

@@ -82,6 +82,11 @@ class Firmware:
         self._views = Views()
         self.environment: Environment | None = None
 
+    @property
+    def doorbells(self) -> int:
+        """The number of the doorbell that the guest rang last; 0 before its first."""
+        return self._seq
+
     def take_over(self, heir: Heir, efi: Environment | None, calls: int, done: int) -> None:
         """Take over from a process that died after it had answered doorbell `done`; before `answer`.
 

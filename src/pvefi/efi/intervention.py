@@ -140,9 +140,13 @@ def _status(text: str, service: str, name: str) -> EfiStatus:
     known = [status.efi_name for status in EfiStatus if status is not EfiStatus.SUCCESS]
     if service in WITHOUT_STATUS:
         raise UsageError(f"expected a service that returns a status, found {text!r}", _WAY_OUT)
-    if name not in known:
+    if name == EfiStatus.SUCCESS.efi_name:
         why = "a status other than EFI_SUCCESS, which is never without effect"
-        raise UsageError(f"expected {why}, found {text!r}", _near(name, known, _WAY_OUT))
+        raise UsageError(f"expected {why}, found {text!r}", _WAY_OUT)
+    if name not in known:
+        raise UsageError(
+            f"expected a status of UEFI in {text!r}, found {name!r}", _near(name, known, _WAY_OUT)
+        )
     return EfiStatus[name.removeprefix("EFI_")]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +13,7 @@ from pvefi.evaluate.report.charts import svg_of
 from pvefi.evaluate.report.palette import COLOURS, STEPS
 from tests.build.evaluation import HOSTILE, heat_map, memory_map, timeline
 
+GUID = "f541796d-a62e-4954-a775-9584f61b9cdd"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -30,9 +32,9 @@ def test_a_memory_map_names_its_panels_addresses_and_every_range() -> None:
 
 def test_a_timeline_numbers_its_phases_and_writes_each_way_s_end() -> None:
     written = texts(svg_of(timeline()))
-    assert {"efi, qemu", "linux64, qemu", "1 first doorbell", "2 hand-off", "3 user space"} <= set(written)
+    assert {"efi, qemu", "linux64, qemu", "1 until first doorbell", "2 until hand-off"} <= set(written)
     assert written.count("1,690") == 2
-    assert written.count("3 user space") == 3, "in each bar and in the legend"
+    assert written.count("3 until user space") == 3, "in each bar and in the legend"
 
 
 def test_a_heat_map_writes_every_count_and_has_none_for_nought() -> None:
@@ -42,6 +44,19 @@ def test_a_heat_map_writes_every_count_and_has_none_for_nought() -> None:
     steps = [fill for fill in fills(svg) if fill in {COLOURS[name].light for name in STEPS}]
     assert len(steps) == 4
     assert steps.count(COLOURS["h0"].light) == 1
+
+
+@pytest.mark.parametrize("made", [heat_map([GUID], ["a"]), timeline([GUID])])
+def test_a_long_name_at_the_left_is_whole_in_a_wide_font(made: Picture) -> None:
+    root = ElementTree.fromstring(svg_of(made))
+    places = {element: parent for parent in root.iter() for element in parent}
+    [name] = [element for element in root.iter(f"{SVG}text") if element.text == GUID]
+    at, left = name, 0.0
+    while at is not root:
+        left += float(re.findall(r"translate\(([-\d.]+)", at.get("transform", "translate(0"))[0])
+        at = places[at]
+    assert name.get("text-anchor") == "end"
+    assert left >= len(GUID) * 7
 
 
 @pytest.mark.parametrize("made", [memory_map([HOSTILE]), timeline([HOSTILE]), heat_map([HOSTILE], [HOSTILE])])

@@ -28,6 +28,8 @@ _WIDTH = 640
 """Of what is drawn in, in pixels: a picture is read at about this size."""
 _NAME = 60  # letters of a name in a picture
 _LETTER = 6.2  # pixels, about, of a letter of 11 pixels
+_NARROW_LETTER, _WIDE_LETTER = 5.6, 7.2
+"""Pixels of one as a picture is measured, and in the widest of the fonts that a reader may have."""
 _ROW = 24
 _LEAST_CELL = 30
 
@@ -123,7 +125,7 @@ def _timeline(records: Sequence[Mapping[str, Json]]) -> Chart:
 
     phases = [*dict.fromkeys(_named(record["phase"]) for record in records)]
     ways = [*dict.fromkeys(_named(record["way"]) for record in records)]
-    numbered = {phase: f"{number} {phase}" for number, phase in enumerate(phases, 1)}
+    numbered = {phase: f"{number} until {phase}" for number, phase in enumerate(phases, 1)}
     longest = max([_number(record["end"]) for record in records], default=0) or 1
     values, ends = [], dict.fromkeys(ways, 0.0)
     for record in records:
@@ -157,7 +159,7 @@ def _timeline(records: Sequence[Mapping[str, Json]]) -> Chart:
         .mark_text(color=ink, fontSize=11, align="left", dx=5, dy=1)
         .encode(y=y, x=altair.X("end:Q", scale=x, axis=axis), text="text:N")
     )
-    return altair.layer(bars, names, totals)
+    return altair.layer(bars, names, totals).properties(padding=_room(max(map(len, ways), default=0)))
 
 
 def _heat_map(records: Sequence[Mapping[str, Json]]) -> Chart:
@@ -198,6 +200,7 @@ def _heat_map(records: Sequence[Mapping[str, Json]]) -> Chart:
         scale=altair.Scale(domain=rows),
         axis=altair.Axis(domain=False, ticks=False),
     )
+    longest_row = max([len(name) for name in rows], default=0)
     base = altair.Chart({"values": values}).properties(
         width=cell * len(columns), height=(_ROW - 4) * len(rows)
     )
@@ -206,7 +209,12 @@ def _heat_map(records: Sequence[Mapping[str, Json]]) -> Chart:
         x=x, y=y, color=altair.Color("step:O", scale=steps, legend=None)
     )
     counts = base.mark_text(color=COLOURS["ink"].light, fontSize=10, dy=1).encode(x=x, y=y, text="text:N")
-    return altair.layer(cells, counts)
+    return altair.layer(cells, counts).properties(padding=_room(longest_row))
+
+
+def _room(letters: int) -> dict[str, float]:
+    """Return the padding with which a name of so many letters at the left is whole in any font."""
+    return {"left": 5 + round(letters * (_WIDE_LETTER - _NARROW_LETTER)), "top": 5, "right": 5, "bottom": 5}
 
 
 def _step(value: float, most: float) -> int:

@@ -39,6 +39,7 @@ PCI_IO_PROTOCOL = Guid.parse("4cf5b200-68b8-4ca5-9eec-b23e3f50029a")  # §14.4
 UNICODE_COLLATION_PROTOCOL = Guid.parse("1d85cd7f-f43d-11d2-9a0c-0090273fc14d")  # EFI 1.10 §10.1
 UNICODE_COLLATION_PROTOCOL2 = Guid.parse("a4c751fc-23ae-4c3e-92e9-4964cf63f349")  # §21.1
 SIMPLE_NETWORK_PROTOCOL = Guid.parse("a19832b9-ac25-11d3-9a2d-0090273fc14d")  # §24.1
+PXE_BASE_CODE_PROTOCOL = Guid.parse("03c4e603-ac28-11d3-9a2d-0090273fc14d")  # §24.3.1
 RNG_PROTOCOL = Guid.parse("3152bca5-eade-433d-862e-c01cdc291f44")  # §37.5
 MEMORY_ATTRIBUTE_PROTOCOL = Guid.parse("f4560cf6-40ec-4b4a-a192-bf1d57d0b189")  # §37.7
 CC_MEASUREMENT_PROTOCOL = Guid.parse("96751a3d-72f4-41a6-a794-ed5d0e67ae6b")  # §38.2
@@ -63,6 +64,7 @@ RNG_ALGORITHM_RAW = Guid.parse("e43176d7-b6e8-4827-b784-7ffdc4b68561")  # §37.5
 RNG_ALGORITHM_SP800_90_CTR_256 = Guid.parse("44f0de6e-4d8c-4045-a8c7-4dd168856b9e")  # §37.5
 
 # Other documents.
+TCG_PROTOCOL = Guid.parse("f541796d-a62e-4954-a775-9584f61b9cdd")  # systemd/src/boot/efi, its name there
 TCG2_PROTOCOL = Guid.parse("607f766c-7455-42be-930b-e4d76db2720f")  # TCG EFI Protocol Specification §6
 TCG_MEMORY_OVERWRITE_CONTROL = Guid.parse(
     "e20939be-32d4-41be-a150-897f85d49829"
