@@ -43,7 +43,7 @@ class TaskKind(StrEnum):
     FACTS = "facts"
     """With pvefi's own initrd, whose first process tells what the kernel was given, and switches off."""
     COUNT = "count"
-    """The same where time is counted in instructions, so that milestones are exact: deterministic QEMU."""
+    """The same by QEMU's own clock, exactly: a nanosecond an instruction, and waiting that is skipped."""
 
 
 @dataclass(frozen=True)

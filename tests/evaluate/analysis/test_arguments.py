@@ -75,12 +75,13 @@ def to_handoff(entry: str, calls: tuple[str, ...] = (), **fields: Any) -> TaskRe
     return task_result(task(entry), boot=to_json(made), calls=lines)
 
 
-def to_user_space(entry: str, seconds: float) -> TaskResult:
+def to_user_space(entry: str, seconds: float, calls: tuple[str, ...] = ()) -> TaskResult:
+    lines = tuple({"index": at, "service": name, "status": "EFI_SUCCESS"} for at, name in enumerate(calls, 1))
     boot = {
         "verdict": {"outcome": "user space", "message": "", "status": None},
         "milestones": {"user space": seconds},
     }
-    return task_result(task(entry, TaskKind.USERSPACE), boot=boot)
+    return task_result(task(entry, TaskKind.USERSPACE), boot=boot, calls=lines)
 
 
 def placed(slide: int, **fields: Any) -> dict[str, Any]:
@@ -165,24 +166,32 @@ def test_what_pvh_gives_and_efi_lacks_speaks_against_the_generalisation() -> Non
 def test_semantics_are_told_by_the_table_where_a_hand_off_has_it() -> None:
     by_table = evaluation(to_handoff("efi"), to_handoff("linux64", configuration_tables=()))
     shows, speaks, _ = said(arguments_section(by_table), HEADINGS[4])
-    assert speaks == "for it"
+    assert speaks == "measured"  # that a table is there, is pvefi's own doing
     assert "as a configuration table by efi" in shows
     assert "not at all by linux64" in shows
-    nothing = evaluation(to_handoff("linux64", configuration_tables=()))
-    assert said(arguments_section(nothing), HEADINGS[4])[1] == "undecided"
 
 
 def test_two_services_are_enough_only_where_nothing_else_was_granted() -> None:
     two = ("GetMemoryMap", "ExitBootServices")
     section = arguments_section(evaluation(to_handoff("efi", two)))
     assert said(section, "Minimal EFI stubs for guests")[1] == "for it"
-    assert said(section, "EFI stubs not needed for guests")[1] == "for it"
+    assert said(section, "EFI stubs not needed for guests")[1] == "not measured here"
     more = arguments_section(evaluation(to_handoff("efi", (*two, "AllocatePool", "SetVirtualAddressMap"))))
     shows, speaks, _ = said(more, "Minimal EFI stubs for guests")
     assert speaks == "undecided"
     assert "Granted besides: AllocatePool 1, SetVirtualAddressMap 1" in shows
-    assert "SetVirtualAddressMap 1" in said(more, "EFI stubs not needed for guests")[0]
     assert "4 were called" in said(more, "You don't need full EFI emulation")[0]
+
+
+def test_what_is_not_called_up_to_the_hand_off_may_be_called_later() -> None:
+    heading = "EFI stubs not needed for guests"
+    early = arguments_section(evaluation(to_handoff("efi", ("GetMemoryMap",))))
+    assert said(early, heading)[0].endswith("ended at the hand-off, or before user space")
+    whole = evaluation(to_user_space("efi", 2.0, ("GetMemoryMap",)))
+    assert said(arguments_section(whole), heading)[1] == "for it"
+    needs = evaluation(to_user_space("efi", 2.0, ("GetMemoryMap", "SetVirtualAddressMap")))
+    shows, speaks, _ = said(arguments_section(needs), heading)
+    assert (speaks, "SetVirtualAddressMap 1" in shows) == ("undecided", True)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +249,9 @@ def test_programs_that_are_no_kernels_answer_the_questions_on_loaders_and_other_
     assert shows.endswith(": shimx64.efi: exited with EFI_UNSUPPORTED.")
     assert speaks == "measured"
     assert said(section, "Other operating systems")[0].endswith("no loaders: xen.efi: exited.")
-    assert "Xen itself ran as an EFI program: xen.efi" in said(section, "dom0 EFI")[0]
+    shows = said(section, "dom0 EFI")[0]
+    assert shows.startswith("Xen's EFI loader was entered: xen.efi")
+    assert "how that ended: exited: the image returned" in shows
     assert "PE binaries with an EFI entry: 2 of 2" in said(section, "PE binaries")[0]
 
 

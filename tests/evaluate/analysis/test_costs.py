@@ -145,3 +145,22 @@ def test_memory_is_what_the_kernel_says_and_what_was_given() -> None:
     pvh = row(found, "pvh")
     assert (pvh["MemTotal"].text, pvh["MemTotal"].note) == ("not measured", "no such boot was run")
     assert table(section, "embedded: memory").headings == ("entry", "EFI, goes", "EFI, stays")
+
+
+def test_a_boot_that_did_not_come_to_the_hand_off_has_no_count_of_it() -> None:
+    late = result(
+        Outcome.TIMED_OUT, "the time ran out", entry="linux64", handoff=None, milestones={}, instructions=29
+    )
+    section = costs_section(evaluation(counted("efi", 99_157_922), boot(task("linux64"), late)))
+    cells = row(table(section, "embedded: instructions"), "linux64")
+    assert cells["to the hand-off"].text == "not measured"
+    assert "timed out" in cells["to the hand-off"].note
+
+
+def test_a_time_that_a_loader_does_not_tell_is_not_blamed_on_its_boot() -> None:
+    silent = result(
+        Outcome.USER_SPACE, "", entry="ovmf", milestones={Milestone.USER_SPACE: 2.0}, instructions=None
+    )
+    runs = boot(task("ovmf", "qemu", TaskKind.USERSPACE), silent)
+    found = table(costs_section(evaluation(*timed("efi", 3.0), runs)), "on qemu: milliseconds")
+    assert row(found, "ovmf")["image entered"].note == "who boots it so does not tell it"

@@ -96,8 +96,18 @@ def test_a_header_that_is_copied_or_not_is_one_row() -> None:
     made = evaluation(handed("efi", boot_params=bare.pack()), handed("linux64"))
     found = table(handoffs_section(made), "on embedded")
     cells = row(found, f"hdr.* ({len(names)} fields)")
-    assert (cells["efi"].text, cells["linux64"].text) == ("0", "as in the image")
+    assert (cells["efi"].text, cells["linux64"].text) == ("0", "the same value")
     assert all(name in cells["what it is"].text for name in names)
+
+
+def test_what_a_loader_writes_into_the_header_has_a_row_of_its_own() -> None:
+    names = ("type_of_loader", "loadflags", "code32_start", "heap_end_ptr", "cmd_line_ptr")
+    whole = boot_params()
+    bare = replace(whole, hdr=replace(whole.hdr, **dict.fromkeys(names, 0)))
+    full = replace(whole, hdr=replace(whole.hdr, **dict.fromkeys(names, 7)))
+    made = evaluation(handed("efi", boot_params=bare.pack()), handed("linux64", boot_params=full.pack()))
+    fields = column(table(handoffs_section(made), "on embedded"), "field")
+    assert {f"hdr.{name}" for name in names} <= set(fields)
 
 
 def test_rows_of_a_second_machine_that_say_the_same_are_left_out() -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+import pytest
+
 from pvefi.evaluate.analysis.paths import paths_section
 from pvefi.evaluate.document import Cell, Mark
 from pvefi.evaluate.run import Evaluation
@@ -101,6 +103,33 @@ def test_writable_and_executable_memory_is_told_in_parts_of_the_kernel() -> None
     assert found["linux64"].text == "no: 50 % writable and executable"
     assert "linked r-x: rwx; linked rw-: rw-" in found["linux64"].note
     assert found["pvh"].text == "not measured"
+
+
+def test_a_kernel_that_is_not_seen_in_the_page_tables_has_no_verdict() -> None:
+    unseen = SegmentMapping(0, 0x1000, "r-x", 0, 0, 0, 0)
+    seen = SegmentMapping(0x1000, 0x1000, "rw-", 0x1000, 0x1000, 0, 0)
+    made = evaluation(handed("efi", mapping=(unseen,)), handed("linux64", mapping=(unseen, seen)))
+    found = cells(made, "W^X at the hand-off")
+    assert found["efi"].text == "not measured"
+    assert (found["linux64"].text, found["linux64"].mark) == ("yes, of the 50 % that were seen", Mark.NONE)
+
+
+@pytest.mark.parametrize("words", ["crng init done", "crng done (trusting CPU's manufacturer)"])
+def test_random_numbers_are_ready_in_the_words_of_old_and_new_kernels(words: str) -> None:
+    made = evaluation(told("efi", log=f"<5>[    0.250000] random: {words}\n"))
+    assert cells(made, "random numbers ready")["efi"].text == "at 0.250 s"
+
+
+@pytest.mark.parametrize("name", ["random seed", "TPM event log"])
+def test_what_only_a_log_would_tell_is_not_measured_without_one(name: str) -> None:
+    made = evaluation(told("ovmf", files={BOOT_PARAMS: boot_params().pack()}))
+    assert cells(made, name)["ovmf"].text == "not measured"
+
+
+def test_by_what_means_another_firmware_gave_the_initrd_is_not_told() -> None:
+    found = cells(evaluation(told("ovmf", files={BOOT_PARAMS: boot_params().pack()})), "initrd")["ovmf"]
+    assert found.mark is Mark.NONE
+    assert "not told" in found.note
 
 
 def test_the_cpu_s_means_against_writable_code_are_told() -> None:

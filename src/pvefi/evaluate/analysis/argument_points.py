@@ -104,7 +104,7 @@ def _stubs(evidence: Evidence) -> Finding:
     if apart:
         shows += f" Fields handed over otherwise than by {_EFI}, without what only moved: "
         shows += f"{listed(apart, '; ')}."
-    good = len(native) == len({entry for entry, _, _ in through})
+    good = all(is_native for _, is_native, _ in through)
     return Finding(shows, Speaks.FOR if good else Speaks.AGAINST)
 
 
@@ -221,8 +221,7 @@ def _semantics(evidence: Evidence) -> Finding:
         if by_node
         else "evaluate takes each entry's own means; `pvefi boot --boot-info setup-data` takes the other"
     )
-    speaks = Speaks.FOR if by_table else Speaks.AGAINST if by_node else Speaks.UNDECIDED
-    return Finding(shows, speaks, note)
+    return Finding(shows, Speaks.MEASURED, note)
 
 
 def _kexec(evidence: Evidence) -> Finding:

@@ -23,6 +23,7 @@ from pvefi.evaluate.analysis.argument_evidence import (
     unmeasured,
 )
 from pvefi.evaluate.analysis.calls import Call
+from pvefi.evaluate.analysis.results import Stage, stage, verdict
 from pvefi.evaluate.analysis.views import View
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RESERVED_SLOT, RUNTIME_SERVICES_SLOTS
 
@@ -71,7 +72,7 @@ def _full(evidence: Evidence) -> Finding:
         f"besides, {counted(len(protocols), 'function')} of protocols. "
         f"The most calls in one boot: {most:,}."
     )
-    return Finding(shows, Speaks.FOR if len(slots) < len(_SLOTS) else Speaks.AGAINST)
+    return Finding(shows, Speaks.MEASURED)
 
 
 def _enough(evidence: Evidence) -> Finding:
@@ -102,6 +103,10 @@ def _called(evidence: Evidence, names: tuple[str, ...], called: Speaks, uncalled
     by_kernel = _calls(evidence)
     if not by_kernel:
         return unmeasured(_NO_CALLS)
+    whole = {name: calls for name, calls in by_kernel.items() if name in _in_user_space(evidence)}
+    if not whole:
+        return unmeasured("every boot by the EFI entry was ended at the hand-off, or before user space")
+    by_kernel = whole
     told = {name: _of(calls, names) for name, calls in by_kernel.items()}
     having = {name: counts for name, counts in told.items() if counts}
     if not having:
@@ -110,6 +115,18 @@ def _called(evidence: Evidence, names: tuple[str, ...], called: Speaks, uncalled
     never = [name for name in names if not any(name in counts for counts in having.values())]
     shows += f". Never called: {', '.join(never)}." if never else "."
     return Finding(shows, called, _MINIMISE)
+
+
+def _in_user_space(evidence: Evidence) -> set[str]:
+    """Return the kernels whose boot of `_calls` came to its first process: others may call more later."""
+    found = set()
+    for kernel in evidence.kernels:
+        boots = [view for entry in _BY_EFI if (view := kernel.way(entry)) and view.calls]
+        if boots:
+            most = max(boots, key=lambda view: len(view.calls))
+            if any(stage(result) >= Stage.USER_SPACE for result in most.results):
+                found.add(kernel.name)
+    return found
 
 
 def says_xen(program: Kernel) -> bool:
@@ -122,9 +139,10 @@ def _dom0(evidence: Evidence) -> Finding:
     if not xens:
         return unmeasured("no program among the images said that it is Xen")
     calls = max(len(view.calls) for one in xens for view in one.ways)
+    ends = listed({verdict(result) for one in xens for view in one.ways for result in view.results}, "; ")
     return Finding(
-        f"Xen itself ran as an EFI program: {listed(one.name for one in xens)}, with "
-        f"{counted(calls, 'call')} at most. A dom0 was not started here.",
+        f"Xen's EFI loader was entered: {listed(one.name for one in xens)}, {counted(calls, 'call')} at "
+        f"most; how that ended: {ends}. A dom0 was not started here.",
         Speaks.UNDECIDED,
     )
 

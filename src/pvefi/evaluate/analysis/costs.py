@@ -13,11 +13,13 @@ from statistics import median
 
 from pvefi.evaluate.analysis.memory_costs import memory_table
 from pvefi.evaluate.analysis.results import (
+    Stage,
     Way,
     milestones,
     not_measured,
     of,
     short_names,
+    stage,
     times_text,
     ways,
     why_not,
@@ -74,7 +76,7 @@ def _instructions(evaluation: Evaluation, image: ImageFacts, here: Sequence[Way]
     goal = "to the hand-off" if image.is_kernel else "to its end"
     columns = {
         "to the image's first": [_number(results, "instructions_to_image") for results in exact],
-        goal: [_number(results, "instructions") for results in exact],
+        goal: [_to_goal(results, image) for results in exact],
         _COUNTED: [_counter(results) for results in counted],
     }
     told = {title: every for title, every in columns.items() if any(isinstance(one, int) for one in every)}
@@ -104,6 +106,16 @@ def _number(results: Sequence[TaskResult], name: str) -> int | str:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT:
             return value
     return why_not(results) if any(one.problem for one in results) else "nothing was counted in these boots"
+
+
+def _to_goal(results: Sequence[TaskResult], image: ImageFacts) -> int | str:
+    """Return the count at the goal: a boot that did not come so far has none."""
+    came = [
+        result
+        for result in results
+        if (stage(result) >= Stage.HANDOFF if image.is_kernel else ending(result) is Ending.REACHED)
+    ]
+    return _number(came, "instructions") if came else why_not(results)
 
 
 def _counter(results: Sequence[TaskResult]) -> int | str:
@@ -189,6 +201,8 @@ def _repeats(evaluation: Evaluation, image: ImageFacts, way: Way, goal: _Goal) -
     results = [result for result in every if result.problem is Problem.NONE]
     results = [result for result in results if not _counts(result)] or results
     found = [seconds * _MILLISECONDS for one in results if (seconds := _seconds(one, goal)) is not None]
+    if not found and every and all(ending(one) is Ending.REACHED for one in every):
+        return "who boots it so does not tell it"
     return found or why_not(every)
 
 

@@ -6,6 +6,7 @@ A cell says what was seen and is marked as there or lacking. What nobody could s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from pvefi.entries import ENTRIES
@@ -37,6 +38,8 @@ _FOREIGN_MODES = {
 _BY_START_INFO = ("pvh", "qemu-pvh", "xen-pvh")
 """Ways by which a kernel gets struct hvm_start_info, which has a field for ACPI's root pointer."""
 _UNTOLD = "the hand-off was not recorded"
+_RANDOM_READY = re.compile(r"\bcrng (?:init )?done\b")
+"""Linux drivers/char/random.c: "crng init done"; before, "crng done (trusting CPU's manufacturer)", too."""
 _UNASKED = "the kernel's own view was not asked for, or it could not tell it"
 _PLACES_SHOWN = 4
 
@@ -120,7 +123,7 @@ def _virtual(view: View) -> Cell:
 
 
 def _seed(view: View) -> Cell:
-    if view.handoff is None and view.facts is None:
+    if view.handoff is None and not _has_log(view):
         return not_measured(_UNASKED)
     nodes = (
         *(view.handoff.setup_data if view.handoff else ()),
@@ -139,6 +142,11 @@ def _seed(view: View) -> Cell:
     return _there(", ".join(given), note) if given else _lacking("none", note)
 
 
+def _has_log(view: View) -> bool:
+    """Whether the booted kernel has told its log."""
+    return view.facts is not None and bool(view.facts.messages)
+
+
 def _has_table(view: View, *wanted: Guid) -> bool:
     return view.handoff is not None and any(guid in wanted for guid, _ in view.handoff.tables)
 
@@ -147,9 +155,9 @@ def _random_ready(view: View) -> Cell:
     if view.facts is None or not view.facts.messages:
         return not_measured(_UNASKED)
     for message in view.facts.messages:
-        if "crng init done" in message.text and message.seconds is not None:
+        if _RANDOM_READY.search(message.text) and message.seconds is not None:
             return Cell(f"at {message.seconds:.3f} s", message.seconds, note="of the kernel's own clock")
-    return _lacking("not before its first process", "the log has no 'crng init done'")
+    return _lacking("not before its first process", "the log has no 'crng done' or 'crng init done'")
 
 
 def _w_xor_x(view: View) -> Cell:
@@ -165,6 +173,11 @@ def _w_xor_x(view: View) -> Cell:
         note += "; entered with paging off, these are the kernel's own first page tables"
     both = sum(one.both for one in view.handoff.mapping)
     whole = sum(one.size for one in view.handoff.mapping)
+    seen = sum(one.mapped for one in view.handoff.mapping)
+    if not seen:
+        return not_measured(f"its page tables map nothing of the kernel one to one: {note}")
+    if not both and seen < whole:
+        return Cell(f"yes, of the {100 * seen // whole} % that were seen", None, Mark.NONE, note)
     if not both:
         return _there("yes", note)
     return _lacking(f"no: {100 * both // whole} % writable and executable", note)
@@ -203,7 +216,7 @@ def _asked(view: View, protocol: str) -> str:
 
 
 def _tpm_log(view: View) -> Cell:
-    if view.handoff is None and view.facts is None:
+    if view.handoff is None and not _has_log(view):
         return not_measured(_UNASKED)
     note = _asked(view, "TCG2_PROTOCOL")
     by_log = view.facts.said(r"TPM(?:Event|Final)Log=0x") if view.facts is not None else ""
@@ -275,7 +288,11 @@ def _initrd(view: View) -> Cell:
     if loads:
         return _there("EFI_LOAD_FILE2_PROTOCOL", f"{loads} calls that were answered")
     if params.ramdisk_size:
-        return _there("boot_params", f"{params.ramdisk_size:,} bytes at {params.ramdisk_address:#x}")
+        told = f"{params.ramdisk_size:,} bytes at {params.ramdisk_address:#x}"
+        by_stub = params.efi_info.efi_loader_signature == EFI64_LOADER_SIGNATURE
+        if by_stub and view.handoff is None:  # the stub fills in boot_params itself, whatever it loads by
+            return Cell(told, None, Mark.NONE, "by what means is not told: its calls are not seen")
+        return _there("boot_params", told)
     return Cell("none given", None, Mark.MISSING, "these boots had none")
 
 

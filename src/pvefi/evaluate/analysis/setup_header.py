@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes one row of the many fields of a setup header that was copied whole, or not at all.
+"""Makes one row of the many fields of a setup header that was handed over whole, or not at all.
 
 A loader copies the header from the image into boot_params (Linux boot.rst "64-bit Boot Protocol"): what is
-told of each of its fields would be the same.
+told of each of its fields would be the same. Fields that a loader writes keep rows of their own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ __all__ = ["with_header_as_one"]
 Row = tuple[Cell, ...]
 
 _HEADER = "hdr."
+_WRITTEN = frozenset(
+    {
+        *("vid_mode", "type_of_loader", "loadflags", "setup_move_size", "code32_start", "ramdisk_image"),
+        *("ramdisk_size", "heap_end_ptr", "ext_loader_ver", "ext_loader_type", "cmd_line_ptr"),
+        *("hardware_subarch", "hardware_subarch_data", "setup_data"),
+    }
+)
+"""What boot loaders write or modify: Linux boot.rst "Details of Header Fields", types write and modify."""
 _LEAST = 3
 """So many fields have to be alike."""
 
@@ -30,7 +38,9 @@ def with_header_as_one(rows: Sequence[Row], name: int) -> list[Row]:
     for row in rows:
         values = [one.value for one in row[name + 1 : -1]]
         kinds = {value for value in values if value}
-        if row[name].text.startswith(_HEADER) and len(kinds) == 1 and all(isinstance(v, int) for v in values):
+        field = row[name].text.removeprefix(_HEADER)
+        copied = row[name].text.startswith(_HEADER) and field not in _WRITTEN
+        if copied and len(kinds) == 1 and all(isinstance(v, int) for v in values):
             alike.setdefault(tuple(map(bool, values)), []).append(row)
     merged = {id(row): group for group in alike.values() if len(group) >= _LEAST for row in group}
     found: list[Row] = []
@@ -47,8 +57,10 @@ def _merged(group: Sequence[Row], name: int) -> Row:
     first = group[0]
     names = " ".join(row[name].text.removeprefix(_HEADER) for row in group)
     cells = [
-        Cell("as in the image" if one.value else "0", bool(one.value), Mark(one.mark))
+        Cell("the same value" if one.value else "0", bool(one.value), Mark(one.mark))
         for one in first[name + 1 : -1]
     ]
-    what = Cell(shown(f"fields of the image's setup header: {names}", 600))
+    what = Cell(
+        shown(f"fields that come with the image's setup header, equal wherever they are not 0: {names}", 600)
+    )
     return (*first[:name], Cell(f"{_HEADER}* ({len(group)} fields)"), *cells, what)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pvefi.evaluate.minimise.search import Effect, Found, Trial
+from pvefi.spec.uefi.tables import RUNTIME_SERVICES_SLOTS
 
 __all__ = ["CLAIMS", "SOURCE", "Claim", "Claimed", "against_page"]
 
@@ -46,7 +47,7 @@ CLAIMS = (
 class Claimed:
     """One service or protocol: the page's claim, what was found, and whether that bears the claim out.
 
-    `holds` is None where the page claims nothing that could be right or wrong.
+    `holds` is None where the page claims nothing that could be right or wrong, or the run cannot tell.
     """
 
     thing: str
@@ -55,10 +56,16 @@ class Claimed:
     holds: bool | None
 
 
-def against_page(found: Found) -> Iterator[Claimed]:
-    """Yield each service that the page speaks of, then what else is needed."""
+def against_page(found: Found, *, to_user_space: bool) -> Iterator[Claimed]:
+    """Yield each service that the page speaks of, then what else is needed.
+
+    Without `to_user_space` boots were ended before: a kernel calls runtime services only later.
+    """
     for thing, claim in CLAIMS:
-        needed = thing in found.needed
+        if thing in RUNTIME_SERVICES_SLOTS and thing not in dict(found.uses) and not to_user_space:
+            yield Claimed(thing, claim, "not measured: never called up to the goal, perhaps later", None)
+            continue
+        needed = _fails_without(thing, found)
         holds = {Claim.NEEDED: needed, Claim.NOT_NEEDED: not needed}.get(claim)
         yield Claimed(thing, claim, _found(thing, found), holds)
     spoken_of = {thing for thing, _ in CLAIMS}
@@ -67,8 +74,16 @@ def against_page(found: Found) -> Iterator[Claimed]:
             yield Claimed(thing, Claim.NOTHING, _found(thing, found), None)
 
 
+def _fails_without(thing: str, found: Found) -> bool:
+    """Whether a thing is needed, and not only kept because the image does less without it."""
+    trials = [trial for trial in found.trials if trial.loss.thing == thing]
+    return thing in found.needed and (not trials or any(one.effect is Effect.FAILED for one in trials))
+
+
 def _found(thing: str, found: Found) -> str:
     trials = [trial for trial in found.trials if trial.loss.thing == thing]
+    if thing in found.needed and not _fails_without(thing, found):
+        return f"kept, because {_words(trials)}"
     if thing in found.needed:
         return "needed: without it the goal is not reached" if trials else "needed"
     if thing not in dict(found.uses):
@@ -83,7 +98,7 @@ def _words(trials: list[Trial]) -> str:
     if degraded is None:
         return "once others are gone, it can go"
     more = f" and {len(degraded.differences) - 1} more" if len(degraded.differences) > 1 else ""
-    return f"without it {degraded.differences[0]}{more}"
+    return f"without it the goal is reached, but: {degraded.differences[0]}{more}"
 
 
 def _count(trial: Trial) -> int:

@@ -13,6 +13,7 @@ from pvefi.evaluate.minimise.losses import Loss
 from pvefi.evaluate.minimise.search import Found, Trial
 from pvefi.profile_file import profile_to_json
 from pvefi.trace.values import Json
+from pvefi.verdict import Goal
 
 __all__ = ["SCHEMA", "VERSION", "Experiment", "profile_document", "to_json"]
 
@@ -48,7 +49,7 @@ def to_json(made: Experiment) -> dict[str, Json]:
         "page": SOURCE,
         "claims": [
             {"thing": one.thing, "claim": one.claim.value, "found": one.found, "holds": one.holds}
-            for one in against_page(found)
+            for one in against_page(found, to_user_space=made.setup["goal"] == Goal.USERSPACE.value)
         ],
         "profile": profile_to_json(made.profile),
     }
