@@ -113,7 +113,9 @@ def test_boots_that_count_are_left_out_where_others_were_timed() -> None:
 
 
 def test_boots_at_once_are_said_to_disturb_times() -> None:
-    alone, together = (costs_section(evaluation(*timed("efi", 1.0), jobs=jobs)).text[0] for jobs in (1, 4))
+    alone, together = (
+        costs_section(evaluation(*timed("efi", 1.0, 1.0), jobs=jobs)).text[0] for jobs in (1, 4)
+    )
     assert "disturbed" not in alone
     assert "4 boots ran at once" in together
 

@@ -65,6 +65,16 @@ def test_a_program_is_good_when_it_ends_with_success() -> None:
     assert outcomes[EfiStatus.NOT_FOUND].text == "exited with EFI_NOT_FOUND"
 
 
+def test_xen_that_ends_by_itself_has_not_started_anything() -> None:
+    made = result(Outcome.EXITED, "it returned", EfiStatus.SUCCESS, milestones={})
+    section = matrix_section(
+        evaluation(boot(task(image=PROGRAM), made, console="Xen 4.17.7 (c/s ) EFI loader"))
+    )
+    cell = row(table(section, TITLE), "efi", at=1)["embedded"]
+    assert (cell.mark, cell.note) == (Mark.BAD, "exited: it returned")
+    assert "cannot go on" in cell.text
+
+
 def test_a_boot_that_never_was_says_why() -> None:
     section = matrix_section(evaluation(failed(task("efi", "qemu"))))
     cell = row(table(section, TITLE), "efi", at=1)["qemu"]

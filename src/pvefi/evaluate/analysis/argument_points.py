@@ -151,7 +151,7 @@ def _generalises(evidence: Evidence) -> Finding:
         pvh = next((view for entry in _PVH if (view := kernel.way(entry)) and kernel.arrived(entry)), None)
         if efi is None or pvh is None or not kernel.arrived(_EFI):
             continue
-        ours, theirs = _gifts(efi), _gifts(pvh)
+        ours, theirs = _gifts(efi, pvh), _gifts(pvh, efi)
         lacking += [f"{one} ({kernel.name})" for one in sorted(theirs - ours)]
         more = sorted(ours - theirs)
         text = f"{kernel.name}: {pvh.entry} gives {listed(sorted(theirs)) or 'nothing that was seen'}"
@@ -168,11 +168,11 @@ def _generalises(evidence: Evidence) -> Finding:
     return Finding(f"{listed(shows, '; ')}.", Speaks.FOR, note)
 
 
-def _gifts(view: View) -> set[str]:
-    """Return what a kernel was seen to have been given by one entry."""
+def _gifts(view: View, other: View) -> set[str]:
+    """Return what a kernel was seen to have been given by one entry, of what both could show."""
     found = set()
     params = view.boot_params
-    if params is not None:
+    if params is not None and other.boot_params is not None:
         found |= {"a memory map"} if params.memory_map else set()
         found |= {"an initrd"} if params.ramdisk_size else set()
         found |= (
@@ -180,11 +180,12 @@ def _gifts(view: View) -> set[str]:
             if params.efi_info.efi_loader_signature == EFI64_LOADER_SIGNATURE
             else set()
         )
-    if view.handoff is not None:
+    if view.handoff is not None and other.handoff is not None:
         found |= {"a command line"} if view.handoff.command_line else set()
-    if any(view.slides):
+    if any(view.slides) and other.slides:
         found.add("KASLR")
-    if view.facts is not None and view.facts.said(r"^ACPI: RSDP "):
+    logs = all(one.facts is not None and one.facts.messages for one in (view, other))
+    if logs and view.facts is not None and view.facts.said(r"^ACPI: RSDP "):
         found.add("ACPI")
     return found
 

@@ -12,7 +12,7 @@ from pvefi.evaluate.analysis.argument_evidence import (
     listed,
     unmeasured,
 )
-from pvefi.evaluate.analysis.argument_services import cost_text, firmware_cost, says_xen
+from pvefi.evaluate.analysis.argument_services import cost_text, firmware_cost, is_xen
 from pvefi.evaluate.analysis.results import outcome, status_name
 
 __all__ = ["QUESTIONS"]
@@ -26,7 +26,7 @@ def _loads(program: Kernel) -> bool:
     """Whether a program was seen to load others, or to look for them; Xen does, and is a system itself."""
     calls = [call for view in program.ways for call in view.calls]
     looks = any(call.service in _LOADING or call.guid in _PLACES for call in calls)
-    return looks and not says_xen(program)
+    return looks and not is_xen(program)
 
 
 def _ended(program: Kernel) -> str:

@@ -6,7 +6,6 @@ A call is no need: what an image can do without, only `pvefi minimise` tells.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -23,18 +22,17 @@ from pvefi.evaluate.analysis.argument_evidence import (
     unmeasured,
 )
 from pvefi.evaluate.analysis.calls import Call
-from pvefi.evaluate.analysis.results import Stage, stage, verdict
+from pvefi.evaluate.analysis.results import Stage, says_xen, stage, verdict
 from pvefi.evaluate.analysis.views import View
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RESERVED_SLOT, RUNTIME_SERVICES_SLOTS
 
-__all__ = ["SERVICES", "cost_text", "firmware_cost", "says_xen"]
+__all__ = ["SERVICES", "cost_text", "firmware_cost", "is_xen"]
 
 _BY_EFI = ("efi", "efi-handover")
 _SLOTS = frozenset({*BOOT_SERVICES_SLOTS, *RUNTIME_SERVICES_SLOTS} - {RESERVED_SLOT})
 _ENOUGH = ("GetMemoryMap", "ExitBootServices")
 _PERHAPS = ("Exit", "GetVariable", "GetNextVariableName", "SetVariable", "QueryVariableInfo")
 _UNNEEDED = ("GetTime", "SetTime", "SetVirtualAddressMap", "ResetSystem")
-_XEN = re.compile(r"Xen \d[^\n]* EFI loader")
 _MINIMISE = "called is not needed: `pvefi minimise` finds what a kernel can do without"
 _NO_CALLS = "no kernel that was booted by the EFI entry made a call"
 
@@ -124,18 +122,19 @@ def _in_user_space(evidence: Evidence) -> set[str]:
         boots = [view for entry in _BY_EFI if (view := kernel.way(entry)) and view.calls]
         if boots:
             most = max(boots, key=lambda view: len(view.calls))
-            if any(stage(result) >= Stage.USER_SPACE for result in most.results):
+            whole = [one for one in most.results if stage(one) >= Stage.USER_SPACE]
+            if any(len(one.calls) == len(most.calls) for one in whole):
                 found.add(kernel.name)
     return found
 
 
-def says_xen(program: Kernel) -> bool:
-    """Whether a program has said that it is Xen: Xen 4.17 xen/common/efi/boot.c, efi_start."""
-    return any(_XEN.search(result.console) for view in program.ways for result in view.results)
+def is_xen(program: Kernel) -> bool:
+    """Whether a program has said that it is Xen."""
+    return any(says_xen(result) for view in program.ways for result in view.results)
 
 
 def _dom0(evidence: Evidence) -> Finding:
-    xens = [one for one in evidence.programs if says_xen(one)]
+    xens = [one for one in evidence.programs if is_xen(one)]
     if not xens:
         return unmeasured("no program among the images said that it is Xen")
     calls = max(len(view.calls) for one in xens for view in one.ways)

@@ -54,11 +54,13 @@ def costs_section(evaluation: Evaluation) -> Section:
 
 
 def _conditions(evaluation: Evaluation) -> str:
+    results = evaluation.results
+    repeats = max((1 + one.task.repetition for one in results if one.task.kind in _TIMED), default=0)
     told = (
-        f"Each timed boot ran {times_text(evaluation.repeat)}, all ways in turn. A time is the median, with "
+        f"Each timed boot ran {times_text(repeats)} at most, all ways in turn. A time is the median, with "
         "the lowest and the highest of the repeats; it begins with the machine's start."
     )
-    if evaluation.jobs > 1:
+    if min(evaluation.jobs, len(results)) > 1:
         told += (
             f" {evaluation.jobs} boots ran at once and disturbed each other's times: --jobs 1 measures them "
             "alone. Instructions are not disturbed."

@@ -14,6 +14,7 @@ from pvefi.evaluate.analysis.results import (
     entries_of,
     of,
     outcome,
+    says_xen,
     short_names,
     shown,
     stage,
@@ -103,10 +104,13 @@ def _reached(image: ImageFacts, results: Sequence[TaskResult], way: Way) -> Cell
     best = max(results, key=stage)
     failed = [result for result in results if ending(result) is not Ending.REACHED]
     text = _words(best)
-    note = verdict(failed[0]) if failed else ""
+    note = verdict(failed[0] if failed else best) if failed or not image.is_kernel else ""
     if failed and len(failed) < len(results):
         text += f"; {_ended(failed[0])} in {len(failed)} of {len(results)}"
-    return Cell(shown(text, 120), stage(best).name.lower(), Mark.BAD if failed else Mark.GOOD, note)
+    mark = Mark.BAD if failed else Mark.GOOD
+    if mark is Mark.GOOD and says_xen(best) and stage(best) is Stage.ENDED:
+        mark, text = Mark.BAD, f"{text}: Xen ends so when it cannot go on"
+    return Cell(shown(text, 120), stage(best).name.lower(), mark, note)
 
 
 def _words(result: TaskResult) -> str:

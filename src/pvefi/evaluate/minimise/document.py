@@ -47,12 +47,20 @@ def to_json(made: Experiment) -> dict[str, Json]:
         **evidence(made),
         "boots": found.boots,
         "page": SOURCE,
-        "claims": [
-            {"thing": one.thing, "claim": one.claim.value, "found": one.found, "holds": one.holds}
-            for one in against_page(found, to_user_space=made.setup["goal"] == Goal.USERSPACE.value)
-        ],
+        "claims": _claims(made),
         "profile": profile_to_json(made.profile),
     }
+
+
+def _claims(made: Experiment) -> list[Json]:
+    """Return what the page claims of kernels; of what ends by itself it claims nothing."""
+    goal = made.setup["goal"]
+    if goal not in (Goal.HANDOFF.value, Goal.USERSPACE.value):
+        return []
+    return [
+        {"thing": one.thing, "claim": one.claim.value, "found": one.found, "holds": one.holds}
+        for one in against_page(made.found, to_user_space=goal == Goal.USERSPACE.value)
+    ]
 
 
 def profile_document(made: Experiment) -> dict[str, Json]:
