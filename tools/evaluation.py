@@ -210,6 +210,9 @@ after a download. [minimise.md](minimise.md) and [inject.md](inject.md) are tabl
 What they mean is in [evaluation.md](../evaluation.md), [minimise.md](../minimise.md) and
 [inject.md](../inject.md).
 
+Xen is here as an EFI program that is given no volume, on which it looks for its configuration: what the
+report says of it is how far it gets so, which is no boot of Xen. [xen-efi.md](../xen-efi.md) has that.
+
 The images are out of packages of Debian, which `tools/corpus.py` fetches:
 
 {"".join(f"- {package}{chr(10)}" for package in packages)}

@@ -91,6 +91,7 @@ def test_the_page_has_the_commands_and_every_file() -> None:
     page = readme([REPORT], ["report.md", "pictures/map.svg"], {"evaluate": 61.4}, ["xen.efi: xen 4.17"])
     assert "| `pvefi evaluate` | 61 | a report |" in page
     assert "- xen.efi: xen 4.17\n" in page
+    assert "no boot of Xen" in page
     assert "- [pictures/map.svg](pictures/map.svg)\n" in page
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pvefi.evaluate.report.summary import facts, images, missing
 from pvefi.evaluate.run import Gap
-from pvefi.evaluate.task import BootHost, Problem, TaskKind
+from pvefi.evaluate.task import BootHost, Problem, TaskKind, TaskResult
 from tests.build.evaluation import evaluation, image, result
 
 
@@ -52,6 +54,26 @@ def test_boots_that_failed_for_one_reason_are_one_row() -> None:
         ],
         ["vmlinuz-6.1.0 on qemu: pvh (handoff)", "failed", "faulted: #PF"],
     ]
+
+
+def test_the_boot_of_a_program_is_told_to_be_for_its_end() -> None:
+    program = replace(image("shell.efi"), is_kernel=False)
+    failed = result(program, outcome="faulted", message="page fault")
+    (row,) = missing(evaluation([program], [failed])).rows
+    assert row[0].text == "shell.efi on qemu: efi (its end)"
+
+
+def test_how_often_timed_boots_ran_is_told_by_those_that_are_there() -> None:
+    kernel, program = image(), replace(image("shell.efi", digit="b"), is_kernel=False)
+    timed = [result(kernel, kind=TaskKind.USERSPACE)] * 2
+    other = [result(kernel, "linux64", kind=TaskKind.USERSPACE)]
+
+    def said(*ran: TaskResult) -> str:
+        return dict(facts(evaluation([kernel, program], ran)))["boots"][1]
+
+    assert said(*timed, result(program)).endswith("; timed ones ran 2 times each")
+    assert said(*timed, *other).endswith("; timed ones ran 1 to 2 times each")
+    assert "timed" not in said(result(program))
 
 
 def test_a_boot_that_did_not_get_as_far_as_it_was_to_is_missing() -> None:

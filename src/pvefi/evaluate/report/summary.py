@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from pvefi.evaluate.document import Cell, Mark, Table, cell
 from pvefi.evaluate.outcome import Ending, ending, words
 from pvefi.evaluate.run import Evaluation, Gap
-from pvefi.evaluate.task import Problem, TaskKind
+from pvefi.evaluate.task import FileRef, Problem, Task, TaskKind
 from pvefi.report.text import size_text
 
 __all__ = ["TITLE", "facts", "images", "missing"]
@@ -101,16 +101,22 @@ def missing(evaluation: Evaluation) -> Table:
 
 def _failures(evaluation: Evaluation) -> Iterator[tuple[Cell, Cell, Cell]]:
     alike: dict[tuple[str, str, Ending, str], list[str]] = {}
+    kernels = {image.file for image in evaluation.images if image.is_kernel}
     for result in evaluation.results:
         came = ending(result)
         if came is not Ending.REACHED:
             key = (result.task.image.name, result.task.machine, came, words(result))
-            alike.setdefault(key, []).append(f"{result.task.entry} ({result.task.kind})")
+            alike.setdefault(key, []).append(f"{result.task.entry} ({_aim(result.task, kernels)})")
     for (image, machine, came, why), boots in alike.items():
         names = ", ".join(
             name if times == 1 else f"{name} {times} times" for name, times in Counter(boots).items()
         )
         yield cell(f"{image} on {machine}: {names}"), cell(_ENDINGS[came], Mark.BAD), cell(why)
+
+
+def _aim(task: Task, kernels: Collection[FileRef]) -> str:
+    """Return what a boot was for; a program that is no kernel hands nothing off, and has an end."""
+    return "its end" if task.kind is TaskKind.HANDOFF and task.image not in kernels else task.kind.value
 
 
 def _gap_mark(gap: Gap) -> Mark:
