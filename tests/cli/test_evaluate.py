@@ -111,6 +111,16 @@ def test_where_nothing_can_run_there_is_one_line_and_no_report(tmp_path: Path, c
     assert not out.exists()
 
 
+def test_where_nothing_can_run_every_reason_is_told(tmp_path: Path, capsys: Captured) -> None:
+    text, absent = tmp_path / "README", tmp_path / "absent"
+    text.write_text("not an image")
+    assert run(text, absent, *EMBEDDED, "-o", tmp_path / "out") == ExitStatus.BAD_INPUT
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 2
+    assert f"{text}: " in told
+    assert f"{absent}: " in told
+
+
 def test_where_only_the_machine_is_missing_the_status_is_3(tmp_path: Path, capsys: Captured) -> None:
     words = ("--machines", "qemu", "--qemu", tmp_path / "none", "-o", tmp_path / "out")
     assert run(program(tmp_path, returning(0)), *words) == ExitStatus.NO_MACHINE

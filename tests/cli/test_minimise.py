@@ -17,6 +17,7 @@ from pvefi.evaluate.document import Table
 from pvefi.evaluate.minimise.claim import Claimed
 from pvefi.evaluate.minimise.tables import sections
 from pvefi.report.json_node import Node
+from pvefi.trace.values import Json
 from tests.cli.test_inject import pvefi
 from tests.conftest import Tool
 from tests.docs.test_formats import unnamed
@@ -135,7 +136,7 @@ def test_the_page_names_every_field(document: dict[str, Any]) -> None:
 
 def test_the_tables_are_made_of_the_document_alone(document: dict[str, Any]) -> None:
     (program,) = sections(Node(document, "a document"))
-    claim = {"thing": "GetTime", "claim": "not needed", "found": "needed", "holds": False}
+    claim: Json = {"thing": "GetTime", "claim": "not needed", "found": "needed", "holds": False}
     first, second = sections(Node({**document, "claims": [claim]}, "a document"))
     assert (program.name, first.name, second.name) == ("minimise", "minimise", "minimise-claims")
     headings = [part.headings for part in (*first.parts, *second.parts) if isinstance(part, Table)]

@@ -156,8 +156,17 @@ def test_an_entry_that_was_named_and_that_the_image_lacks_is_a_gap() -> None:
     plan = make_plan([PROGRAM, facts()], Wish(entries=("linux64",), machines=("embedded",)), {})
     (gap,) = plan.gaps
     assert (gap.what, gap.problem) == ("hello.efi: linux64", Problem.INPUT)
-    assert gap.why == "the image has no such entry; it can be booted by efi"
+    assert gap.why == "it can be booted by efi"
     assert {task.image.name for task in plan.tasks} == {"vmlinuz"}
+
+
+def test_of_several_entries_each_image_is_booted_by_those_that_it_has() -> None:
+    mixed = Wish(entries=("efi", "linux64", "pvh", "ovmf"), machines=("embedded", "qemu"))
+    (gap,) = make_plan([PROGRAM, facts()], mixed, {}).gaps
+    assert (gap.what, gap.problem) == ("hello.efi: linux64, pvh, ovmf", Problem.NONE)
+    assert gap.why.endswith("pvefi has OVMF boot kernels only")
+    alone = make_plan([PROGRAM], mixed, {})
+    assert [one.problem for one in alone.gaps] == [Problem.INPUT]
 
 
 def test_an_entry_that_no_machine_asked_for_takes_is_a_gap() -> None:

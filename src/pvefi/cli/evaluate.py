@@ -196,13 +196,14 @@ def _listed(option: str, text: str | None, known: Iterable[str]) -> tuple[str, .
 
 
 def _nothing(looked: Looked, plan: Plan) -> UsageError | MachineError:
-    """Return the error of an evaluation that has nothing to run: the first reason."""
+    """Return the error of an evaluation that has nothing to run: the first reason; say the others."""
     from pvefi.evaluate.summary import gap_words
     from pvefi.evaluate.task import Problem
 
     gaps = [gap for gap in (*looked.gaps, *plan.gaps) if gap.problem is not Problem.NONE] or plan.gaps
-    more = f"; and {len(gaps) - 1} more such reason{'s'[: len(gaps) > 2]}" if len(gaps) > 1 else ""
-    text = f"nothing can be run: {gap_words(gaps[0])}{more}"
+    for gap in gaps[1:]:
+        click.echo(f"pvefi: {one_line(gap_words(gap))}", err=True)
+    text = f"nothing can be run: {gap_words(gaps[0])}"
     machines_only = all(gap.problem is Problem.MACHINE for gap in gaps)
     return MachineError(text) if machines_only else UsageError(text)
 

@@ -69,8 +69,9 @@ def make_plan(images: Sequence[ImageFacts], wish: Wish, lacking: Mapping[str, st
     gaps = list(_machine_gaps(wish, lacking))
     machines = [name for name in wish.machines or MACHINES if name not in lacking]
     tasks: list[Task] = []
+    everywhere = frozenset(way for image in images for way in image.ways)
     for image in images:
-        gaps += _image_gaps(image, wish, machines)
+        gaps += _image_gaps(image, wish, machines, everywhere)
         for machine in machines:
             for way in _ways(image, machine, wish):
                 if why := _hindrance(way, wish, lacking):
@@ -99,8 +100,14 @@ def _machine_gaps(wish: Wish, lacking: Mapping[str, str]) -> Iterator[Gap]:
             yield _gap(f"machine {name}", lacking[name], asked=wish.machines is not None)
 
 
-def _image_gaps(image: ImageFacts, wish: Wish, machines: Sequence[str]) -> Iterator[Gap]:
-    """Say which entries an image lacks, or no machine takes."""
+def _image_gaps(
+    image: ImageFacts, wish: Wish, machines: Sequence[str], everywhere: frozenset[str]
+) -> Iterator[Gap]:
+    """Say which entries an image lacks, or no machine takes.
+
+    A lack is a failure where no image has that entry, `everywhere` being those that any has, or this one has
+    none of those that were asked for.
+    """
     name = image.file.name
     has = ", ".join(image.ways) or "none"
     if not image.ways:
@@ -108,12 +115,19 @@ def _image_gaps(image: ImageFacts, wish: Wish, machines: Sequence[str]) -> Itera
         why = f"expected an image with one of the entries {', '.join(WAYS)}, found {image.kind}"
         yield Gap(name, Problem.INPUT, f"{why}, entries: {entries}")
         return
-    for way in wish.entries or ():
-        if way not in image.ways:
-            yield Gap(
-                f"{name}: {way}", Problem.INPUT, f"the image has no such entry; it can be booted by {has}"
-            )
-        elif machines and not any(way in _ways(image, machine, wish) for machine in machines):
+    wanted = wish.entries or ()
+    absent = [way for way in wanted if way not in image.ways]
+    if absent:
+        nobody = any(way not in everywhere for way in absent)
+        problem = Problem.INPUT if nobody or len(absent) == len(wanted) else Problem.NONE
+        why = f"it can be booted by {has}"
+        if ForeignWay.OVMF in absent and EntryKind.EFI in image.ways:
+            why += "; pvefi has OVMF boot kernels only"
+        yield Gap(f"{name}: {', '.join(absent)}", problem, why)
+    for way in wanted:
+        if way in absent:
+            continue
+        if machines and not any(way in _ways(image, machine, wish) for machine in machines):
             yield Gap(f"{name}: {way}", Problem.INPUT, f"none of {', '.join(machines)} boots this so")
 
 
