@@ -82,7 +82,7 @@ class Successors:
 def successors(monkeypatch: pytest.MonkeyPatch, store: Path) -> Iterator[list[Successors]]:
     made: list[Successors] = []
 
-    def firmware(environment: Any, enter: Any, record: Any, instructions: Any, _keep: Any) -> Successors:
+    def firmware(environment: Any, enter: Any, record: Any, instructions: Any, *_rest: Any) -> Successors:
         made.append(Successors(store, record, environment, enter, instructions))
         return made[-1]
 
