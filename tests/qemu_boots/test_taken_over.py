@@ -48,6 +48,10 @@ class Successors:
     def environment(self) -> Environment | None:
         return self._now.environment
 
+    @property
+    def doorbells(self) -> int:
+        return self._now.doorbells
+
     def answer(self, request: Request) -> Answer:
         if self._state is not None and request.function < Function.BOOT:
             self._succeed(request.done)
