@@ -76,7 +76,7 @@ def test_the_guests_text_goes_to_stdout_before_the_report(tmp_path: Path) -> Non
     done = pvefi(program(tmp_path, GREET))
     assert done.stdout.splitlines()[:2] == [
         "Hi",
-        "exited: program.efi ended with EFI_SUCCESS",
+        'exited: program.efi ended with EFI_SUCCESS; the last that it said: "Hi"',
     ]
 
 
