@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pvefi.evaluate.outcome import Ending, ending, words
@@ -42,6 +44,12 @@ def test_a_boot_has_reached_what_its_kind_is_about(
     kind: TaskKind, outcome: str, status: int | None, passed: tuple[str, ...], expected: Ending
 ) -> None:
     assert ending(ended(kind, outcome, status, *passed)) is expected
+
+
+def test_xen_that_ends_by_itself_has_not_done_what_it_was_started_for() -> None:
+    made = ended(TaskKind.HANDOFF, "exited", 0)
+    assert ending(replace(made, console="Xen 4.17.7 (c/s ) EFI loader\r\n")) is Ending.FAILED
+    assert ending(replace(made, console="Xenon 4.17 boot loader\r\n")) is Ending.REACHED
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from pvefi.evaluate.task import Problem, TaskKind, TaskResult
 from pvefi.trace.values import Json
 from pvefi.verdict import Milestone, Outcome
 
-__all__ = ["Ending", "ending", "words"]
+__all__ = ["Ending", "ending", "says_xen", "words"]
 
 
 class Ending(StrEnum):
@@ -23,6 +24,7 @@ class Ending(StrEnum):
     TIMED_OUT = "timed out"
 
 
+_XEN = re.compile(r"Xen \d[^\n]* EFI loader")
 _ENDINGS = {
     Problem.INPUT: Ending.INPUT,
     Problem.MACHINE: Ending.MACHINE,
@@ -47,13 +49,22 @@ def _reached(result: TaskResult, outcome: Json) -> bool:
     match result.task.kind:
         case TaskKind.HANDOFF:
             status = _member(_member(result.boot.get("verdict"), "status"), "value")
-            return outcome == Outcome.HANDOFF.value or (outcome == Outcome.EXITED.value and status == 0)
+            well = outcome == Outcome.EXITED.value and status == 0 and not says_xen(result)
+            return outcome == Outcome.HANDOFF.value or well
         case TaskKind.USERSPACE:
             return outcome == Outcome.USER_SPACE.value
         case TaskKind.FACTS | TaskKind.COUNT:
             passed = result.boot.get("milestones")
             there = isinstance(passed, dict) and Milestone.USER_SPACE.value in passed
             return there and outcome == Outcome.POWERED_OFF.value
+
+
+def says_xen(result: TaskResult) -> bool:
+    """Whether a program has said that it is Xen: Xen 4.17 xen/common/efi/boot.c, efi_start.
+
+    It ends with EFI_SUCCESS when it cannot go on: that is no success.
+    """
+    return bool(_XEN.search(result.console))
 
 
 def words(result: TaskResult) -> str:

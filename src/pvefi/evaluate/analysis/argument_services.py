@@ -22,8 +22,9 @@ from pvefi.evaluate.analysis.argument_evidence import (
     unmeasured,
 )
 from pvefi.evaluate.analysis.calls import Call
-from pvefi.evaluate.analysis.results import Stage, says_xen, stage, verdict
+from pvefi.evaluate.analysis.results import Stage, stage, verdict
 from pvefi.evaluate.analysis.views import View
+from pvefi.evaluate.outcome import says_xen
 from pvefi.spec.uefi.tables import BOOT_SERVICES_SLOTS, RESERVED_SLOT, RUNTIME_SERVICES_SLOTS
 
 __all__ = ["SERVICES", "cost_text", "firmware_cost", "is_xen"]

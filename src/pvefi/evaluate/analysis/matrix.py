@@ -14,7 +14,6 @@ from pvefi.evaluate.analysis.results import (
     entries_of,
     of,
     outcome,
-    says_xen,
     short_names,
     shown,
     stage,
@@ -22,9 +21,10 @@ from pvefi.evaluate.analysis.results import (
     verdict,
 )
 from pvefi.evaluate.document import Cell, Mark, Section, Table, cell
-from pvefi.evaluate.outcome import Ending, ending
+from pvefi.evaluate.outcome import Ending, ending, says_xen
 from pvefi.evaluate.run import Evaluation, ImageFacts
 from pvefi.evaluate.task import Problem, TaskKind, TaskResult
+from pvefi.verdict import Outcome
 
 __all__ = ["matrix_section"]
 
@@ -107,10 +107,9 @@ def _reached(image: ImageFacts, results: Sequence[TaskResult], way: Way) -> Cell
     note = verdict(failed[0] if failed else best) if failed or not image.is_kernel else ""
     if failed and len(failed) < len(results):
         text += f"; {_ended(failed[0])} in {len(failed)} of {len(results)}"
-    mark = Mark.BAD if failed else Mark.GOOD
-    if mark is Mark.GOOD and says_xen(best) and stage(best) is Stage.ENDED:
-        mark, text = Mark.BAD, f"{text}: Xen ends so when it cannot go on"
-    return Cell(shown(text, 120), stage(best).name.lower(), mark, note)
+    if says_xen(best) and stage(best) is Stage.ENDED and outcome(best) is Outcome.EXITED:
+        text += ": Xen ends so when it cannot go on"
+    return Cell(shown(text, 120), stage(best).name.lower(), Mark.BAD if failed else Mark.GOOD, note)
 
 
 def _words(result: TaskResult) -> str:

@@ -6,7 +6,6 @@ A guest wrote part of every result. Text is made printable and bounded, a number
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -31,7 +30,6 @@ __all__ = [
     "not_measured",
     "of",
     "outcome",
-    "says_xen",
     "short_names",
     "shown",
     "stage",
@@ -45,7 +43,6 @@ __all__ = [
 NOT_MEASURED = "not measured"
 TEXT_LIMIT = 300
 """Characters of one text that a report shows; a kernel's log line is shorter."""
-_XEN = re.compile(r"Xen \d[^\n]* EFI loader")
 _TIMES_LIMIT = 1e7  # seconds; no boot takes months
 
 
@@ -135,11 +132,6 @@ def verdict(result: TaskResult) -> str:
     message = _member(result, "verdict", "message")
     told = message if isinstance(message, str) else ""
     return shown(f"{ended.value if ended else 'no verdict'}: {told}" if told else "no verdict")
-
-
-def says_xen(result: TaskResult) -> bool:
-    """Whether a program has said that it is Xen: Xen 4.17 xen/common/efi/boot.c, efi_start."""
-    return bool(_XEN.search(result.console))
 
 
 def status_name(result: TaskResult) -> str:
